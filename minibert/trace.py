@@ -1,0 +1,163 @@
+"""Every intermediate by name, and the first place where two computations differ.
+
+The modules of the model name their tensors: `encoder.blocks.3.attention.probabilities` is the
+output of that module. `record` hooks each of them for one forward pass, always in the explicit
+form of attention, and computes nothing itself: the traced run gives the numbers of the untraced
+one.
+
+Left out: gradients, and modules in train mode (dropout would make two traces incomparable).
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minibert.heads import BertForPreTraining
+from minibert.model import BertModel
+
+
+HIDDEN = -1e4  # scores of padding lie below; their exponential is 0, so their size says nothing
+
+
+class Trace(Mapping[str, Tensor]):
+    """Tensors by name, in the order in which they were computed; `print(trace)` is a table."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], tokens: list[list[str]] | None = None):
+        self.tensors = dict(tensors)
+        self.tokens = tokens
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            close = [known for known in self.tensors if name in known][:4]
+            hint = f"; did you mean one of {close}?" if close else "; list(trace) has them all"
+            raise KeyError(f"no tensor named {name!r} in this trace{hint}")
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def rows(self) -> list[tuple[str, tuple[int, ...], float]]:
+        """(name, shape, L2 norm) of every tensor; the scores of padding are left out of the norm."""
+        return [
+            (name, tuple(tensor.shape), float(tensor[tensor > HIDDEN].double().norm()))
+            for name, tensor in self.tensors.items()
+        ]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _, _ in rows)
+        lines = [f"{'name':{width}}  {'shape':>20}  {'norm':>12}"]
+        for name, shape, norm in rows:
+            lines.append(f"{name:{width}}  {str(shape):>20}  {norm:12.4f}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def record(
+    model: BertModel | BertForPreTraining, batch: Mapping[str, Any], tokens: Any = None
+) -> Trace:
+    """Run `model` on `batch` once and keep every named intermediate.
+
+    `batch` is what the model takes: input_ids (B, T) and, if wanted, the other arguments.
+    The model must be in eval mode; ValueError otherwise.
+
+    >>> from minibert.config import BertConfig
+    >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=1,
+    ...                     num_attention_heads=4, intermediate_size=44)
+    >>> trace = record(BertModel(config).eval(), {"input_ids": torch.tensor([[2, 5, 3]])})
+    >>> list(trace)[:4]
+    ['embeddings.token', 'embeddings.segment', 'embeddings.position', 'embeddings.sum']
+    >>> trace["encoder.blocks.0.attention.probabilities"].shape
+    torch.Size([1, 4, 3, 3])
+    """
+    if model.training:
+        raise ValueError("tracing needs a model in eval mode, dropout would blur it: model.eval()")
+    tensors: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(_keep(tensors, name.removeprefix("bert.")))
+        for name, module in model.named_modules()
+        if not any(module.children()) and not isinstance(module, nn.Dropout)
+    ]
+    try:
+        with torch.no_grad():
+            model(**batch, output_attentions=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Trace(tensors, tokens)
+
+
+def _keep(tensors: dict[str, Tensor], name: str) -> Any:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        tensors[name] = output.detach()
+
+    return hook
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """Where two traces first differ; `print` says it in a sentence.
+
+    name        the first tensor that differs, in the order of computation
+    difference  the largest absolute difference in it
+    share       the share of its entries that differ
+    rows        the places along the first two axes that differ: (text, token), or (text, head)
+                for scores and probabilities
+    missing     true if the tensor is absent, or has another shape, in the second trace
+    """
+
+    name: str
+    difference: float
+    share: float
+    rows: tuple[tuple[int, ...], ...]
+    what: str = "token"
+    missing: str = ""
+
+    def __str__(self) -> str:
+        if self.missing:
+            return f"the traces part at {self.name}: {self.missing}"
+        shown = ", ".join(str(row) for row in self.rows[:6]) + (", ..." * (len(self.rows) > 6))
+        return (
+            f"the first tensor that differs is {self.name}: by up to {self.difference:.3g}, in "
+            f"{self.share:.0%} of its numbers, at (text, {self.what}) {shown}"
+        )
+
+
+def compare(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], tolerance: float = 1e-5
+) -> Divergence | None:
+    """Walk the tensors of `first` in order; the first that differs in `second` by more than
+    `tolerance` (absolute; in units of the tensor's root mean square where that is above 1), or
+    None if none does. NaN in either counts as different.
+
+    >>> same = {"a": torch.zeros(1, 3), "b": torch.ones(1, 3)}
+    >>> compare(same, same) is None
+    True
+    >>> print(compare(same, {**same, "b": torch.tensor([[1.0, 1.5, 1.0]])}))
+    the first tensor that differs is b: by up to 0.5, in 33% of its numbers, at (text, token) (0, 1)
+    """
+    for name, expected in first.items():
+        what = "head" if expected.dim() == 4 else "token"
+        got = second.get(name)
+        if got is None:
+            return Divergence(name, 0.0, 0.0, (), what, "it is not in the second trace")
+        if got.shape != expected.shape:
+            shapes = f"shape {tuple(expected.shape)} against {tuple(got.shape)}"
+            return Divergence(name, 0.0, 0.0, (), what, shapes)
+        difference = (got.double().clamp(min=HIDDEN) - expected.double().clamp(min=HIDDEN)).abs()
+        size = float(expected[expected > HIDDEN].double().square().mean().sqrt())
+        differs = ~(difference <= tolerance * max(1.0, size))  # so that NaN differs, too
+        if differs.any():
+            share = float(differs.double().mean())
+            while differs.dim() > 2:
+                differs = differs.any(dim=-1)
+            rows = tuple(tuple(row) for row in differs.nonzero().tolist())
+            return Divergence(name, float(difference.max()), share, rows, what)
+    return None

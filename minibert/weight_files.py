@@ -1,0 +1,77 @@
+"""Files that hold tensors: find them in a folder, and read them without trusting them.
+
+safetensors is preferred to .bin. Both are memory-mapped. Pickled code in a .bin is never run,
+and an index of shards opens no file outside its own folder.
+"""
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+
+def find_config(folder: Path) -> Path:
+    """The config beside the weights: `config.json`, or Google's `bert_config.json`."""
+    for name in ("config.json", "bert_config.json"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"no config.json in {folder}: it holds the sizes that the weights need")
+
+
+def find_weights(path: Path) -> tuple[Path, list[Path]]:
+    """The folder, and its weights file or shards. safetensors is preferred to .bin."""
+    if path.is_file():
+        return path.parent, _shards(path) if path.name.endswith(".index.json") else [path]
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return path, [path / name]
+        if (path / f"{name}.index.json").is_file():
+            return path, _shards(path / f"{name}.index.json")
+    if any(path.glob("*.ckpt.index")):
+        raise FileNotFoundError(
+            f"{path} holds a TensorFlow checkpoint: convert it first, "
+            f"python -m weights_tools convert {path} NEW_FOLDER"
+        )
+    raise FileNotFoundError(
+        f"no weights in {path}: expected model.safetensors or pytorch_model.bin (or their "
+        f".index.json with shards)"
+    )
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{index} is not an index of shards: no 'weight_map' in it") from None
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+            raise ValueError(f"{index} names {name!r}: only files beside it are opened")
+        if not (index.parent / name).is_file():
+            raise FileNotFoundError(f"{index.name} names the shard {name}, which is not there")
+    return [index.parent / name for name in names]
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """All tensors of one .safetensors or .bin file, memory-mapped. Pickled code is never run."""
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, framework="pt") as opened:
+                return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+        zipped = file.open("rb").read(2) == b"PK"  # before torch 1.6 a .bin was no zip archive
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{file} was not opened: it is damaged, or it holds more than tensors, and running "
+            f"pickled code from a weights file is not safe ({str(error).splitlines()[0]})"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{file} is damaged or incomplete ({file.stat().st_size:,} bytes): "
+            f"{str(error).splitlines()[0]}. Fetch it again"
+        ) from None
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ValueError(f"{file} is not a weights file: expected a dict of names and tensors")
+    return content
