@@ -1,12 +1,22 @@
-"""What several tests share: data that may be absent, trained-like models, the ladder's summary."""
+"""What several tests share: data that may be absent, and the summary of the parity ladder."""
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MINIBERT_DATA", ROOT.parent / "shared" / "data"))
+
+RUNGS = {
+    1: "the formula: reference fixture, and a forward pass in NumPy",
+    2: "tiny, trained-like: against transformers in float64 and float32",
+    3: "real trained weights: all-MiniLM-L6-v2, BERT-tiny",
+    4: "base size 12 x 768: bit equality with transformers' eager path",
+    5: "the official bert-base-uncased: against transformers and published numbers",
+    6: "the test of the tests: known mistakes are caught",
+}
 
 
 def shared(name: str) -> Path:
@@ -15,3 +25,30 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"test data absent: {name} (set MINIBERT_DATA to the folder that holds it)")
     return path
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "rung(number): a rung of the parity ladder")
+    config.rungs = defaultdict(lambda: defaultdict(list))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    marker = item.get_closest_marker("rung")
+    if marker and (report.when == "call" or report.skipped or report.failed):
+        reason = report.longrepr[2] if report.skipped else item.name
+        item.config.rungs[marker.args[0]][report.outcome].append(reason)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.rungs:
+        return
+    terminalreporter.section("parity ladder")
+    for number, title in RUNGS.items():
+        outcomes = config.rungs[number]
+        counts = [f"{len(outcomes[o])} {o}" for o in ("passed", "failed", "skipped") if outcomes[o]]
+        terminalreporter.line(f"{number}  {title}: {', '.join(counts) or 'not selected'}")
+        for reason in sorted(set(outcomes["skipped"])):
+            terminalreporter.line(f"     not run: {reason.removeprefix('Skipped: ')}")

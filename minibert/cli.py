@@ -1,0 +1,262 @@
+"""The command line: `minibert COMMAND`. Thin: each command calls one function of the library.
+
+Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wrong usage,
+130 stopped by Ctrl-C. Heavy imports stand inside the commands: `minibert tokenize` needs no torch.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+DEFAULT_MODEL = "google-bert/bert-base-uncased"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if os.environ.get("MINIBERT_DEBUG"):
+        return arguments.run(arguments) or 0
+    try:
+        return arguments.run(arguments) or 0
+    except KeyboardInterrupt:
+        print("minibert: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"minibert: {message}", file=sys.stderr)
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minibert",
+        description="BERT from scratch: from the command line.",
+        epilog="minibert COMMAND --help explains each command, with an example. "
+        "MINIBERT_MODEL=NAME sets the model for all; MINIBERT_DEBUG=1 shows tracebacks.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    add = _adder(commands, tokenize, "tokenize", "text -> word pieces, ids and places in the text")
+    p = add("minibert tokenize 'Unaffable, naïve!'", "minibert tokenize --explain 'naïve'")
+    _text_argument(p)
+    p.add_argument("--explain", action="store_true", help="show what each rule did, step by step")
+
+    add = _adder(commands, fill_mask, "fill-mask", "the likeliest words for every [MASK]")
+    p = add("minibert fill-mask 'Paris is the [MASK] of France.'")
+    _text_argument(p)
+    p.add_argument("--top", type=int, default=5, metavar="N", help="words per blank (5)")
+
+    add = _adder(commands, next_sentence, "next-sentence", "does sentence B follow sentence A?")
+    p = add("minibert next-sentence 'He opened the door.' 'Then he went in.'")
+    p.add_argument("first", metavar="A")
+    p.add_argument("second", metavar="B")
+
+    add = _adder(commands, similarity, "similarity", "cosine of two texts' vectors")
+    p = add("minibert similarity 'A cat sat down.' 'A kitten was sitting.'")
+    p.add_argument("first", metavar="A")
+    p.add_argument("second", metavar="B")
+
+    add = _adder(commands, embed, "embed", "a file of texts, one a line -> an array of vectors")
+    p = add("minibert embed sentences.txt -o vectors.npy")
+    p.add_argument("file", metavar="FILE", help="UTF-8 text, one text a line; - is standard input")
+    p.add_argument("-o", "--output", required=True, metavar="OUT.npy")
+    p.add_argument(
+        "--layer", type=int, default=-1, help="0 embeddings ... 12 or -1 last block (-1)"
+    )
+    p.add_argument("--pooling", choices=("mean", "max", "cls"), help="(the model's own, else mean)")
+    p.add_argument("--normalize", action="store_true", default=None, help="to length 1")
+    p.add_argument("--batch-size", type=int, default=32, metavar="N")
+
+    add = _adder(commands, trace, "trace", "every intermediate tensor: name, shape, norm")
+    p = add("minibert trace 'The river bank.'", "minibert trace --save t.npz 'The river bank.'")
+    _text_argument(p)
+    p.add_argument("--pair", metavar="B", help="a second sentence")
+    p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
+    return parser
+
+
+def _adder(commands: Any, run: Callable, name: str, help: str) -> Callable:
+    def add(*examples: str) -> argparse.ArgumentParser:
+        parser = commands.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog="example:\n  " + "\n  ".join(examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(run=run)
+        parser.add_argument(
+            "-m",
+            "--model",
+            default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
+            help="a folder, or a name on the hub (%(default)s)",
+        )
+        parser.add_argument("--json", action="store_true", help="one JSON object per line")
+        return parser
+
+    return add
+
+
+def _text_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "text", nargs="*", metavar="TEXT", help="(default: lines of standard input)"
+    )
+
+
+def _texts(arguments: argparse.Namespace) -> list[str]:
+    if arguments.text and arguments.text != ["-"]:
+        return arguments.text
+    if sys.stdin.isatty():
+        raise ValueError('no text given: minibert COMMAND "a text", or pipe lines into it')
+    return _lines(sys.stdin.buffer.read(), "standard input")
+
+
+def _lines(content: bytes, name: str) -> list[str]:
+    try:
+        lines = content.decode("utf-8").removeprefix("\ufeff").split("\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{name} is not UTF-8 text: line {line}, byte {error.start}") from None
+    lines = [line.removesuffix("\r") for line in lines]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _load(arguments: argparse.Namespace) -> Any:
+    from minibert.bert import load
+
+    return load(arguments.model)
+
+
+def _print_json(content: Any) -> None:
+    print(json.dumps(content, ensure_ascii=False))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns as wide as their widest cell; numbers to the right, words to the left."""
+    cells = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    right = [bool(rows) and isinstance(rows[0][i], int | float) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip()
+        for row in cells
+    )
+
+
+def tokenize(arguments: argparse.Namespace) -> None:
+    from minibert.batch import Tokenizer
+    from minibert.hub import resolve
+
+    tokenizer = Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)
+    for text in _texts(arguments):
+        if arguments.explain:
+            from minibert.explain import explain, format_explanation
+
+            print(format_explanation(explain(tokenizer, text), colour=sys.stdout.isatty()))
+            continue
+        pieces = tokenizer.pieces(text)
+        if arguments.json:
+            keys = {"tokens": pieces.tokens, "input_ids": pieces.ids, "offsets": pieces.offsets}
+            _print_json({"text": text, **keys})
+            continue
+        rows = [
+            (token, number, f"{start}:{end}", text[start:end])
+            for token, number, (start, end) in zip(
+                pieces.tokens, pieces.ids, pieces.offsets, strict=True
+            )
+        ]
+        print(_table(("piece", "id", "place", "text"), rows))
+
+
+def fill_mask(arguments: argparse.Namespace) -> None:
+    bert = _load(arguments)
+    for text in _texts(arguments):
+        blanks = bert.fill_mask(text, top=arguments.top)
+        if arguments.json:
+            _print_json({"text": text, "masks": [[p._asdict() for p in b] for b in blanks]})
+            continue
+        for number, predictions in enumerate(blanks, 1):
+            print(f"{text}" + (f"   (blank {number} of {len(blanks)})" if len(blanks) > 1 else ""))
+            for p in predictions:
+                print(f"  {p.probability:7.4f}  {p.token}")
+
+
+def next_sentence(arguments: argparse.Namespace) -> None:
+    probability = _load(arguments).next_sentence(arguments.first, arguments.second)
+    if arguments.json:
+        _print_json({"is_next": probability})
+    else:
+        print(f"{probability:.4f}  probability that B follows A")
+
+
+def similarity(arguments: argparse.Namespace) -> None:
+    cosine = float(_load(arguments).similarity([arguments.first], [arguments.second])[0, 0])
+    if arguments.json:
+        _print_json({"cosine": cosine})
+    else:
+        print(f"{cosine:.4f}  cosine of the two vectors")
+
+
+def embed(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from minibert.files import check_writable, written_whole
+
+    output = Path(arguments.output)
+    if output.suffix != ".npy":
+        raise ValueError(f"the output must end in .npy, got {output}")
+    check_writable(output)
+    if arguments.file == "-":
+        content, name = sys.stdin.buffer.read(), "standard input"
+    else:
+        content, name = Path(arguments.file).read_bytes(), arguments.file
+    texts = _lines(content, name)
+    if not texts:
+        raise ValueError(f"{name} is empty: expected one text a line")
+    vectors = _load(arguments).embed(
+        texts,
+        layer=arguments.layer,
+        pooling=arguments.pooling,
+        normalize=arguments.normalize,
+        batch_size=arguments.batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    with written_whole(output) as temporary, temporary.open("wb") as file:
+        np.save(file, vectors)
+    if arguments.json:
+        _print_json({"output": str(output), "shape": list(vectors.shape)})
+    else:
+        print(f"{output}: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers (float32)")
+
+
+def trace(arguments: argparse.Namespace) -> None:
+    bert = _load(arguments)
+    for text in _texts(arguments):
+        traced = bert.trace(text, arguments.pair)
+        if arguments.json:
+            rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]
+            _print_json({"text": text, "tokens": traced.tokens, "tensors": rows})
+        else:
+            print(" ".join(traced.tokens[0]), traced, sep="\n")
+        if arguments.save:
+            _save_trace(traced, Path(arguments.save))
+
+
+def _save_trace(traced: Any, path: Path) -> None:
+    import numpy as np
+
+    from minibert.files import written_whole
+
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{name: tensor.numpy() for name, tensor in traced.items()})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
