@@ -43,7 +43,7 @@ def check_inputs(
             warnings.warn(
                 "input_ids hold [PAD], but there is no attention_mask: padding will be read as "
                 "text. Pass the mask: model(**tokenizer(texts))",
-                stacklevel=3,
+                stacklevel=5,
             )
         return
     if attention_mask.shape != input_ids.shape:

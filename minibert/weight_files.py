@@ -56,21 +56,22 @@ def _shards(index: Path) -> list[Path]:
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """All tensors of one .safetensors or .bin file, memory-mapped. Pickled code is never run."""
+    with file.open("rb") as opened:  # a file that may not be read says so here
+        zipped = opened.read(2) == b"PK"  # before torch 1.6 a .bin was no zip archive
     try:
         if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as opened:
-                return {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-        zipped = file.open("rb").read(2) == b"PK"  # before torch 1.6 a .bin was no zip archive
+            with safe_open(file, framework="pt") as tensors:
+                return {key: tensors.get_tensor(key) for key in tensors.keys()}  # noqa: SIM118
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{file} was not opened: it is damaged, or it holds more than tensors, and running "
             f"pickled code from a weights file is not safe ({str(error).splitlines()[0]})"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, EOFError, LookupError, ValueError) as error:
         raise ValueError(
             f"{file} is damaged or incomplete ({file.stat().st_size:,} bytes): "
-            f"{str(error).splitlines()[0]}. Fetch it again"
+            f"{str(error).partition(chr(10))[0]}. Fetch it again"
         ) from None
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ValueError(f"{file} is not a weights file: expected a dict of names and tensors")

