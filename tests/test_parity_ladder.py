@@ -250,7 +250,7 @@ def test_minilm_all_states(minilm, sentences):
         for layer, state in enumerate(expected.hidden_states):
             assert torch.equal(explicit.hidden_states[layer], state), f"layer {layer}, {start}"
             real = batch["attention_mask"] == 1
-            assert_close(fused.hidden_states[layer][real], state[real], 1e-5, f"layer {layer}")
+            assert_close(fused.hidden_states[layer][real], state[real], 2e-5, f"layer {layer}")
         for ours, probabilities in zip(explicit.attentions, expected.attentions, strict=True):
             assert torch.equal(ours, probabilities)
         assert torch.equal(explicit.pooler_output, expected.pooler_output)
