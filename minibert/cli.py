@@ -7,18 +7,28 @@ Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wro
 import argparse
 import json
 import os
+import runpy
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 DEFAULT_MODEL = "google-bert/bert-base-uncased"
 
+# Commands with a module of their own, run as `python -m MODULE ARGUMENTS ...`.
+ELSEWHERE = {
+    "verify": ("weights_tools", ["verify"], "is this model the one it claims to be?"),
+    "diagnose": ("minibert.diagnosis", [], "name the mistake in a BERT of your own"),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
-    parser = make_parser()
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in ELSEWHERE:
+        return _run_elsewhere(*words)
+    arguments = make_parser().parse_args(words)
     if os.environ.get("MINIBERT_DEBUG"):
         return arguments.run(arguments) or 0
     try:
@@ -33,6 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"minibert: {message}", file=sys.stderr)
         return 1
+
+
+def _run_elsewhere(command: str, *words: str) -> int:
+    module, first, _ = ELSEWHERE[command]
+    before, sys.argv = sys.argv, [f"minibert {command}", *first, *words]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=False)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    finally:
+        sys.argv = before
+    return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -80,6 +102,9 @@ def make_parser() -> argparse.ArgumentParser:
     _text_argument(p)
     p.add_argument("--pair", metavar="B", help="a second sentence")
     p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
+
+    for name, (_, _, help) in ELSEWHERE.items():
+        commands.add_parser(name, help=help, add_help=False)
     return parser
 
 
@@ -142,11 +167,21 @@ def _print_json(content: Any) -> None:
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Columns as wide as their widest cell; numbers to the right, words to the left."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(_columns(row[i]) for row in cells) for i in range(len(header))]
     right = [bool(rows) and isinstance(rows[0][i], int | float) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip()
-        for row in cells
+    lines = []
+    for row in cells:
+        gaps = [" " * (width - _columns(cell)) for cell, width in zip(row, widths)]
+        padded = [gap + cell if r else cell + gap for cell, gap, r in zip(row, gaps, right)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for 中, none for a combining accent."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
     )
 
 
@@ -237,8 +272,11 @@ def embed(arguments: argparse.Namespace) -> None:
 
 
 def trace(arguments: argparse.Namespace) -> None:
+    texts = _texts(arguments)
+    if arguments.save and len(texts) > 1:
+        raise ValueError(f"--save takes one text, got {len(texts)}")
     bert = _load(arguments)
-    for text in _texts(arguments):
+    for text in texts:
         traced = bert.trace(text, arguments.pair)
         if arguments.json:
             rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]

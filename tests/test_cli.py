@@ -143,7 +143,7 @@ def test_every_help_has_an_example(capsys):
         with pytest.raises(SystemExit) as caught:
             main([name, "--help"])
         out = capsys.readouterr().out
-        assert caught.value.code == 0 and "example:" in out and f"minibert {name}" in out, name
+        assert caught.value.code == 0 and "example" in out and f"minibert {name}" in out, name
 
 
 def test_ctrl_c(capsys, folder, monkeypatch):
