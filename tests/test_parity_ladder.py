@@ -5,6 +5,7 @@ miss is said beside it.
 """
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -373,7 +374,92 @@ def test_official_published_numbers(official):
     assert verify.main([str(official)]) == 0
 
 
-# -- Rung 6: the test of the tests.
+# -- Rung 6: the test of the tests. Every known mistake of the model, put in alone, must break the
+# comparison with transformers, and the first tensor that differs must lie in the mistake's part.
+
+PLACES = {
+    "embeddings": r"embeddings\.",
+    "mask": r"masked_scores$|embeddings\.segment$",
+    "attention": r"attention\.(query|key|value|scores|probabilities|context|output)$",
+    "norm": r"norm$",
+    "feed_forward": r"feed_forward\.(up|activation|down)$",
+    "block": r"encoder\.blocks\.|pooler\.dense$",
+    "pooler": r"pooler\.",
+    "masked_word": r"masked_word\.",
+    "next_sentence": r"next_sentence\.",
+    "weights": r"attention\.(query|scores|output)$|pooler\.dense$|masked_word\.transform$",
+}
+
+
+@pytest.fixture(scope="module")
+def probes():
+    """The probe model, and for both batches transformers' numbers and the reference trace."""
+    from minibert.diagnosis.probe import probe_batch, probe_model
+
+    model = probe_model()
+    twin = twin_of(model)
+    batches = []
+    for left_padding in (False, True):
+        batch = probe_batch(left_padding)
+        inputs = {key: tensor for key, tensor in batch.items() if "label" not in key}
+        batches.append((inputs, ladder_numbers(twin, inputs), record(model, inputs)))
+    return model, batches
+
+
+def ladder_numbers(model, inputs) -> list[torch.Tensor]:
+    """What rung 2 compares, of either side's model."""
+    with torch.no_grad():
+        output = model(**inputs, output_hidden_states=True, output_attentions=True)
+    heads = [output.prediction_logits, output.seq_relationship_logits]
+    return [*output.hidden_states, *output.attentions, *heads]
+
+
+def is_equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    """As rung 2 judges: shapes, and 1e-12 (NaN is not equal)."""
+    pairs = list(zip(first, second, strict=False))
+    return len(first) == len(second) and all(
+        a.shape == b.shape and bool(((a - b).abs() <= 1e-12).all()) for a, b in pairs
+    )
+
+
+def model_mistakes():
+    from minibert.diagnosis.mistakes import model_mistakes
+
+    return model_mistakes()
+
+
+@pytest.mark.rung(6)
+def test_without_a_mistake_the_ladder_is_silent(probes):
+    model, batches = probes
+    for inputs, theirs, reference in batches:
+        assert is_equal(ladder_numbers(model, inputs), theirs)
+        assert compare(reference, record(model, inputs), tolerance=0) is None
+
+
+@pytest.mark.rung(6)
+@pytest.mark.parametrize("mistake", model_mistakes(), ids=lambda mistake: mistake.id)
+def test_a_known_mistake_is_caught_and_placed(probes, mistake):
+    from minibert.diagnosis.mistake import patched
+    from minibert.diagnosis.mistakes import EQUIVALENT
+
+    model, batches = probes
+    caught, named = False, None
+    with patched(model, [mistake]):
+        for inputs, theirs, reference in batches:
+            caught = caught or not is_equal(ladder_numbers(model, inputs), theirs)
+            named = named or compare(reference, record(model, inputs), tolerance=1e-9)
+    if mistake.id in EQUIVALENT:
+        assert not caught or named is None, f"not equivalent after all: {EQUIVALENT[mistake.id]}"
+        return
+    assert caught, "the ladder does not see this mistake"
+    assert named is not None and re.search(PLACES[mistake.part], named.name), str(named)
+
+
+@pytest.mark.rung(6)
+def test_the_ladder_catches_at_least_forty():
+    from minibert.diagnosis.mistakes import EQUIVALENT
+
+    assert len([m for m in model_mistakes() if m.id not in EQUIVALENT]) >= 40
 
 
 def test_hidden_columns_get_nothing():
