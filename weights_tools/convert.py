@@ -1,0 +1,381 @@
+"""Any BERT weight file to a folder that minibert, transformers and sentence-transformers load.
+
+The usual source is Google's zip: ``bert_model.ckpt.*``, ``bert_config.json``, ``vocab.txt``. The
+tensors are renamed, kernels are turned from (in, out) to (out, in), every checksum is verified,
+and everything goes through memory one tensor at a time.
+
+Not stored in Google's files: whether the vocabulary is lower-cased. It is taken from the name
+(``uncased_L-12_H-768_A-12``) or has to be said. Nor can one see which GELU a model was trained
+with: ``hidden_act`` stays what the config says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from minibert.config import BertConfig
+from minibert.files import folder_written_whole
+from weights_tools.errors import CorruptError, UnsupportedDtypeError, WeightsError
+from weights_tools.names import tf_name_of
+from weights_tools.tf_checkpoint import TFCheckpoint
+from weights_tools.weight_files import StoredTensor, WeightFiles, by_key, open_weights, read_json
+from weights_tools.writers import Planned, write_safetensors, write_tf_checkpoint
+
+_CONFIG_NAMES = ("config.json", "bert_config.json")
+_WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertReport:
+    """What was written where, and what of the source was left out, with the reason."""
+
+    folder: Path
+    files: tuple[str, ...]
+    tensors: int
+    numbers: int
+    ignored: dict[str, str]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same, for ``--json``."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {self.tensors} tensors, {self.numbers:,} numbers"]
+        lines.append(f"  written: {', '.join(self.files)}")
+        for reason in dict.fromkeys(self.ignored.values()):
+            names = [name for name, why in self.ignored.items() if why == reason]
+            lines.append(f"  ignored: {len(names)} x {reason} ({names[0]}, ...)")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A source that has been opened and found whole: config, tensors by key, vocabulary."""
+
+    config: BertConfig
+    extra_config: dict[str, Any]
+    tensors: dict[str, StoredTensor]
+    ignored: dict[str, str]
+    vocab: Path | None
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    lowercase: bool | None = None,
+    progress: bool = False,
+) -> ConvertReport:
+    """Convert ``source`` (a folder, a file, a TensorFlow prefix or Google's zip) to a new folder.
+
+    ``lowercase`` says whether the vocabulary is uncased; None takes it from the name. Weights are
+    written as float32. Nothing is left behind if something goes wrong.
+
+    Raises FileNotFoundError, FileExistsError, or a ``WeightsError`` that names the tensor.
+    """
+    folder = Path(folder)
+    with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
+        model = open_model(opened)
+        notes = list(model.notes)
+        if model.vocab is not None and lowercase is None:
+            lowercase = guess_lowercase(Path(source), opened)
+        planned = [
+            Planned(
+                key,
+                tensor.shape[::-1] if tensor.meaning.transposed else tensor.shape,
+                tensor.read_as_pytorch,
+            )
+            for key, tensor in _output_order(model)
+        ]
+        write_safetensors(new / "model.safetensors", planned, progress=progress)
+        _write_json(new / "config.json", _config(model))
+        if model.vocab is None:
+            notes.append("the source has no vocab.txt, so the folder has no tokenizer")
+        else:
+            shutil.copyfile(model.vocab, new / "vocab.txt")
+            _write_json(
+                new / "tokenizer_config.json",
+                {
+                    "tokenizer_class": "BertTokenizer",
+                    "do_lower_case": lowercase,
+                    "model_max_length": model.config.max_position_embeddings,
+                },
+            )
+        files = tuple(sorted(file.name for file in new.iterdir()))
+        numbers = sum(tensor.size for tensor in model.tensors.values())
+        return ConvertReport(folder, files, len(planned), numbers, model.ignored, tuple(notes))
+
+
+def convert_to_tf(
+    source: str | Path, folder: str | Path, *, progress: bool = False
+) -> ConvertReport:
+    """The other direction: a new folder with ``bert_model.ckpt.*`` under Google's names."""
+    folder = Path(folder)
+    with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
+        model = open_model(opened)
+        planned = []
+        for key, tensor in model.tensors.items():
+            name, transposed = tf_name_of(key)
+            planned.append(_as_tf(name, tensor, transposed))
+        write_tf_checkpoint(new / "bert_model.ckpt", planned, progress=progress)
+        config = {k: v for k, v in model.config.to_dict().items() if k in _GOOGLE_CONFIG}
+        _write_json(new / "bert_config.json", config)
+        if model.vocab is not None:
+            shutil.copyfile(model.vocab, new / "vocab.txt")
+        files = tuple(sorted(file.name for file in new.iterdir()))
+        numbers = sum(tensor.size for tensor in model.tensors.values())
+        return ConvertReport(folder, files, len(planned), numbers, model.ignored, model.notes)
+
+
+_GOOGLE_CONFIG = (
+    "attention_probs_dropout_prob",
+    "hidden_act",
+    "hidden_dropout_prob",
+    "hidden_size",
+    "initializer_range",
+    "intermediate_size",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "type_vocab_size",
+    "vocab_size",
+)
+
+
+def _as_tf(name: str, tensor: StoredTensor, transposed: bool) -> Planned:
+    """A tensor of any source in TensorFlow's orientation."""
+    stored = tensor.meaning.transposed
+    if stored == transposed:
+        return Planned(name, tensor.shape, tensor.read)
+    return Planned(name, tensor.shape[::-1], lambda: tensor.read().T)
+
+
+def open_model(source: Path) -> Model:
+    """Open a source and check that it is one whole BERT: every tensor there, every shape right."""
+    weights = open_weights(source)
+    folder = weights.files[0].parent
+    config_file = next((folder / n for n in _CONFIG_NAMES if (folder / n).is_file()), None)
+    if config_file is None:
+        raise FileNotFoundError(
+            f"{folder} has neither {' nor '.join(_CONFIG_NAMES)}: put the config beside the weights"
+        )
+    config = BertConfig.from_json_file(config_file)
+    tensors, ignored, unknown = by_key(weights)
+    _check_names(weights, unknown)
+    _settle_tied(weights, tensors, ignored)
+    _check_complete(config, tensors, source)
+    if weights.kind == "TensorFlow checkpoint":
+        TFCheckpoint(weights.files[0]).check_files()
+    vocab = folder / "vocab.txt"
+    notes = tuple(_check_vocab(vocab, config)) if vocab.is_file() else ()
+    notes += tuple(
+        f"{tensor.name} is {tensor.dtype}; rounded to float32"
+        for tensor in tensors.values()
+        if tensor.dtype == "float64"
+    )[:1]
+    extra = {k: v for k, v in read_json(config_file).items() if k in ("id2label", "label2id")}
+    return Model(config, extra, tensors, ignored, vocab if vocab.is_file() else None, notes)
+
+
+def expected_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor of a BERT with both pretraining heads, by Hugging Face key.
+
+    >>> len(expected_shapes(BertConfig()))
+    206
+    >>> expected_shapes(BertConfig())["cls.seq_relationship.weight"]
+    (2, 768)
+    """
+    import torch
+
+    from minibert.heads import BertForPreTraining
+    from minibert.model import BertModel
+    from minibert.weights import hugging_face_state
+
+    with torch.device("meta"):
+        model = BertForPreTraining(BertModel(config))
+    return {key: tuple(tensor.shape) for key, tensor in hugging_face_state(model).items()}
+
+
+def _check_names(weights: WeightFiles, unknown: list[str]) -> None:
+    if any(name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") for name in unknown):
+        raise WeightsError(
+            "this is a TensorFlow 2 object-graph checkpoint (names end in VARIABLE_VALUE), not "
+            "one of google-research/bert: take the checkpoint of the original release"
+        )
+    if unknown:
+        raise WeightsError(
+            f"{weights.files[0]}: {len(unknown)} tensors have names that are not BERT's: "
+            f"{', '.join(unknown[:5])}. Is this another architecture?"
+        )
+
+
+def _settle_tied(
+    weights: WeightFiles, tensors: dict[str, StoredTensor], ignored: dict[str, str]
+) -> None:
+    """A tied copy may be left out only if it is one; a bias may be stored as the copy alone."""
+    copies = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+    for name in list(ignored):
+        key = copies.get(name.removeprefix("module."))
+        if key is None:
+            continue
+        copy = weights.tensors[name]
+        if key not in tensors and key == "cls.predictions.bias":
+            tensors[key] = copy
+            del ignored[name]
+        elif key in tensors and not np.array_equal(copy.read(), tensors[key].read()):
+            raise WeightsError(
+                f"{name} differs from {key}: in BERT they are one tensor (tied), and a converted "
+                f"model would compute with one of them"
+            )
+
+
+def _check_complete(config: BertConfig, tensors: dict[str, StoredTensor], source: Path) -> None:
+    """The encoder must be whole; a head may be absent, but not half there."""
+    expected = expected_shapes(config)
+    for head in ("bert.pooler.", "cls.predictions.", "cls.seq_relationship."):
+        if not any(key.startswith(head) for key in tensors):
+            expected = {key: shape for key, shape in expected.items() if not key.startswith(head)}
+    missing = [key for key in expected if key not in tensors]
+    surplus = [k for k in tensors if k not in expected and not k.startswith(("classifier", "qa_"))]
+    if missing or surplus:
+        what = f"lacks {missing[0]}" if missing else f"has {surplus[0]}, which has no place"
+        raise WeightsError(
+            f"{source} {what} ({len(missing)} missing, {len(surplus)} too many for the config): "
+            f"expected {len(expected)} tensors. Do the config and the weights belong together?"
+        )
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _WEIGHT_DTYPES:
+            raise UnsupportedDtypeError(
+                f"{tensor.name} holds {tensor.dtype} numbers; expected one of {_WEIGHT_DTYPES}"
+            )
+        shape = tensor.shape[::-1] if tensor.meaning.transposed else tensor.shape
+        if key in expected and shape != expected[key]:
+            raise WeightsError(
+                f"{tensor.name} has shape {tensor.shape}, the config asks for "
+                f"{expected[key][::-1] if tensor.meaning.transposed else expected[key]}"
+            )
+
+
+def _check_vocab(vocab: Path, config: BertConfig) -> Iterator[str]:
+    try:
+        words = vocab.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise CorruptError(f"{vocab} is not UTF-8 text") from None
+    count = len(words) - (words[-1] == "")
+    if count > config.vocab_size:
+        raise WeightsError(
+            f"{vocab} has {count} words, the model {config.vocab_size}: "
+            f"the vocabulary belongs to another model"
+        )
+    if count < config.vocab_size:
+        yield f"vocab.txt has {count} words, the embedding table {config.vocab_size} rows"
+
+
+def _output_order(model: Model) -> list[tuple[str, StoredTensor]]:
+    """Keys as transformers expects them: without ``bert.`` where there is no head at all."""
+    heads = any(not key.startswith("bert.") for key in model.tensors)
+    order = {key: number for number, key in enumerate(expected_shapes(model.config))}
+    keys = sorted(model.tensors, key=lambda key: (order.get(key, len(order)), key))
+    return [(key if heads else key.removeprefix("bert."), model.tensors[key]) for key in keys]
+
+
+def _config(model: Model) -> dict[str, Any]:
+    keys = model.tensors
+    if "qa_outputs.weight" in keys:
+        architecture = "BertForQuestionAnswering"
+    elif "classifier.weight" in keys:
+        architecture = "BertForSequenceClassification"
+    elif "cls.predictions.bias" in keys:
+        both = "cls.seq_relationship.weight" in keys
+        architecture = "BertForPreTraining" if both else "BertForMaskedLM"
+    else:
+        both = "cls.seq_relationship.weight" in keys
+        architecture = "BertForNextSentencePrediction" if both else "BertModel"
+    config = {"architectures": [architecture], **model.config.to_dict(), **model.extra_config}
+    if architecture == "BertForSequenceClassification" and "id2label" not in config:
+        count = keys["classifier.weight"].shape[0]
+        config["id2label"] = {str(n): f"LABEL_{n}" for n in range(count)}
+        config["label2id"] = {f"LABEL_{n}": n for n in range(count)}
+    return config
+
+
+def guess_lowercase(source: Path, opened: Path) -> bool:
+    """Whether a vocabulary is uncased, from tokenizer_config.json or from the names.
+
+    >>> guess_lowercase(Path("uncased_L-12_H-768_A-12.zip"), Path("anywhere"))
+    True
+    """
+    folder = opened if opened.is_dir() else opened.parent
+    settings = folder / "tokenizer_config.json"
+    if settings.is_file():
+        lowercase = read_json(settings).get("do_lower_case")
+        if isinstance(lowercase, bool):
+            return lowercase
+    for path in (source, source.absolute().parent, folder):
+        for part in reversed(path.parts[-2:]):
+            if "uncased" in part.lower():
+                return True
+            if "cased" in part.lower():
+                return False
+    raise WeightsError(
+        f"is the vocabulary of {source} lower-cased? Its files do not say, nor does its name "
+        f"(neither 'uncased' nor 'cased'). Say --uncased or --cased"
+    )
+
+
+@contextmanager
+def unpacked(source: Path, beside: Path) -> Iterator[Path]:
+    """``source`` itself, or, for a zip, a temporary folder with the model files in it."""
+    if source.suffix != ".zip":
+        yield source
+        return
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is not there")
+    temporary = Path(tempfile.mkdtemp(prefix=".unpacked.", dir=beside))
+    try:
+        try:
+            _unpack(source, temporary)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+            raise CorruptError(f"{source} cannot be unpacked: {e}. Get it again") from None
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    """The files of a model out of a zip, without the folders in it."""
+    with zipfile.ZipFile(source) as archive:
+        for member in archive.infolist():
+            name = PurePosixPath(member.filename).name  # the path in the zip is not followed
+            if not _belongs_to_model(name) or member.is_dir():
+                continue
+            if (folder / name).exists():
+                raise CorruptError(f"{source} holds {name} twice: unpack the one you mean")
+            with archive.open(member) as packed, (folder / name).open("wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+
+
+def _belongs_to_model(name: str) -> bool:
+    return name in (*_CONFIG_NAMES, "vocab.txt", "tokenizer_config.json") or (
+        ".ckpt." in name and not name.endswith(".meta")
+    )
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

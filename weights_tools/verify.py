@@ -1,0 +1,107 @@
+"""Is this model the one it claims to be, and is our computation right on it?
+
+Three kinds of evidence, one table:
+
+files         size and sha256 against those that were published
+golden        our outputs against numbers that others published (``weights_tools/golden``)
+transformers  our outputs against transformers on the same folder, if it is installed
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from minibert.weights import load_weights
+from weights_tools.check_files import check_files
+from weights_tools.check_golden import check_golden, pack_row
+from weights_tools.check_transformers import check_transformers
+from weights_tools.convert import convert
+from weights_tools.golden import PACKS, Pack, known_fingerprints, load_pack
+from weights_tools.tf_checkpoint import TFCheckpoint
+from weights_tools.verdict import NOT_RUN, PASS, Row, Verdict
+from weights_tools.weight_files import PREFERRED
+
+
+def verify(
+    source: str | Path | None = None,
+    *,
+    claim: str | None = None,
+    pack: str | Path | None = None,
+    with_transformers: bool = True,
+    progress: bool = False,
+) -> Verdict:
+    """Check a model folder, a weight file or a TensorFlow checkpoint; None checks the packs alone.
+
+    ``claim`` is what the model says it is ("bert-base-uncased"). Without it the name of the
+    folder is taken, and failing that, the sizes: then a model that does not fit is taken for
+    another one of the same size, not for a broken one. ``pack`` is the path of another golden
+    pack, to be used whatever the name.
+
+    Raises FileNotFoundError or ValueError if the source cannot be opened at all.
+    """
+    packs = [load_pack(pack)] if pack is not None else [load_pack(name) for name in PACKS]
+    if source is None:
+        return Verdict("no model given", tuple(pack_row(one, "no model given") for one in packs))
+    path = Path(source)
+    claim = claim or _claim_of(path, packs)
+    rows = check_files(path, claim)
+    if not _is_tensorflow(path):
+        rows += _check_model(path, packs, claim, pack is not None, with_transformers, progress)
+        return Verdict(str(source), tuple(rows))
+    checkpoint = TFCheckpoint(path)
+    size = checkpoint.verify(progress)
+    rows.append(Row("files", "checksum of every tensor", PASS, f"{size:,} bytes"))
+    with tempfile.TemporaryDirectory(prefix="verify.") as temporary:
+        folder = Path(temporary) / "converted"
+        # Upper or lower case concerns the tokenizer, which no check here uses.
+        convert(path, folder, lowercase=False, progress=progress)
+        rows += _check_model(folder, packs, claim, pack is not None, with_transformers, progress)
+    return Verdict(str(source), tuple(rows))
+
+
+def _check_model(
+    path: Path,
+    packs: list[Pack],
+    claim: str | None,
+    chosen: bool,
+    with_transformers: bool,
+    progress: bool,
+) -> list[Row]:
+    """The golden rows and the transformers rows of a folder in the Hugging Face layout."""
+    model, _ = load_weights(path)
+    rows = []
+    for pack in packs:
+        claimed = chosen or claim in (pack.name, *pack.claims)
+        rows += check_golden(model, pack, claimed, progress)
+    if not with_transformers:
+        rows.append(Row("transformers", "transformers", NOT_RUN, "not asked for"))
+    else:
+        rows += check_transformers(path, model)
+    return rows
+
+
+def _is_tensorflow(path: Path) -> bool:
+    if path.is_dir():
+        return not any((path / name).is_file() for name in PREFERRED) and any(path.glob("*.index"))
+    return path.suffix == ".index" or Path(f"{path}.index").is_file()
+
+
+def _claim_of(path: Path, packs: list[Pack]) -> str | None:
+    """The model that a path names: a folder's name, or that of a repository in the hub's cache."""
+    claims = {claim for pack in packs for claim in pack.claims}
+    claims |= {release["model"] for release in known_fingerprints().values()}
+    for part in reversed(path.absolute().parts):
+        name = part.rpartition("--")[2]
+        if name in claims:
+            return name
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``verify`` on its own, for other command lines to call; gives the exit code."""
+    from weights_tools.cli import main as command_line
+
+    return command_line(["verify", *(sys.argv[1:] if argv is None else argv)])
