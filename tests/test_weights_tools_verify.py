@@ -23,10 +23,11 @@ from minibert.model import BertModel
 from minibert.weights import load_weights, save_weights
 from weights_tools.check_golden import check_golden
 from weights_tools.check_transformers import check_transformers
+from weights_tools.cli import main
 from weights_tools.convert import convert_to_tf
 from weights_tools.golden import load_pack
 from weights_tools.verdict import Row, Verdict
-from weights_tools.verify import main, verify
+from weights_tools.verify import verify
 
 TWO = {
     "input_ids": [[2, 7, 9, 4, 3, 11, 12, 3], [2, 30, 4, 3, 0, 0, 0, 0]],
@@ -437,7 +438,7 @@ def test_without_the_official_file_nothing_passes(capsys):
     verdict = verify()
     assert {row.status for row in verdict.rows} == {"not run"}
     assert verdict.exit_code == 3 and "91 published results from 15 sources" in str(verdict)
-    assert main(["--json"]) == 3
+    assert main(["verify", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["summary"].startswith("NOT RUN")
 
 

@@ -9,9 +9,7 @@ transformers  our outputs against transformers on the same folder, if it is inst
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from minibert.weights import load_weights
@@ -98,10 +96,3 @@ def _claim_of(path: Path, packs: list[Pack]) -> str | None:
         if name in claims:
             return name
     return None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command ``verify`` on its own, for other command lines to call; gives the exit code."""
-    from weights_tools.cli import main as command_line
-
-    return command_line(["verify", *(sys.argv[1:] if argv is None else argv)])
