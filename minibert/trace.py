@@ -19,7 +19,7 @@ from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 
 
-HIDDEN = -1e4  # scores of padding lie below; their exponential is 0, so their size says nothing
+HIDDEN = -1e3  # scores of padding lie below; their exponential is 0, so their size says nothing
 
 
 class Trace(Mapping[str, Tensor]):

@@ -140,10 +140,12 @@ def test_every_help_has_an_example(capsys):
         a for a in make_parser()._actions if a.choices and hasattr(a, "_name_parser_map")
     )
     for name in commands.choices:
-        with pytest.raises(SystemExit) as caught:
-            main([name, "--help"])
+        try:
+            code = main([name, "--help"])
+        except SystemExit as done:
+            code = done.code
         out = capsys.readouterr().out
-        assert caught.value.code == 0 and "example" in out and f"minibert {name}" in out, name
+        assert code == 0 and "example" in out and f"minibert {name}" in out, name
 
 
 def test_ctrl_c(capsys, folder, monkeypatch):

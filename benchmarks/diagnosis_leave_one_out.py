@@ -1,0 +1,121 @@
+"""What does the checker say of a mistake that it does not know? `python benchmarks/...`
+
+Each mistake of the model is taken out of the catalogue in turn, made, and diagnosed. A good
+answer is none at all; every other one is a wrong name, and is listed. The second column gives the
+checker less to see: hidden states, attentions and outputs, as a library returns them. Then pairs
+of known mistakes, and single ones, are counted in both ways. Prints Markdown.
+"""
+
+import argparse
+import random
+import time
+
+import torch
+
+from minibert.diagnosis.mistakes import EQUIVALENT, model_mistakes
+from minibert.diagnosis.probe import full_batch, probe_model
+from minibert.diagnosis.search import Replay
+
+OUTPUTS = ("last_hidden_state", "embeddings.norm", "pooler.activation", "loss")
+LOGITS = ("masked_word.logits", "next_sentence.logits")
+
+
+def returned(name: str) -> bool:
+    """True for what a model gives back when asked for hidden states and attentions."""
+    ends = name.endswith(("attention.probabilities", "output_norm"))
+    return name in (*OUTPUTS, *LOGITS) or (name.startswith("encoder.") and ends)
+
+
+def final(name: str) -> bool:
+    """True for what a model gives back when asked for nothing more."""
+    return name in ("last_hidden_state", "pooler.activation", *LOGITS)
+
+
+VIEWS = {"all tensors": lambda name: True, "states and attentions": returned, "outputs": final}
+
+
+def seen(tensors: dict, view: str) -> dict:
+    return {name: tensor for name, tensor in tensors.items() if VIEWS[view](name)}
+
+
+def leave_one_out(replay: Replay) -> None:
+    everything = list(replay.mistakes)
+    wrong: dict[str, dict[str, list]] = {}
+    for each in everything:
+        if each.id in EQUIVALENT:
+            continue
+        tensors = replay.tensors([each])
+        rest = Replay(replay.model, replay.batch, [m for m in everything if m is not each])
+        rest._known = replay._known
+        for view in ("all tensors", "states and attentions"):
+            found = rest.explain(seen(tensors, view))
+            if found:
+                wrong.setdefault(each.id, {})[view] = found
+    print(f"\nLeft out one at a time: {len(everything) - len(EQUIVALENT)} mistakes.\n")
+    print("| left out | what the checker says, all tensors | states and attentions |")
+    print("|---|---|---|")
+    for name, views in wrong.items():
+        cells = [
+            " or ".join(" + ".join(ids) for ids in views.get(view, [])[:3]) or "-"
+            for view in ("all tensors", "states and attentions")
+        ]
+        print(f"| {name} | {cells[0]} | {cells[1]} |")
+
+
+def count(replay: Replay, size: int, samples: list, view: str) -> None:
+    tally = {
+        "exact": 0,
+        "among several": 0,
+        "fewer mistakes, same numbers": 0,
+        "none": 0,
+        "wrong": 0,
+    }
+    for chosen in samples:
+        tensors = seen(replay.tensors(chosen), view)
+        found = replay.explain(tensors)
+        right = tuple(sorted(each.id for each in chosen))
+        if found == [right]:
+            tally["exact"] += 1
+        elif right in found:
+            tally["among several"] += 1
+        elif not found:
+            tally["none"] += 1
+        elif all(set(ids) < set(right) for ids in found):
+            tally["fewer mistakes, same numbers"] += 1
+        else:
+            tally["wrong"] += 1
+            print(f"wrong ({view}): {right} explained as {found[:3]}")
+    shown = ", ".join(f"{key} {value}" for key, value in tally.items())
+    print(f"- {len(samples)} sets of {size}, {view}: {shown}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=200)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    replay = Replay(probe_model(), full_batch())
+    start = time.process_time()
+    for each in replay.mistakes:
+        replay.cached((each.id,))
+    seconds = time.process_time() - start
+    print(f"One sweep over {len(replay.mistakes)} mistakes: {seconds:.2f} s of processor time")
+
+    singles = [[each] for each in replay.mistakes if each.id not in EQUIVALENT]
+    for view in VIEWS:
+        count(replay, 1, singles, view)
+    generator = random.Random(0)
+    for size, views in ((2, ("all tensors", "states and attentions")), (3, ("all tensors",))):
+        samples: list = []
+        while len(samples) < args.pairs:
+            chosen = generator.sample(model_mistakes(), size)
+            clash = any(a.excludes(b) for a in chosen for b in chosen if a is not b)
+            if not clash and not any(each.id in EQUIVALENT for each in chosen):
+                samples.append(chosen)
+        for view in views:
+            count(replay, size, samples, view)
+    leave_one_out(replay)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,426 @@
+"""The order of work: from "does it run" to "which mistake is it".
+
+1. contract     it runs, twice to the same numbers, touches no input, gives shapes and no NaN
+2. numbers      the first tensor that differs, where in it, and how it is related to the right one
+3. replay       the shortest set of known mistakes that reproduces all of the student's tensors
+4. invariants   where no set does: what must hold for any BERT, and does not
+5. train mode   dropout's places, made visible by a probability of 1
+6. gradients    one backward pass, every parameter
+
+The first that fails ends the work: what comes after would be judged on wrong numbers.
+The checker says "reproduces your numbers", never "you wrote": another slip may give the same.
+"""
+
+import copy
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from minibert.diagnosis.mistake import CATALOGUE, Mistake, patched
+from minibert.diagnosis.names import title
+from minibert.diagnosis.probe import full_batch, probe_model
+from minibert.diagnosis.relations import relations, sizes_of, where
+from minibert.diagnosis.report import Check, Diagnosis
+from minibert.diagnosis.search import Replay
+from minibert.diagnosis.students import Callee, Student, StudentError, outputs_by_name
+from minibert.diagnosis.traces import (
+    FLOAT32_TOLERANCE,
+    Place,
+    blank,
+    common,
+    first_difference,
+    judged,
+)
+
+GRADED = ("last_hidden_state", "pooler.activation", "masked_word.logits", "next_sentence.logits")
+
+
+class Checker:
+    """Holds the reference and its replays, to judge any number of students.
+
+    >>> from minibert.diagnosis.students import Arrays
+    >>> checker = Checker()
+    >>> student = Arrays(checker.expected, checker.expected, checker.model.config)
+    >>> checker.check(student).passed
+    True
+    """
+
+    def __init__(self, seed: int = 0):
+        self.model = probe_model(seed)
+        self.batch = full_batch()
+        self.replay = Replay(self.model, self.batch)
+        self.expected = self.replay.cached(())
+
+    def check(self, student: Student, subject: str = "your model") -> Diagnosis:
+        """Judge a student. Raises StudentError if it cannot even be called on a batch."""
+        with _single_thread():
+            return self._check(student, subject)
+
+    def _check(self, student: Student, subject: str) -> Diagnosis:
+        checks, tensors = self._contract(student)
+        notes = list(student.notes)
+        if any(check.passed is False for check in checks):
+            return Diagnosis(subject, checks, notes=notes)
+
+        tolerance = student.tolerance
+        names = common(self.expected, tensors)
+        if any(tensors[name].dtype != torch.float64 for name in names):
+            tolerance = max(tolerance, FLOAT32_TOLERANCE)
+            notes.append("your numbers are not float64, so only differences above 0.00002 count")
+        mask = self.batch["attention_mask"]
+        got = blank({name: tensors[name].double() for name in names}, mask)
+        place = first_difference(self.expected, got, mask, tolerance)
+        if place is not None:
+            return self._differs(student, subject, checks, notes, got, tensors, place, tolerance)
+        checks.append(Check("numbers", True, f"{len(names)} tensors agree"))
+        return self._beyond_eval(student, subject, checks, notes)
+
+    def _contract(self, student: Student) -> tuple[list[Check], dict[str, Tensor]]:
+        batch = self._fresh_batch()
+        tensors = _call(student, batch)
+        checks = [Check("runs", True)]
+        touched = [name for name in batch if not torch.equal(batch[name], self.batch[name])]
+        text = f"changed in place: {', '.join(touched)}; work on a copy" if touched else ""
+        checks.append(Check("inputs untouched", not touched, text))
+        if not common(self.expected, tensors):
+            text = (
+                "nothing in its output is known: return last_hidden_state (B, T, H), or a dict "
+                f"with names such as {list(GRADED)}"
+            )
+            checks.append(Check("output", False, text))
+            return checks, tensors
+
+        again = _call(student, self._fresh_batch())
+        other = [n for n in tensors if n in again and not _same(tensors[n], again[n])]
+        twin = student.with_dropout(0.5, 0.5)
+        if other:
+            text = (
+                f"two calls give other numbers, first in {title(other[0])}: is a layer built "
+                "inside forward, or is dropout active (your model still in train mode)?"
+            )
+        elif twin is not None and not touched:
+            loose = _call(twin, self._fresh_batch())
+            other = [n for n in tensors if n in loose and not _same(tensors[n], loose[n], 1e-6)]
+            text = (
+                f"in eval mode, dropout changes {title(other[0])}: it must be off there (self."
+                "training; scaled_dot_product_attention's dropout_p too)"
+                if other
+                else ""
+            )
+        else:
+            text = ""
+        checks.append(Check("repeatable", not other, text))
+        known = {name: tensors[name] for name in common(self.expected, tensors)}
+        hidden = blank(known, self.batch["attention_mask"])
+        bad = [name for name in known if not hidden[name].isfinite().all()]
+        text = f"first in {title(bad[0])}, at real tokens" if bad else ""
+        checks.append(Check("no NaN", not bad, text))
+        return checks, tensors
+
+    def _fresh_batch(self) -> dict[str, Tensor]:
+        """A copy, since a student may write to what it is given."""
+        return {name: tensor.clone() for name, tensor in self.batch.items()}
+
+    def _differs(
+        self,
+        student: Student,
+        subject: str,
+        checks: list[Check],
+        notes: list[str],
+        got: Mapping[str, Tensor],
+        raw: Mapping[str, Tensor],
+        place: Place,
+        tolerance: float,
+    ) -> Diagnosis:
+        before = list(self.expected).index(place.name)
+        others = dict(itertools.islice(self.expected.items(), before))
+        for name, parameter in self.model.named_parameters():
+            if parameter.dim() == 1:
+                others[name.removeprefix("bert.")] = parameter.detach()
+        sizes = sizes_of(self.model.config, self.batch["input_ids"].shape[1])
+        found = relations(place, others, sizes, max(1e-7, tolerance))
+        explanations = self.replay.explain(got, tolerance)
+        ids = {each for explanation in explanations for each in explanation}
+        if not ids and len(got) < FEW:
+            notes.append(
+                f"only {len(got)} of your tensors have a name known here; with more of them "
+                "(hidden_states, attentions, or modules by name) more combinations can be tried"
+            )
+        invariants = [] if ids else list(self._invariants(student, raw, place))
+        checks.append(Check("numbers", False, f"{title(place.name)} differ"))
+        return Diagnosis(
+            subject,
+            checks,
+            f"{title(place.name)}, {where(place, of_probe=True)}",
+            place.name,
+            found,
+            explanations,
+            invariants,
+            notes,
+        )
+
+    def _invariants(
+        self, student: Student, raw: Mapping[str, Tensor], place: Place
+    ) -> Iterator[str]:
+        """What must hold for any BERT, whatever its weights."""
+        padded = self.batch["attention_mask"] == 0
+        for name, table in raw.items():
+            if name.endswith("probabilities") and table.dim() == 4 and table.shape[-1] == 7:
+                mass = float((table * padded[:, None, None, :])[judged_rows(padded, table)].max())
+                if mass > 1e-6:
+                    yield f"{title(name)}: up to {mass:.2g} falls on padding, it must be 0"
+                    break
+        if place.name.endswith("norm") and place.same_shape:
+            module = self.model.get_submodule(
+                place.name if place.name.startswith("masked_word") else f"bert.{place.name}"
+            )
+            if isinstance(module, nn.LayerNorm):
+                plain = ((place.got - module.bias) / module.weight).detach()[place.allowed[..., 0]]
+                mean = float(plain.mean(-1).abs().max())
+                low, high = (float(f(plain.var(-1, correction=0))) for f in (torch.min, torch.max))
+                if mean > 1e-4 or low < 0.999 or high > 1.001:
+                    yield (
+                        f"without weight and bias, LayerNorm's vectors have means up to {mean:.2g} "
+                        f"and variances from {low:.3g} to {high:.3g}; they must be 0 and 1"
+                    )
+        if not isinstance(student, Callee) or "last_hidden_state" not in raw:
+            return
+        yield from self._unchanged(student, raw["last_hidden_state"])
+
+    def _unchanged(self, student: Callee, states: Tensor) -> Iterator[str]:
+        """Further padding, and another order of the texts, must not change a real token."""
+        real = self.batch["attention_mask"].bool()
+        batch = {
+            name: self.batch[name] for name in ("input_ids", "token_type_ids", "attention_mask")
+        }
+        longer = {name: nn.functional.pad(tensor, (0, 2)) for name, tensor in batch.items()}
+        turned = {name: tensor.flip(0) for name, tensor in batch.items()}
+        for words, changed, back in (
+            (
+                "more padding on the right changes real tokens",
+                longer,
+                lambda x: x[:, : real.shape[1]],
+            ),
+            ("another order of the texts changes them", turned, lambda x: x.flip(0)),
+        ):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    other = back(student.tensors(changed)["last_hidden_state"])
+            except Exception as error:
+                what = words.split(" changes")[0]
+                yield f"with {what}, it fails: {type(error).__name__}: {error}"
+                continue
+            if other.shape != states.shape or not _same(other[real], states[real], 1e-4):
+                yield words
+
+    def _beyond_eval(
+        self, student: Student, subject: str, checks: list[Check], notes: list[str]
+    ) -> Diagnosis:
+        """Train mode and gradients, for a student whose numbers are right."""
+        explanations: list[tuple[str, ...]] = []
+        place = ""
+        for look in (self._dropout, self._gradients):
+            check, place, explanations = look(student)
+            checks.append(check)
+            if check.passed is False:
+                break
+        return Diagnosis(subject, checks, place, "", (), explanations, (), notes)
+
+    def _dropout(self, student: Student) -> tuple[Check, str, list[tuple[str, ...]]]:
+        mask = self.batch["attention_mask"]
+        got: dict[str, Tensor] = {}
+        for kind, setting in DROPOUTS.items():
+            twin = student.with_dropout(*setting)
+            if not isinstance(twin, Callee) or twin.module is None:
+                text = "not looked at: give a class, or build(config, weights) of a torch module"
+                return Check("dropout", None, text), "", []
+            twin.module.train()
+            with torch.no_grad():
+                output = twin.run(self._fresh_batch())
+            tensors = outputs_by_name(output, self.expected, self.model.config)
+            known = {n: tensors[n].double() for n in common(self.expected, tensors) if n in STATES}
+            got.update({f"{kind}: {n}": t for n, t in blank(known, mask).items()})
+        plain = self._dropped((), on=False)
+        if first_difference(plain, got, mask, FLOAT32_TOLERANCE) is None:
+            text = "there is none: right for use, but not for training"
+            return Check("dropout", None, text), "", []
+        right = self._dropped(())
+        place = first_difference(right, got, mask, FLOAT32_TOLERANCE)
+        if place is None:
+            return Check("dropout", True, "every place, shown by a probability of 1"), "", []
+        kind, _, name = place.name.partition(": ")
+        words = f"{title(name)} in train mode with {kind} dropout of probability 1, {where(place)}"
+        found = self._simple_replay("train", self._dropped, got)
+        return Check("dropout", False, "it is in other places"), words, found
+
+    def _dropped(self, mistakes: Sequence[Mistake], on: bool = True) -> dict[str, Tensor]:
+        """The states of the reference in train mode, once for each setting of the dropouts."""
+        tensors = {}
+        model, mask = self.model, self.batch["attention_mask"]
+        batch = {name: t for name, t in self.batch.items() if "label" not in name}
+        for kind, (hidden, attention) in DROPOUTS.items():
+            with patched(model, ()), torch.no_grad():
+                for name, module in model.named_modules():
+                    if isinstance(module, nn.Dropout):
+                        module.p = attention if ".attention." in name else hidden
+                        module.train(on)
+                with patched(model, mistakes):
+                    output = model(**batch, output_hidden_states=True, output_attentions=True)
+            states = dict(zip(STATES, output.hidden_states[1:], strict=True))
+            tensors.update({f"{kind}: {n}": t for n, t in blank(states, mask).items()})
+        return tensors
+
+    def _gradients(self, student: Student) -> tuple[Check, str, list[tuple[str, ...]]]:
+        if not isinstance(student, Callee) or student.module is None or not student.parameters:
+            return Check("gradients", None, "not looked at: not a torch module"), "", []
+        module = student.module
+        module.eval().zero_grad()
+        batch = {name: t for name, t in self._fresh_batch().items() if "label" not in name}
+        live = outputs_by_name(student.run(batch), self.expected, self.model.config)
+        graded = [name for name in GRADED if name in live]
+        total = _objective({name: live[name] for name in graded}, batch["attention_mask"])
+        if not total.requires_grad:
+            return Check("gradients", False, "the output carries no gradient at all"), "", []
+        total.backward()
+        own = dict(module.named_parameters(remove_duplicate=False))
+        got = {}
+        for ours, keys in student.parameters.items():
+            grad = own[keys[0]].grad if keys[0] in own else None
+            got[ours] = torch.zeros(()) if grad is None else grad.detach()
+        right = self._reference_gradients((), graded)
+        wrong = _gradient_difference(right, got)
+        if not wrong:
+            return Check("gradients", True, f"{len(got)} parameters agree"), "", []
+        none = [name for name in wrong if not bool(got[name].any())]
+        words = f"{wrong[0]} gets no gradient" if wrong[0] in none else f"gradient of {wrong[0]}"
+        words += f"; {len(wrong)} of {len(got)} parameters differ"
+
+        def gradients(mistakes: Sequence[Mistake]) -> dict[str, Tensor]:
+            return self._reference_gradients(mistakes, graded)
+
+        found = self._simple_replay("gradient", gradients, got, _gradients_agree)
+        return Check("gradients", False, "the backward pass differs"), words, found
+
+    def _reference_gradients(
+        self, mistakes: Sequence[Mistake], graded: Sequence[str]
+    ) -> dict[str, Tensor]:
+        model = copy.deepcopy(self.model)
+        live: dict[str, Tensor] = {}
+        model.bert.register_forward_hook(
+            lambda module, inputs, output: live.update(
+                {"last_hidden_state": output[0], "pooler.activation": output[1]}
+            )
+        )
+        batch = {name: t for name, t in self.batch.items() if "label" not in name}
+        with patched(model, mistakes):
+            output = model(**batch, output_attentions=True)
+            live["masked_word.logits"] = output.prediction_logits
+            live["next_sentence.logits"] = output.seq_relationship_logits
+            total = _objective({name: live[name] for name in graded}, batch["attention_mask"])
+            total.backward()
+        return {
+            name.removeprefix("bert."): torch.zeros(())
+            if parameter.grad is None
+            else parameter.grad
+            for name, parameter in model.named_parameters()
+        }
+
+    def _simple_replay(self, kind, compute, got, agree=None) -> list[tuple[str, ...]]:
+        """The smallest sets of up to three mistakes of this kind that reproduce `got`."""
+        agree = agree or _tensors_agree
+        known = [each for each in CATALOGUE.values() if each.kind == kind]
+        for count in (1, 2, 3):
+            found = []
+            for chosen in itertools.combinations(known, count):
+                if any(a.excludes(b) for a, b in itertools.combinations(chosen, 2)):
+                    continue
+                if agree(compute(chosen), got):
+                    found.append(tuple(each.id for each in chosen))
+            if found:
+                return found
+        return []
+
+
+FEW = 8  # tensors; with fewer, pairs of mistakes are too many to try
+DROPOUTS = {"hidden": (1.0, 0.0), "attention": (0.0, 1.0)}
+STATES = (
+    "encoder.blocks.0.output_norm",
+    "encoder.blocks.1.output_norm",
+    "last_hidden_state",
+)  # what leaves the blocks
+
+
+def judged_rows(padded: Tensor, table: Tensor) -> Tensor:
+    """Rows of real queries, for a table (B, A, T, T)."""
+    return (~padded)[:, None, :, None].expand(table.shape)
+
+
+def _call(student: Student, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        return student.tensors(batch)
+    except StudentError:
+        raise
+    except Exception as error:
+        if isinstance(student, Callee) and student.module is not None and "dtype" in str(error):
+            student.module.float()
+            try:
+                return student.tensors(batch)
+            except Exception as second:
+                error = second
+        raise StudentError(
+            f"it fails on the probe's batch (6 texts, 7 tokens): {type(error).__name__}: {error}"
+        ) from error
+
+
+def _same(a: Tensor, b: Tensor, tolerance: float = 0.0) -> bool:
+    if a.shape != b.shape:
+        return False
+    return torch.allclose(a.double(), b.double(), rtol=0, atol=tolerance, equal_nan=True)
+
+
+def _objective(outputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+    """One number that depends on every judged output; each with a weight of its own."""
+    total = torch.zeros((), dtype=torch.float64)
+    for output in outputs.values():
+        weights = torch.arange(output.numel(), dtype=torch.float64).cos().view(output.shape)
+        total = total + (output * weights * judged(output, mask)).sum()
+    return total
+
+
+def _gradient_difference(right: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> list[str]:
+    wrong = []
+    for name, tensor in right.items():
+        if name in got:
+            a, b = torch.broadcast_tensors(tensor.double(), got[name].double())
+            if name == "embeddings.token.weight" and a.dim() == 2:
+                a, b = a[1:], b[1:]  # whether the row of [PAD] learns is a matter of taste
+            if not torch.allclose(a, b, rtol=0, atol=1e-7 * max(1.0, float(a.abs().max()))):
+                wrong.append(name)
+    return wrong
+
+
+def _gradients_agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return not _gradient_difference(one, other)
+
+
+def _tensors_agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(
+        name in one and one[name].shape == other[name].shape and _same(one[name], other[name], 1e-6)
+        for name in other
+    )
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """Tiny tensors are computed faster by one thread than by several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

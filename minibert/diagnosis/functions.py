@@ -1,0 +1,125 @@
+"""Small right answers for steps around the model that are functions of their own.
+
+Some are the library's, put together for one call; masking, its random numbers passed in, and one
+step of AdamW are written out here. The exercises are compared with them, and the catalogue holds
+the known wrong versions.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from minibert.checks import IGNORE
+from minibert.config import BertConfig
+from minibert.heads import masked_word_loss
+from minibert.pooling import mean_pool
+from minibert.rules import (
+    clean,
+    isolate_ideographs,
+    isolate_punctuation,
+    lowercase,
+    strip_accents,
+)
+from minibert.weights import name_table
+from minibert.wordpiece import longest_match_first
+
+RULES = (clean, isolate_ideographs, strip_accents, lowercase, isolate_punctuation)
+
+LONGEST_WORD = 100  # characters; longer words are not cut
+MASK_ID, LAST_SPECIAL = 4, 4  # in the probe's vocabulary, ids 0 to 4 are special tokens
+
+
+def basic_tokenize(text: str) -> list[str]:
+    """Text to words, as BERT-uncased has it.
+
+    >>> basic_tokenize("Don't naïve")
+    ['don', "'", 't', 'naive']
+    """
+    for rule in RULES:
+        text = rule(text)
+    return text.split()
+
+
+def wordpiece(word: str, vocab: Mapping[str, int]) -> list[str]:
+    """A word to pieces, or to [UNK] as a whole.
+
+    >>> wordpiece("unable", {"un": 0, "##able": 1})
+    ['un', '##able']
+    """
+    pieces = longest_match_first(word, vocab) if len(word) <= LONGEST_WORD else None
+    return pieces or ["[UNK]"]
+
+
+def arrange_pair(
+    first: Sequence[str], second: Sequence[str], length: int
+) -> tuple[list[str], list[int], list[int]]:
+    """[CLS] first [SEP] second [SEP] [PAD]..., with segments and mask. Devlin et al., figure 2.
+
+    >>> arrange_pair(["a"], ["b"], 6)
+    (['[CLS]', 'a', '[SEP]', 'b', '[SEP]', '[PAD]'], [0, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 0])
+    """
+    one, two = ["[CLS]", *first, "[SEP]"], [*second, "[SEP]"]
+    padding = length - len(one) - len(two)
+    tokens = one + two + ["[PAD]"] * padding
+    segments = [0] * len(one) + [1] * len(two) + [0] * padding
+    return tokens, segments, [1] * (len(one) + len(two)) + [0] * padding
+
+
+def rename_key(key: str) -> str:
+    """A key of a weights file under minibert's name; gamma and beta are old words.
+
+    >>> rename_key("bert.embeddings.LayerNorm.gamma")
+    'embeddings.norm.weight'
+    """
+    key = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", key.removeprefix("bert.")))
+    return name_table(BertConfig())[key]
+
+
+def mask_tokens(
+    input_ids: Tensor, chosen: Tensor, action: Tensor, random_ids: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Prepare ids (B, T) for masked-word training: (ids, labels). Devlin et al., section 3.1.
+
+    `chosen` and `action` (B, T) are uniform in [0, 1). Of the tokens that are not special,
+    those with chosen < 0.15 are to be predicted; of these, action < 0.8 become [MASK], action in
+    [0.8, 0.9) become `random_ids`, the others stay. Labels are -100 elsewhere.
+
+    >>> one = torch.tensor([[7, 8]])
+    >>> mask_tokens(one, torch.tensor([[0.1, 0.5]]), torch.tensor([[0.3, 0.3]]), one)
+    (tensor([[4, 8]]), tensor([[   7, -100]]))
+    """
+    predicted = (chosen < 0.15) & (input_ids > LAST_SPECIAL)  # (B, T)
+    labels = input_ids.masked_fill(~predicted, IGNORE)  # (B, T)
+    ids = torch.where(predicted & (action >= 0.8) & (action < 0.9), random_ids, input_ids)
+    return ids.masked_fill(predicted & (action < 0.8), MASK_ID), labels
+
+
+def adamw_step(
+    parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of AdamW with learning rate 0.01, betas 0.9 and 0.999, eps 1e-8 and decay 0.1.
+
+    `step` counts from 1. Gives (parameter, m, v), new tensors. Loshchilov & Hutter 2019,
+    algorithm 2, in the form of torch.optim.AdamW.
+    """
+    m = 0.9 * m + 0.1 * gradient
+    v = 0.999 * v + 0.001 * gradient**2
+    direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+    return parameter - 0.01 * direction - 0.01 * 0.1 * parameter, m, v
+
+
+ANSWERS: dict[str, Callable] = {
+    function.__name__: function
+    for function in (
+        basic_tokenize,
+        wordpiece,
+        arrange_pair,
+        rename_key,
+        mask_tokens,
+        masked_word_loss,
+        mean_pool,
+        adamw_step,
+    )
+}

@@ -1,0 +1,111 @@
+"""What a check found, as data, as text and as JSON."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minibert.diagnosis.mistake import CATALOGUE, Mistake
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. `passed` is None for what could not be looked at."""
+
+    name: str
+    passed: bool | None
+    text: str = ""
+
+    def __str__(self) -> str:
+        sign = {True: "ok  ", False: "WRONG", None: "-   "}[self.passed]
+        return f"{sign:5} {self.name}" + (f": {self.text}" if self.text else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """The outcome: every check, and of the first that failed, where and why.
+
+    place         the first tensor that differs, in words; "" if none does
+    tensor        its name
+    relations     how its numbers are related to the right ones
+    explanations  the shortest sets of catalogued mistakes that reproduce the student's numbers;
+                  empty if none does, several if more than one set of that size does
+    invariants    what must hold for any BERT and does not
+    notes         what else was noticed, or not looked at
+    """
+
+    subject: str
+    checks: Sequence[Check]
+    place: str = ""
+    tensor: str = ""
+    relations: Sequence[str] = ()
+    explanations: Sequence[tuple[str, ...]] = ()
+    invariants: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    catalogue: Mapping[str, Mistake] = dataclasses.field(default_factory=lambda: CATALOGUE)
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(check.passed is not False for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The diagnosis as plain data, for graders."""
+        return {
+            "subject": self.subject,
+            "passed": self.passed,
+            "checks": [dataclasses.asdict(check) for check in self.checks],
+            "tensor": self.tensor,
+            "place": self.place,
+            "relations": list(self.relations),
+            "explanations": [list(ids) for ids in self.explanations],
+            "invariants": list(self.invariants),
+            "notes": list(self.notes),
+        }
+
+    def text(self, hint: int = 3) -> str:
+        """The diagnosis for a reader. Hints: 0 place and relation, 1 a question for each mistake,
+        2 the mistake itself, 3 the fix."""
+        lines = [f"  {check}" for check in self.checks]
+        if self.place:
+            lines += ["", f"First difference: {self.place}"]
+        lines += [f"  {relation}" for relation in self.relations]
+        lines += self._explained(hint)
+        if self.invariants:
+            lines += ["", "What must hold for any BERT, and does not hold for yours:"]
+            lines += [f"  {sentence}" for sentence in self.invariants]
+        lines += [f"note: {note}" for note in self.notes]
+        if self.passed:
+            lines += ["", f"{self.subject}: no difference found"]
+        return "\n".join(lines).lstrip("\n")
+
+    def _explained(self, hint: int) -> list[str]:
+        if not self.explanations:
+            if self.passed or not self.place:
+                return []
+            return ["", "No known mistake, and no combination tried, gives these very numbers."]
+        count = len(self.explanations[0])
+        things = "one known mistake" if count == 1 else f"{count} known mistakes together"
+        lines = ["", f"Shortest known explanation: {things} that reproduces your numbers exactly"]
+        if count > 1:
+            lines[-1] = f"Shortest known explanation: {things} reproduce your numbers exactly"
+        if len(self.explanations) > 1:
+            lines[-1] += f"; {len(self.explanations)} such explanations cannot be told apart"
+        if hint < 1:
+            return [*lines, "  (ask for a hint to hear more: --hint 1)"]
+        for number, ids in enumerate(self.explanations[:4], 1):
+            if len(self.explanations) > 1:
+                lines.append(f"  either ({number}):" if number == 1 else f"  or ({number}):")
+            for each in ids:
+                lines += self._hints(self.catalogue[each], hint)
+        if hint < 3:
+            lines.append(f"  (--hint {hint + 1} for more)")
+        return lines
+
+    @staticmethod
+    def _hints(mistake: Mistake, hint: int) -> list[str]:
+        question, place, fix = mistake.hints
+        lines = [f"  ? {question}"]
+        if hint >= 2:
+            lines += [f"    {place}", f"    {mistake.symptom}  [{mistake.id}]"]
+        if hint >= 3:
+            lines += [f"    Fix: {fix}", f"    Seen in: {mistake.seen}"]
+        return lines

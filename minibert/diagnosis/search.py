@@ -1,0 +1,178 @@
+"""Which known mistakes, made together, give these very numbers?
+
+The reference is run with one mistake after another in it, and its tensors are compared with the
+student's, in the order of computation. A mistake that moves the first difference further down
+explains one stage; the search goes on from there for the next. The shortest sets that leave no
+difference are the answer. Nothing less than all tensors counts: a set that explains only some is
+no explanation. If several sets of the same size do, all are given.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from minibert.diagnosis.mistake import Mistake, patched
+from minibert.diagnosis.mistakes import model_mistakes
+from minibert.diagnosis.traces import HIDDEN, TOLERANCE, Stopped, common, observe
+from minibert.heads import BertForPreTraining
+
+MOST = 4  # mistakes in one explanation
+WIDTH = 6  # partial explanations that are followed
+PAIRS = 600  # pairs of mistakes that are tried where no single one helps
+
+
+class Replay:
+    """The reference with mistakes in it, on one batch; runs are remembered.
+
+    >>> from minibert.diagnosis.probe import full_batch, probe_model
+    >>> from minibert.diagnosis.mistakes import CATALOGUE
+    >>> replay = Replay(probe_model(), full_batch())
+    >>> replay.explain(replay.tensors([CATALOGUE["relu"]]))
+    [('relu',)]
+    """
+
+    def __init__(
+        self,
+        model: BertForPreTraining,
+        batch: Mapping[str, Tensor],
+        mistakes: Sequence[Mistake] | None = None,
+    ):
+        self.model = model
+        self.batch = batch
+        self.mistakes = list(model_mistakes() if mistakes is None else mistakes)
+        self.by_id = {each.id: each for each in self.mistakes}
+        self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
+        self.shows: dict[tuple[str, ...], dict[str, int]] = {}
+
+    def tensors(
+        self,
+        mistakes: Iterable[Mistake] = (),
+        stop: Callable[[str, Tensor], bool] | None = None,
+    ) -> dict[str, Tensor]:
+        """The blanked tensors of the reference with these mistakes in it."""
+        with patched(self.model, mistakes):
+            return observe(self.model, self.batch, stop)
+
+    def cached(self, ids: tuple[str, ...]) -> dict[str, Tensor]:
+        """The tensors with one mistake in the reference, or none; remembered."""
+        if ids not in self._known:
+            self._known[ids] = self.tensors([self.by_id[each] for each in ids])
+        return self._known[ids]
+
+    def explain(
+        self, observed: Mapping[str, Tensor], tolerance: float = TOLERANCE
+    ) -> list[tuple[str, ...]]:
+        """The shortest sets of mistakes that reproduce `observed` (blanked), by their ids.
+
+        [()] if there is nothing to explain; [] if no set is known.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return _Search(self, observed, tolerance).run()
+        finally:
+            torch.set_num_threads(threads)
+
+
+class _Search:
+    def __init__(self, replay: Replay, observed: Mapping[str, Tensor], tolerance: float):
+        self.replay = replay
+        right = replay.cached(())
+        self.observed = {name: observed[name].double() for name in common(right, observed)}
+        self.allowed = {
+            name: tolerance * max(1.0, _size(tensor)) for name, tensor in self.observed.items()
+        }
+        self.place = {name: index for index, name in enumerate(self.observed)}
+        names = tuple(self.observed)
+        if names not in replay.shows:  # the tensor at which each mistake shows, alone
+            replay.shows[names] = {
+                each.id: self.agree(right, replay.cached((each.id,))) for each in replay.mistakes
+            }
+        self.shows = replay.shows[names]
+        self.reached: dict[tuple[str, ...], int] = {}
+
+    def run(self) -> list[tuple[str, ...]]:
+        whole = len(self.observed)
+        start = self.agree(self.observed, self.replay.cached(()))
+        if start == whole:
+            return [()]
+        for thorough in (False, True):
+            frontier: list[tuple[int, tuple[str, ...]]] = [(start, ())]
+            for _ in range(MOST):
+                further: dict[tuple[str, ...], int] = {}
+                for stage, ids in frontier:
+                    further |= self.extend(stage, ids, thorough)
+                found = sorted(ids for ids, reached in further.items() if reached == whole)
+                if found:
+                    return [ids for ids in found if len(ids) == min(map(len, found))]
+                ranked = sorted(((reached, ids) for ids, reached in further.items()), reverse=True)
+                frontier = ranked[:WIDTH]
+        return []
+
+    def extend(self, stage: int, ids: tuple[str, ...], thorough: bool) -> dict:
+        """`ids` with one more mistake, or two where one does not help: {set: tensors explained}.
+
+        At first only mistakes that show at this stage are tried; then, `thorough`, all.
+        """
+        here = [each for each in self.shows if self.shows[each] == stage]
+        singles = [(each,) for each in (self.shows if thorough or not ids else here)]
+        further = self.attempt(stage, ids, singles)
+        pairs = list(itertools.combinations(here, 2))
+        if (thorough or not further) and len(pairs) <= PAIRS:
+            further |= self.attempt(stage, ids, pairs)
+        return further
+
+    def attempt(self, stage: int, ids: tuple[str, ...], more: Sequence[tuple[str, ...]]) -> dict:
+        """Those of the sets that get beyond `stage`, with how far they get."""
+        further = {}
+        for each in more:
+            chosen = tuple(sorted({*ids, *each}))
+            if len(chosen) < len(ids) + len(each) or len(chosen) > MOST:
+                continue
+            mistakes = [self.replay.by_id[name] for name in chosen]
+            if any(one.excludes(other) for one, other in itertools.combinations(mistakes, 2)):
+                continue
+            if chosen not in self.reached:
+                self.reached[chosen] = self.reach(stage, chosen, mistakes)
+            if self.reached[chosen] > stage:
+                further[chosen] = self.reached[chosen]
+        return further
+
+    def reach(self, stage: int, ids: tuple[str, ...], mistakes: Sequence[Mistake]) -> int:
+        """How many tensors these mistakes explain; 0 if not more than `stage`."""
+        if len(ids) == 1:
+            return self.agree(self.observed, self.replay.cached(ids))
+
+        def hopeless(name: str, tensor: Tensor) -> bool:
+            return self.place.get(name, stage + 1) <= stage and not self.same(name, tensor)
+
+        try:
+            return self.agree(self.observed, self.replay.tensors(mistakes, hopeless))
+        except Stopped:
+            return 0
+
+    def agree(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> int:
+        """How many of the observed tensors, in order, are the same in both."""
+        for index, name in enumerate(self.observed):
+            a, b = one.get(name), other.get(name)
+            if a is None or b is None or not self._close(name, a, b):
+                return index
+        return len(self.observed)
+
+    def same(self, name: str, tensor: Tensor) -> bool:
+        return self._close(name, self.observed[name], tensor)
+
+    def _close(self, name: str, a: Tensor, b: Tensor) -> bool:
+        if a.shape != b.shape:
+            return False
+        if bool(((a - b).abs() <= self.allowed[name]).all()):
+            return True
+        return torch.allclose(a, b, rtol=0, atol=self.allowed[name], equal_nan=True)
+
+
+def _size(tensor: Tensor) -> float:
+    """The root mean square of the finite numbers that are not hidden scores."""
+    numbers = tensor[tensor.isfinite() & (tensor > HIDDEN)]
+    return float(numbers.square().mean().sqrt()) if numbers.numel() else 1.0

@@ -1,0 +1,148 @@
+"""What a model computed, by name, as far as it may be judged.
+
+Two correct models may differ where it does not matter: at padded tokens, whose vectors nobody
+reads, and in how negative a hidden score is. Both are blanked before anything is compared.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minibert.heads import BertForPreTraining
+from minibert.trace import record
+
+HIDDEN = -1e3  # a score below this is hidden: its exponential is 0 in every precision
+TOLERANCE = 1e-9  # in float64: rounding stays below 1e-12, the smallest known mistake above 1e-6
+FLOAT32_TOLERANCE = 2e-5  # rounding stays below 5e-6 on the probe
+
+
+class Stopped(Exception):
+    """Raised through a forward pass that need not go on."""
+
+
+def observe(
+    model: BertForPreTraining,
+    batch: Mapping[str, Any],
+    stop: Callable[[str, Tensor], bool] | None = None,
+) -> dict[str, Tensor]:
+    """Every named tensor of one forward pass, in the order of computation, blanked.
+
+    To the names of `minibert.trace` come `last_hidden_state` and, with labels, `loss`. The pass
+    ends with Stopped as soon as `stop(name, blanked tensor)` is true.
+
+    >>> from minibert.diagnosis.probe import full_batch, probe_model
+    >>> list(observe(probe_model(), full_batch()))[-1]
+    'loss'
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep_state(module: Any, inputs: Any, output: Any) -> None:
+        outputs["last_hidden_state"] = output.last_hidden_state.detach()
+
+    def keep_loss(module: Any, inputs: Any, output: Any) -> None:
+        if output.loss is not None:
+            outputs["loss"] = output.loss.detach()
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(module: Any, inputs: Any, output: Tensor) -> None:
+            if stop is not None and stop(name, blank({name: output}, mask)[name]):
+                raise Stopped
+
+        return hook
+
+    mask = batch["attention_mask"]
+    hooks = [
+        model.bert.register_forward_hook(keep_state),
+        model.register_forward_hook(keep_loss),
+    ]
+    if stop is not None:
+        hooks += [
+            module.register_forward_hook(look(name.removeprefix("bert.")))
+            for name, module in model.named_modules()
+            if not any(module.children()) and not isinstance(module, nn.Dropout)
+        ]
+    try:
+        recorded = dict(record(model, batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in recorded.items():
+        if not name.startswith(("embeddings.", "encoder.")) and "last_hidden_state" in outputs:
+            tensors["last_hidden_state"] = outputs.pop("last_hidden_state")
+        tensors[name] = tensor
+    return blank({**tensors, **outputs}, mask)
+
+
+def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Tensor]:
+    """Zeros at padded tokens, one value for all hidden scores; the rest unchanged.
+
+    >>> blank({"x": torch.ones(1, 2, 1)}, torch.tensor([[1, 0]]))["x"].flatten()
+    tensor([1., 0.])
+    """
+    blanked = {}
+    for name, tensor in tensors.items():
+        real = judged(tensor, attention_mask)
+        tensor = torch.where(real, tensor, torch.zeros_like(tensor))
+        if name.endswith("scores"):
+            tensor = tensor.masked_fill(tensor < HIDDEN, HIDDEN)
+        blanked[name] = tensor
+    return blanked
+
+
+def judged(tensor: Tensor, attention_mask: Tensor) -> Tensor:
+    """Where `tensor` may be judged: real tokens, or pairs of a real query and a real key."""
+    real = attention_mask.bool()  # (B, T)
+    B, T = real.shape
+    if tensor.dim() == 4 and tensor.shape[0] == B and tensor.shape[-2:] == (T, T):
+        return real[:, None, :, None] & real[:, None, None, :]  # (B, 1, T, T)
+    if tensor.dim() == 3 and tensor.shape[:2] == (B, T):
+        return real[:, :, None]  # (B, T, 1)
+    return torch.ones((), dtype=torch.bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The first tensor that differs: what was expected, what came, and where they differ."""
+
+    name: str
+    expected: Tensor
+    got: Tensor
+    wrong: Tensor
+    allowed: Tensor
+
+    @property
+    def same_shape(self) -> bool:
+        return self.expected.shape == self.got.shape
+
+
+def first_difference(
+    expected: Mapping[str, Tensor],
+    got: Mapping[str, Tensor],
+    attention_mask: Tensor,
+    tolerance: float = TOLERANCE,
+) -> Place | None:
+    """The first tensor of `expected` that `got` has too and that differs, or None.
+
+    Both must be blanked. A difference is an absolute one above `tolerance`, in units of the
+    tensor's root mean square where that is above 1. NaN and another shape are differences.
+    """
+    for name in common(expected, got):
+        right, yours = expected[name], got[name].to(expected[name].dtype)
+        allowed = judged(right, attention_mask).expand(right.shape)
+        if right.shape != yours.shape:
+            return Place(name, right, yours, torch.ones_like(allowed), allowed)
+        unit = max(1.0, float(right[right > HIDDEN].square().mean().sqrt())) if right.dim() else 1.0
+        wrong = ~((yours - right).abs() <= tolerance * unit)
+        if wrong.any():
+            return Place(name, right, yours, wrong, allowed)
+    return None
+
+
+def common(expected: Mapping[str, Tensor], got: Iterable[str]) -> list[str]:
+    """The names both have, in the order of computation."""
+    names = set(got)
+    return [name for name in expected if name in names]

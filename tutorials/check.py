@@ -1,0 +1,223 @@
+"""Judge the exercises: `python -m tutorials.check` shows which are solved, `... check 06` one.
+
+An exercise is solved when its function gives the right results on the check's own inputs, by
+code of its own: a file that imports the library, or another ready BERT, is not counted.
+"""
+
+import argparse
+import ast
+import dataclasses
+import importlib.util
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minibert.diagnosis.function_check import judge
+from minibert.diagnosis.probe import probe_model
+from minibert.diagnosis.report import Diagnosis
+from minibert.diagnosis.students import import_file
+from tutorials.exercises import NotDone
+from tutorials.lessons import LESSONS, Lesson
+
+EXERCISES = Path(__file__).parent / "exercises"
+ANSWER_KEYS = (
+    "minibert",
+    "transformers",
+    "tokenizers",
+    "tutorials.lessons",
+    "tutorials.numpy_bert",
+)
+READY_MADE = {
+    "layer_norm": ("LayerNorm", "layer_norm"),
+    "gelu": ("GELU", "gelu"),
+    "attend": ("scaled_dot_product_attention",),
+    "self_attention": ("scaled_dot_product_attention", "MultiheadAttention"),
+    "adamw_step": ("AdamW", "adamw"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of one exercise: "solved", "wrong", "not written", "imported" or "broken"."""
+
+    lesson: Lesson
+    state: str
+    diagnosis: Diagnosis | None = None
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "exercise": self.lesson.number,
+            "function": self.lesson.function,
+            "state": self.state,
+            "message": self.message,
+            "diagnosis": self.diagnosis.to_dict() if self.diagnosis else None,
+        }
+
+
+def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
+    """Judge one exercise in `folder`. The file is imported, which runs its code."""
+    path = folder / lesson.file
+    if not path.is_file():
+        return Result(lesson, "broken", message=f"there is no file {path}")
+    try:
+        imported = borrowed(path.read_text(encoding="utf-8"))
+        function = load_function(path, lesson.function)
+    except SyntaxError as error:
+        return Result(lesson, "broken", message=f"line {error.lineno}: {error.msg}")
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = f"line {frames[-1].lineno}: " if frames else ""
+        return Result(lesson, "broken", message=f"{line}{type(error).__name__}: {error}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = probe_model()
+        diagnosis = judge(lesson.subject(model), function, model)
+    except NotDone as todo:
+        return Result(lesson, "not written", message=str(todo))
+    except NotImplementedError:
+        return Result(lesson, "not written", message="NotImplementedError was raised")
+    finally:
+        torch.set_num_threads(threads)
+    notes = []
+    used = ready_made(path.read_text(encoding="utf-8"), lesson)
+    if used:
+        notes.append(f"you use torch's ready-made {', '.join(used)}; try it by hand once")
+    diagnosis = dataclasses.replace(diagnosis, notes=notes)
+    if diagnosis.passed and imported:
+        message = f"right, but not your own: the file imports {', '.join(imported)}"
+        return Result(lesson, "imported", diagnosis, message)
+    return Result(lesson, "solved" if diagnosis.passed else "wrong", diagnosis)
+
+
+def load_function(path: Path, name: str) -> Callable[..., Any]:
+    """Import the file and take the function. Raises AttributeError if it is not there."""
+    spec = importlib.util.spec_from_file_location(f"exercise_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, name, None)):
+        raise AttributeError(f"there is no function {name}() in the file; keep its name")
+    return getattr(module, name)
+
+
+def borrowed(source: str) -> list[str]:
+    """The answer keys that a file imports, wherever in it."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            names = [str(node.args[0].value)] if called in ("import_module", "__import__") else []
+        for name in names:
+            if any(name == key or name.startswith(f"{key}.") for key in ANSWER_KEYS):
+                found.append(name)
+    return sorted({name for name in found if not any(name.startswith(f"{o}.") for o in found)})
+
+
+def ready_made(source: str, lesson: Lesson) -> list[str]:
+    """torch's own version of what the exercise is about, if the file calls it."""
+    used = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+    return sorted(used.intersection(READY_MADE.get(lesson.function, ())))
+
+
+def reveal(lesson: Lesson) -> str:
+    """The library's code for this exercise."""
+    parts = []
+    for answer in lesson.reveal:
+        place = Path(inspect.getsourcefile(answer) or "")
+        parts.append(f"# {place.parent.name}/{place.name}\n{inspect.getsource(answer)}")
+    return "\n".join(parts)
+
+
+def told(result: Result, hint: int) -> str:
+    """One result in full, for a reader."""
+    lesson = result.lesson
+    lines = [
+        f"Exercise {lesson.number}, {lesson.function} (chapter {lesson.chapter}): {result.state}"
+    ]
+    if result.message:
+        lines.append(f"  {result.message}")
+    if result.state == "not written":
+        lines.append(f"  write it in tutorials/exercises/{lesson.file}")
+    if result.diagnosis is not None and result.state != "imported":
+        lines.append(result.diagnosis.text(hint))
+    if result.state == "wrong":
+        lines.append(
+            f"\n(the library's own code: python -m tutorials.check {lesson.number} --reveal)"
+        )
+    return "\n".join(lines)
+
+
+def table(results: list[Result]) -> str:
+    """One line for each exercise, and how many are solved."""
+    signs = {
+        "solved": "[x]",
+        "wrong": "[!]",
+        "not written": "[ ]",
+        "imported": "[=]",
+        "broken": "[!]",
+    }
+    lines = []
+    for result in results:
+        lesson = result.lesson
+        state = "" if result.state in ("solved", "not written") else f"{result.state} "
+        row = f"{signs[result.state]} {lesson.number} {lesson.function:24} {lesson.chapter:25}"
+        lines.append(f"{row} {state}")
+    solved = sum(result.state == "solved" for result in results)
+    lines = [line.rstrip() for line in lines]
+    return "\n".join([*lines, f"{solved} of {len(results)} solved"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 if what was asked for is solved, 1 if not, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m tutorials.check", description=__doc__)
+    parser.add_argument("number", nargs="?", help="the exercise, 01 to 22; without it, a table")
+    parser.add_argument("--all", action="store_true", help="every exercise, in full")
+    parser.add_argument("--hint", type=int, choices=range(4), default=0, help="how much to tell")
+    parser.add_argument("--reveal", action="store_true", help="show the library's code for it")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each exercise")
+    parser.add_argument(
+        "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
+    )
+    parser.add_argument("--folder", type=Path, default=EXERCISES, help="where the files are")
+    args = parser.parse_args(argv)
+    chosen = LESSONS
+    if args.number is not None:
+        chosen = [each for each in LESSONS if each.number == args.number.zfill(2)]
+        if not chosen:
+            parser.error(f"there is no exercise {args.number}; they are 01 to {LESSONS[-1].number}")
+    if args.reveal:
+        if args.number is None:
+            parser.error("--reveal needs the number of an exercise")
+        print(reveal(chosen[0]))
+        return 0
+    if args.mistakes is not None:
+        try:
+            import_file(args.mistakes)
+        except Exception as error:
+            parser.error(f"cannot import {args.mistakes}: {type(error).__name__}: {error}")
+    results = [check(lesson, args.folder) for lesson in chosen]
+    if args.json:
+        for result in results:
+            print(json.dumps(result.to_dict()))
+    elif args.number is not None or args.all:
+        print("\n\n".join(told(result, args.hint) for result in results))
+    if args.number is None and not args.json:
+        print(("\n" if args.all else "") + table(results))
+    return 0 if all(result.state == "solved" for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
