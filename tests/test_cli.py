@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_trace(capsys, folder, tmp_path):
         (["embed", "-m", "FOLDER", "TEXTS", "-o", "out.txt"], "must end in .npy"),
         (["embed", "-m", "FOLDER", "TEXTS", "-o", "no/such/out.npy"], "does not exist"),
         (["embed", "-m", "FOLDER", "./absent.txt", "-o", "OUT"], "absent.txt"),
-        (["embed", "-m", "FOLDER", "BINARY", "-o", "OUT"], "not UTF-8.*line 2"),
+        (["embed", "-m", "FOLDER", "BINARY", "-o", "OUT"], "line 2.*not UTF-8|not UTF-8.*line 2"),
         (["trace", "-m", "FOLDER", " ".join(["river"] * 30)], "at most 16 tokens"),
         (["fill-mask", "-m", "FOLDER", "\udcff [MASK]"], "surrogate"),
     ],
@@ -122,8 +123,6 @@ def test_refusals(capsys, folder, tmp_path, arguments, words):
     code, out, err = run(capsys, *(str(names.get(a, a)) for a in arguments))
     assert code == 1 and not out
     assert err.startswith("minibert: ") and "Traceback" not in err
-    import re
-
     assert re.search(words, err), err
     assert not (tmp_path / "out.npy").exists()
 
@@ -145,7 +144,7 @@ def test_every_help_has_an_example(capsys):
         except SystemExit as done:
             code = done.code
         out = capsys.readouterr().out
-        assert code == 0 and "example" in out and f"minibert {name}" in out, name
+        assert code == 0 and "example" in out and re.search(rf"(minibert|tools) {name}", out), name
 
 
 def test_ctrl_c(capsys, folder, monkeypatch):
