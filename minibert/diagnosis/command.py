@@ -41,7 +41,10 @@ TARGETS = """what TARGET may be:
 names of parameters and modules: Hugging Face's, minibert's, or yours with --names table.json,
   {"layers.N.att.wq": "encoder.layer.N.attention.self.query", ...}; N is the block's number.
 
-exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged."""
+exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged.
+
+example:
+  minibert diagnose my_bert.py:MyBert"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
