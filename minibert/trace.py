@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 
-
 HIDDEN = -1e3  # scores of padding lie below; their exponential is 0, so their size says nothing
 
 
@@ -43,7 +42,7 @@ class Trace(Mapping[str, Tensor]):
         return len(self.tensors)
 
     def rows(self) -> list[tuple[str, tuple[int, ...], float]]:
-        """(name, shape, L2 norm) of every tensor; the scores of padding are left out of the norm."""
+        """(name, shape, L2 norm) of every tensor; scores of padding are left out of the norm."""
         return [
             (name, tuple(tensor.shape), float(tensor[tensor > HIDDEN].double().norm()))
             for name, tensor in self.tensors.items()
