@@ -1,8 +1,10 @@
 """All of it in one hand: `bert = minibert.load(name)`, then text in, numbers out."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -10,11 +12,25 @@ import torch
 from minibert import hub
 from minibert.batch import Tokenizer
 from minibert.config import BertConfig
-from minibert.embed import Recipe, embed
+from minibert.embed import (
+    Neighbour,
+    Plan,
+    TokenVectors,
+    cosines,
+    embed,
+    embed_tokens,
+    nearest,
+    span_vectors,
+    spans_of,
+)
+from minibert.embed_file import Done, embed_file
+from minibert.fast import Engine
 from minibert.files import folder_written_whole
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
+from minibert.pooling import pools_of
 from minibert.predict import Prediction, fill_mask, next_sentence
+from minibert.recipe import Recipe
 from minibert.trace import Trace, record
 from minibert.weights import LoadReport, load_weights, save_weights
 
@@ -44,39 +60,124 @@ class Bert:
     def config(self) -> BertConfig:
         return self.model.config
 
+    @overload
+    def embed(  # type: ignore[overload-overlap]
+        self, texts: Iterable[str], *, pooling: Literal["none", "NONE"], **settings: Any
+    ) -> list[TokenVectors]: ...
+
+    @overload
+    def embed(
+        self, texts: Iterable[str], *, pooling: str | None = None, **settings: Any
+    ) -> np.ndarray: ...
+
     def embed(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
-        layer: int = -1,
         pooling: str | None = None,
         normalize: bool | None = None,
-        batch_size: int = 32,
+        max_length: int | None = None,
         progress: bool = False,
-    ) -> np.ndarray:
-        """One vector per text, (N, H) float32. `pooling` ("mean", "max", "cls") and `normalize`
-        default to the model's own recipe (sentence-transformers' modules.json), else to the
-        plain mean."""
-        recipe = dataclasses.replace(
-            self.recipe,
-            pooling=self.recipe.pooling if pooling is None else pooling,
-            normalize=self.recipe.normalize if normalize is None else normalize,
-        )
-        return embed(
+        **settings: Any,
+    ) -> np.ndarray | list[TokenVectors]:
+        """One vector per text, (N, W) float32, in the order of `texts`.
+
+        texts          a list, or anything that yields texts, of any number
+        pooling        "mean", "max", "mean-max", "cls", "last", "pooler", or "none" for a list of
+                       TokenVectors; default: the model's own recipe (sentence-transformers'
+                       modules.json), else the mean
+        normalize      vectors of length 1; default: the model's own recipe
+        max_length     tokens read of a text; default: the model's own recipe
+        progress       a bar on standard error
+
+        and, among `settings`:
+
+        layer          0 (embeddings) to 12 or -1 (last block); or several, as [-4, -3, -2, -1]
+        combine        several layers: "concat", "sum" or "mean"
+        long_texts     "cut" there, with a warning, or read whole in "windows"
+        batch_tokens   tokens that go through the model at a time
+        deterministic  the same bits for a text in any company, more slowly
+        precision      "bfloat16", "float16" or "int8": faster, and not the same numbers
+        compile        through torch.compile
+        """
+        recipe = self._recipe(pooling, normalize, max_length)
+        function = embed if pools_of(recipe.pooling) else embed_tokens
+        return function(
             self.model,
             self.tokenizer,
             texts,
             recipe=recipe,
-            layer=layer,
-            batch_size=batch_size,
+            engine=self._engine,
             progress=progress,
+            **settings,
         )
+
+    def embed_file(
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        errors: str = "strict",
+        restart: bool = False,
+        progress: bool = False,
+        **settings: Any,
+    ) -> Done:
+        """The lines of a file -> a .npy, .safetensors or .jsonl file; see `minibert.embed_file`.
+
+        `settings` as for `embed`. Resumes where an earlier run of the same stopped.
+        """
+        recipe = self._recipe(pooling, normalize, max_length)
+        plan = Plan.of(self.model, self.tokenizer, recipe, **settings)
+        how: dict[str, Any] = {"errors": errors, "restart": restart, "progress": progress}
+        return embed_file(self._engine, self.tokenizer, source, target, plan, **how)
+
+    def embed_words(
+        self,
+        text: str,
+        words: str | Sequence[tuple[int, int]],
+        *,
+        layer: int | Sequence[int] = -1,
+        combine: str = "concat",
+    ) -> np.ndarray:
+        """The vectors of a word wherever it stands in the text, or of spans (start, end) of
+        characters: (n, W), each the mean of its pieces. Raises ValueError if there are none."""
+        spans = spans_of(text, words) if isinstance(words, str) else list(words)
+        if not spans:
+            raise ValueError(f"{words!r} does not stand in the text as a word of its own")
+        tokens = self.embed(
+            [text], pooling="none", normalize=False, layer=layer, combine=combine,
+            long_texts="windows",
+        )  # fmt: skip
+        return span_vectors(tokens[0], spans)
 
     def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
         """Cosines (len(first), len(second)) between the texts' vectors."""
-        a = self.embed(list(first), normalize=True)
-        b = self.embed(list(second), normalize=True)
-        return a @ b.T
+        return cosines(self.embed(first), self.embed(second))
+
+    def nearest(
+        self, queries: Sequence[str], vectors: np.ndarray, top: int = 5
+    ) -> list[list[Neighbour]]:
+        """For each query the `top` rows of `vectors` (N, W) with the largest cosine, best first.
+
+        `vectors` come from `embed` with the model's own recipe; they may be memory-mapped.
+        """
+        return nearest(self.embed(queries), vectors, top)
+
+    def _recipe(
+        self, pooling: str | None, normalize: bool | None, max_length: int | None
+    ) -> Recipe:
+        if pooling is not None and not pools_of(pooling):
+            normalize = bool(normalize)  # the model's own is about texts, not about tokens
+        given = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        changes: Any = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(self.recipe, **changes)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self.model)
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]:
         """The likeliest words for every [MASK] of `text`: one list per [MASK], best first."""

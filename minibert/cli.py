@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.training.commands import add_commands
+
 DEFAULT_MODEL = "google-bert/bert-base-uncased"
 
 # Commands with a module of their own, run as `python -m MODULE ARGUMENTS ...`.
@@ -86,16 +88,40 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("first", metavar="A")
     p.add_argument("second", metavar="B")
 
-    add = _adder(commands, embed, "embed", "a file of texts, one a line -> an array of vectors")
-    p = add("minibert embed sentences.txt -o vectors.npy")
-    p.add_argument("file", metavar="FILE", help="UTF-8 text, one text a line; - is standard input")
-    p.add_argument("-o", "--output", required=True, metavar="OUT.npy")
-    p.add_argument(
-        "--layer", type=int, default=-1, help="0 embeddings ... 12 or -1 last block (-1)"
+    add = _adder(commands, embed, "embed", "a file of texts, one a line -> a file of vectors")
+    p = add(
+        "minibert embed sentences.txt -o vectors.npy",
+        "minibert embed sentences.txt -o tokens.jsonl --layer=-1,-2,-3,-4",
+        "torchrun --nproc-per-node 2 -m minibert embed sentences.txt -o vectors.npy",
     )
-    p.add_argument("--pooling", choices=("mean", "max", "cls"), help="(the model's own, else mean)")
+    p.add_argument("file", metavar="FILE", help="UTF-8 text, one text a line; - is standard input")
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=".npy or .safetensors: an array, a row per line; .jsonl: every token, as Google's "
+        "extract_features.py writes them",
+    )
+    p.add_argument("--layer", default="-1", help="0 embeddings ... 12 or -1 last block, or several")
+    p.add_argument("--combine", default="concat", help="several layers: concat, sum or mean")
+    p.add_argument("--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)")
     p.add_argument("--normalize", action="store_true", default=None, help="to length 1")
-    p.add_argument("--batch-size", type=int, default=32, metavar="N")
+    p.add_argument("--max-length", type=int, metavar="N", help="tokens of a text (the model's own)")
+    p.add_argument("--long-texts", default="cut", help="cut at that length, or read in windows")
+    p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time")
+    p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers")
+    p.add_argument("--deterministic", action="store_true", help="the same bits in any company")
+    p.add_argument("--errors", default="strict", help="bytes that are not UTF-8: strict, replace")
+    p.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    p.add_argument("--restart", action="store_true", help="start anew, do not resume")
+
+    add = _adder(commands, nearest, "nearest", "the lines of a file whose vectors lie nearest")
+    p = add("minibert nearest 'A cat sat down.' vectors.npy sentences.txt")
+    p.add_argument("text", metavar="TEXT")
+    p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
+    p.add_argument("file", metavar="FILE", help="the lines they were made of")
+    p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (5)")
 
     add = _adder(commands, trace, "trace", "every intermediate tensor: name, shape, norm")
     p = add("minibert trace 'The river bank.'", "minibert trace --save t.npz 'The river bank.'")
@@ -103,6 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--pair", metavar="B", help="a second sentence")
     p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
 
+    add_commands(commands)
     for name, (_, _, help) in ELSEWHERE.items():
         commands.add_parser(name, help=help, add_help=False)
     return parser
@@ -240,35 +267,91 @@ def similarity(arguments: argparse.Namespace) -> None:
 
 
 def embed(arguments: argparse.Namespace) -> None:
+    import shutil
+    import tempfile
+
+    try:
+        layers = [int(number) for number in arguments.layer.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--layer takes numbers, as in -1 or -4,-3: got {arguments.layer}"
+        ) from None
+    output = Path(arguments.output)
+    settings = {"pooling": "none"} if output.suffix == ".jsonl" else {"pooling": arguments.pooling}
+    bert = _load(arguments)
+    bert.pretraining.to(_device(arguments.device))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(arguments.file)
+        if arguments.file == "-":
+            source = Path(folder) / "standard input"
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            done = bert.embed_file(
+                source,
+                output,
+                layer=layers,
+                combine=arguments.combine,
+                normalize=arguments.normalize,
+                max_length=arguments.max_length,
+                long_texts=arguments.long_texts,
+                batch_tokens=arguments.batch_tokens,
+                precision=arguments.precision,
+                deterministic=arguments.deterministic,
+                errors=arguments.errors,
+                restart=arguments.restart,
+                progress=sys.stderr.isatty(),
+                **settings,
+            )
+        except KeyboardInterrupt:
+            kept = f"what is finished is kept in {output}.part"
+            print(f"minibert: {kept}; the same command goes on from there", file=sys.stderr)
+            raise
+    if int(os.environ.get("RANK", "0")):
+        return
+    if done.cut:
+        print(
+            f"minibert: {done.cut:,} of {done.rows:,} lines were too long for the model and were "
+            f"cut; --long-texts windows reads them whole",
+            file=sys.stderr,
+        )
+    shape = [done.rows, done.width] if done.width else [done.rows]
+    if arguments.json:
+        _print_json({"output": str(output), "shape": shape})
+    elif done.width:
+        print(f"{output}: {done.rows} vectors of {done.width} numbers (float32)")
+    else:
+        print(f"{output}: {done.rows} texts, a line of JSON each")
+
+
+def _device(name: str) -> str:
+    """The device by name; under torchrun each process has a GPU of its own."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no GPU that this torch can use was found: leave --device out")
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name
+
+
+def nearest(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from minibert.files import check_writable, written_whole
-
-    output = Path(arguments.output)
-    if output.suffix != ".npy":
-        raise ValueError(f"the output must end in .npy, got {output}")
-    check_writable(output)
-    if arguments.file == "-":
-        content, name = sys.stdin.buffer.read(), "standard input"
-    else:
-        content, name = Path(arguments.file).read_bytes(), arguments.file
-    texts = _lines(content, name)
-    if not texts:
-        raise ValueError(f"{name} is empty: expected one text a line")
-    vectors = _load(arguments).embed(
-        texts,
-        layer=arguments.layer,
-        pooling=arguments.pooling,
-        normalize=arguments.normalize,
-        batch_size=arguments.batch_size,
-        progress=sys.stderr.isatty(),
-    )
-    with written_whole(output) as temporary, temporary.open("wb") as file:
-        np.save(file, vectors)
-    if arguments.json:
-        _print_json({"output": str(output), "shape": list(vectors.shape)})
-    else:
-        print(f"{output}: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers (float32)")
+    lines = _lines(Path(arguments.file).read_bytes(), arguments.file)
+    try:
+        vectors = np.load(arguments.vectors, mmap_mode="r")
+    except ValueError as error:
+        raise ValueError(f"{arguments.vectors} is not a .npy file: {error}") from None
+    if len(lines) != len(vectors):
+        raise ValueError(
+            f"{arguments.vectors} has {len(vectors)} rows, {arguments.file} {len(lines)} lines: "
+            f"the vectors were made of another file"
+        )
+    (found,) = _load(arguments).nearest([arguments.text], vectors, arguments.top)
+    for row, cosine in found:
+        if arguments.json:
+            _print_json({"line": row + 1, "cosine": cosine, "text": lines[row]})
+        else:
+            print(f"{cosine:.4f}  {lines[row]}")
 
 
 def trace(arguments: argparse.Namespace) -> None:

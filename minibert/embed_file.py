@@ -1,0 +1,333 @@
+"""A file of texts, one a line, of any length -> a file of vectors, row by row.
+
+The file streams through in chunks, so a million lines need no more memory than a few thousand.
+What is finished stands in OUT.part, and OUT.part.0.json says how far it is and with which
+settings: after Ctrl-C, a full disk or a power cut the same command goes on from there. OUT itself
+appears when it is complete.
+
+Three formats, by the ending of the name: `.npy` (N, W), `.safetensors` with the one tensor
+"vectors" (N, W), and `.jsonl`, every token of every text, with the keys and the six decimals of
+Google's `extract_features.py`.
+
+Under `torchrun` every process takes each n-th chunk and writes its rows at their place in the one
+file, so that the rows are in the order of the lines however many devices there are.
+
+What is checked before the work begins: all of the file is UTF-8, there is room on the disk, the
+output may be written. An empty line is a text, [CLS] [SEP], and has its row: row n is line n.
+
+Source: google-research/bert `extract_features.py` (the JSON lines).
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch.distributed
+from tqdm import tqdm
+
+from minibert.batch import Tokenizer
+from minibert.embed import CHUNK, TOKEN_CHUNK, Plan, TokenVectors, embed_chunk, token_chunk
+from minibert.fast import Engine
+from minibert.files import check_writable
+
+HEADER = 128  # bytes before the first row, in both formats of numbers
+FORMATS = (".npy", ".safetensors", ".jsonl")
+
+
+class Done(NamedTuple):
+    """What was written: rows, numbers in each (0 for .jsonl), and how many texts were cut."""
+
+    rows: int
+    width: int
+    cut: int
+
+
+# ---- Reading ----
+
+
+def decode_line(line: bytes, number: int, errors: str) -> str:
+    """One line without its end. Raises ValueError that names the line if it is not UTF-8."""
+    try:
+        text = line.decode("utf-8", errors)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"line {number} is not UTF-8 text: byte {line[error.start]:#04x} at place "
+            f'{error.start} of the line. Convert the file, or set errors="replace"'
+        ) from None
+    if number == 1:
+        text = text.removeprefix("\ufeff")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def survey(source: Path, errors: str) -> int:
+    """How many lines there are. Raises ValueError if there are none, or one is not UTF-8."""
+    count = 0
+    with source.open("rb") as file:
+        for count, line in enumerate(file, 1):
+            decode_line(line, count, errors)
+    if not count:
+        raise ValueError(f"{source} is empty: expected one text a line")
+    return count
+
+
+class Chunk(NamedTuple):
+    number: int
+    first: int  # line number of the first text, from 0
+    texts: list[str]
+    digest: str  # of the file up to the end of this chunk
+
+
+def read_chunks(source: Path, size: int, errors: str) -> Iterator[Chunk]:
+    """The file's lines, `size` at a time, with a digest of all that was read so far."""
+    running = hashlib.blake2b(digest_size=16)
+    texts: list[str] = []
+    number = 0
+    with source.open("rb") as file:
+        for count, line in enumerate(file, 1):
+            running.update(line)
+            texts.append(decode_line(line, count, errors))
+            if len(texts) == size:
+                yield Chunk(number, number * size, texts, running.hexdigest())
+                number, texts = number + 1, []
+    if texts:
+        yield Chunk(number, number * size, texts, running.hexdigest())
+
+
+# ---- Formats ----
+
+
+def npy_header(rows: int, width: int) -> bytes:
+    """The first 128 bytes of a .npy file of float32 (rows, width)."""
+    text = str({"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
+    filled = text.ljust(HEADER - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(filled)) + filled.encode("ascii")
+
+
+def safetensors_header(rows: int, width: int) -> bytes:
+    """The first 128 bytes of a .safetensors file with one float32 tensor, "vectors"."""
+    entry = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
+    text = json.dumps({"vectors": entry}, separators=(",", ":")).ljust(HEADER - 8)
+    return struct.pack("<Q", len(text)) + text.encode("ascii")
+
+
+def header(suffix: str, rows: int, width: int) -> bytes:
+    """What stands before the first row."""
+    if suffix == ".jsonl":
+        return b""
+    return npy_header(rows, width) if suffix == ".npy" else safetensors_header(rows, width)
+
+
+def json_line(number: int, tokens: TokenVectors, layers: tuple[int, ...], count: int) -> str:
+    """One text as `extract_features.py` writes it; layers are counted from the end, -1 the last.
+
+    "linex_index" is spelled as in the original.
+    """
+    layered = tokens.vectors.reshape(len(tokens.tokens), len(layers), -1)
+    features = [
+        {
+            "token": token,
+            "layers": [
+                {"index": layer - count, "values": [round(float(x), 6) for x in values]}
+                for layer, values in zip(layers, rows)
+            ],
+        }
+        for token, rows in zip(tokens.tokens, layered)
+    ]
+    return json.dumps({"linex_index": number, "features": features}, ensure_ascii=False) + "\n"
+
+
+# ---- The run ----
+
+
+@dataclasses.dataclass
+class State:
+    """How far a process is: written after every chunk, read on resuming."""
+
+    settings: dict[str, Any]
+    chunks: int = 0  # of this process
+    digest: str = ""  # of the input up to the last of them
+    bytes: int = 0  # of the output, .jsonl
+    cut: int = 0
+
+    def write(self, path: Path) -> None:
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+        temporary.replace(path)
+
+
+def embed_file(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    source: str | Path,
+    target: str | Path,
+    plan: Plan,
+    *,
+    name: str = "",
+    errors: str = "strict",
+    restart: bool = False,
+    progress: bool = False,
+) -> Done:
+    """Write the vectors of the lines of `source` to `target`; go on where an earlier run stopped.
+
+    name     what the model is called; without it, its weights and vocabulary tell it from others
+    errors   "strict" refuses bytes that are not UTF-8; "replace" reads each as U+FFFD
+    restart  start anew, whatever an earlier run left
+
+    Raises FileNotFoundError, PermissionError, OSError or ValueError, in words.
+    """
+    source, target = Path(source), Path(target)
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    _check_wishes(target, plan, errors, world)
+    rows = survey(source, errors)
+    width = 0 if target.suffix == ".jsonl" else plan.width(engine.model.config)
+    part = target.with_name(target.name + ".part")
+    states = [part.with_name(f"{part.name}.{number}.json") for number in range(world)]
+    settings = {
+        "format": target.suffix,
+        "lines": rows,
+        "processes": world,
+        "model": name or _print_of(engine, tokenizer),
+        **json.loads(json.dumps(dataclasses.asdict(plan))),
+    }
+    fresh = restart or not (part.is_file() and states[0].is_file())
+    state = State(settings) if fresh else _resumed(states[rank], settings)
+    _wait_for_all(world)
+    if fresh:
+        _check_room(target, HEADER + rows * width * 4)
+        state.write(states[rank])
+        if rank == 0:
+            with part.open("wb") as file:
+                file.write(header(target.suffix, rows, width))
+    _wait_for_all(world)
+    try:
+        _run(engine, tokenizer, source, part, states, state, plan, errors, progress)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            f"no space left on the disk for {target}. What is finished is kept in {part.name}: "
+            f"make room and run the same again"
+        ) from error
+    _wait_for_all(world)
+    cut = sum(json.loads(path.read_text(encoding="utf-8"))["cut"] for path in states)
+    _wait_for_all(world)
+    if rank == 0:
+        part.replace(target)
+        for path in states:
+            path.unlink()
+    return Done(rows, width, cut)
+
+
+def _run(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    source: Path,
+    part: Path,
+    states: list[Path],
+    state: State,
+    plan: Plan,
+    errors: str,
+    progress: bool,
+) -> None:
+    """The chunks of this process that are not done yet, each written before the state says so."""
+    rank, world = int(os.environ.get("RANK", "0")), len(states)
+    size = CHUNK if plan.pools else TOKEN_CHUNK
+    row_bytes = plan.width(engine.model.config) * 4
+    done = 0
+    bar = tqdm(total=state.settings["lines"], unit="text", disable=not progress or rank > 0)
+    with part.open("r+b") as file, bar:
+        for chunk in read_chunks(source, size, errors):
+            bar.update(len(chunk.texts))
+            if chunk.number % world != rank:
+                continue
+            done += 1
+            if done <= state.chunks:
+                if done == state.chunks and chunk.digest != state.digest:
+                    raise ValueError(
+                        f"{source} has changed since {part.name} was begun: start anew (restart)"
+                    )
+                bar.initial = bar.n  # what was done before does not count as speed
+                continue
+            if plan.pools:
+                vectors, cut = embed_chunk(engine, tokenizer, chunk.texts, plan)
+                file.seek(HEADER + chunk.first * row_bytes)
+                file.write(vectors.astype("<f4", copy=False).tobytes())
+            else:
+                found, cut = token_chunk(engine, tokenizer, chunk.texts, plan)
+                count = engine.model.config.num_hidden_layers + 1
+                file.seek(state.bytes)
+                for number, tokens in enumerate(found, chunk.first):
+                    line = json_line(number, tokens, plan.layers, count)
+                    file.write(line.encode("utf-8"))
+                file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+            state.chunks, state.digest, state.bytes = done, chunk.digest, file.tell()
+            state.cut += cut
+            state.write(states[rank])
+
+
+def _check_wishes(target: Path, plan: Plan, errors: str, world: int) -> None:
+    as_json = target.suffix == ".jsonl"
+    if target.suffix not in FORMATS:
+        raise ValueError(f"the output must end in {', '.join(FORMATS)}, got {target}")
+    if errors not in ("strict", "replace"):
+        raise ValueError(f'errors must be "strict" or "replace", got {errors!r}')
+    if as_json and (plan.pools or plan.combine != "concat"):
+        raise ValueError('.jsonl holds every token and layer: use pooling "none", combine "concat"')
+    if not as_json and not plan.pools:
+        raise ValueError('pooling "none" keeps every token, which only .jsonl can hold')
+    if as_json and world > 1:
+        raise ValueError(".jsonl is written by one process: start it without torchrun")
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {target}: it is a folder; name a file in it")
+    check_writable(target)
+
+
+def _check_room(target: Path, needed: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise OSError(
+            f"{target} would take {needed / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB "
+            f"free: make room, or choose another folder"
+        )
+
+
+def _resumed(path: Path, settings: dict[str, Any]) -> State:
+    """What an earlier run left. Raises ValueError if it was another run than this."""
+    try:
+        state = State(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError):
+        raise ValueError(f"{path} is damaged: start anew (restart)") from None
+    differing = [key for key, value in settings.items() if state.settings.get(key) != value]
+    if differing:
+        key = differing[0]
+        raise ValueError(
+            f"{path.parent} holds an unfinished run of the same name with another {key}: "
+            f"{state.settings.get(key)!r} then, {settings[key]!r} now. Use the same, choose "
+            f"another output, or start anew (restart)"
+        )
+    return state
+
+
+def _print_of(engine: Engine, tokenizer: Tokenizer) -> str:
+    """A short digest of the weights (the first numbers of each tensor) and the vocabulary."""
+    running = hashlib.blake2b(digest_size=8)
+    for parameter in engine.model.parameters():
+        running.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    running.update("\n".join(tokenizer.vocab).encode("utf-8"))
+    return running.hexdigest()
+
+
+def _wait_for_all(world: int) -> None:
+    if world > 1:
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("gloo")
+        torch.distributed.barrier()

@@ -1,0 +1,531 @@
+"""The same numbers, sooner: what makes a transformer fast without changing what it computes.
+
+The readable model stays the one that defines the numbers. `FastBert` takes its weights and runs
+them with five tricks, none of which is an approximation:
+
+1. **No padding.** Texts are laid end to end, (N, H) for N tokens in all. Linear layers and norms
+   look at one token at a time and need not know where a text ends; only attention must, and it
+   runs once for each group of texts of equal length. A padded batch spends as much time on a
+   padding token as on a word.
+2. **Packed weights.** On a CPU a matrix product is fast when the weights lie in the order in
+   which the processor's vector registers take them up. oneDNN reorders each weight once, and then
+   computes in plain float32. The reordered weights are a second copy in memory.
+3. **Query, key and value in one product**: one long loop instead of three short ones.
+4. **A budget of tokens.** About a thousand tokens go through all blocks at a time, so that what
+   one layer writes is still in the processor's cache when the next one reads it.
+5. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
+
+bfloat16, float16 and int8 are faster again, but they *do* change the numbers, so they come on
+request alone, as `precision`.
+
+Where the processor or the build of torch has no packed kernels, plain products take their place:
+the same numbers to rounding, more slowly. The packed kernels are those that torch's own compiler
+uses; they are not a promised interface, so each packed layer is tried once before it is trusted.
+
+On a GPU: half precision, one attention call for all texts without padding where torch has it
+(`torch.nn.attention.varlen`), `compile=True` for fused kernels.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minibert.checks import check_inputs
+from minibert.encoder import BertBlock
+from minibert.model import BertModel, BertOutput
+
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time
+PACKING_PAYS = 2000  # tokens that take about as long as packing does
+SLICE = 1536  # width of a slice of the feed-forward layer, packed
+SHORT = 48  # texts up to this many tokens: attention written out beats the fused kernel
+
+
+# ---- Linear layers ----
+
+Weights = tuple[Tensor, Tensor | None]  # weight (out, in) and bias (out,)
+
+
+class Linear(Protocol):
+    """x (N, in) -> x W^T + b, then GELU or a sum with `residual`: (N, out)."""
+
+    def __call__(
+        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
+    ) -> Tensor: ...
+
+
+class PlainLinear:
+    """torch's own product, on the model's own weights. Several layers over one input stand side
+    by side in the result."""
+
+    def __init__(self, layers: Sequence[Weights]):
+        self.layers = layers
+
+    def __call__(
+        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        parts = [F.linear(x, weight, bias) for weight, bias in self.layers]
+        product = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        if gelu is not None:
+            product = F.gelu(product, approximate=gelu)
+        return product if residual is None else product + residual
+
+
+class FusedLinear(PlainLinear):
+    """A copy of the weights, in any precision; several layers joined into one product."""
+
+    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
+        super().__init__([_joined(layers, dtype)])
+
+
+class PackedLinear:
+    """oneDNN's product on weights that were reordered for it once (CPU)."""
+
+    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
+        weight, self.bias = _joined(layers, dtype)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+
+    def __call__(
+        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        product = torch.ops.mkldnn._linear_pointwise
+        if residual is not None:
+            return product.binary(x, residual, self.weight, self.bias, "add")
+        if gelu is not None:
+            return product(x, self.weight, self.bias, "gelu", [], gelu)
+        return product(x, self.weight, self.bias, "none", [], "")
+
+
+class Int8Linear:
+    """Weights in 8 bits, one scale per row; inputs rounded to 8 bits as they come (CPU)."""
+
+    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
+        weight, bias = _joined(layers, torch.float32)
+        scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
+        zero = torch.zeros_like(scale, dtype=torch.int64)
+        if not hasattr(torch.ops.quantized, "linear_prepack"):
+            raise ValueError("this build of torch has no int8 kernels: use bfloat16 or float32")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch announces that it will move this function
+            small = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+        self.packed = torch.ops.quantized.linear_prepack(small, bias)
+
+    def __call__(
+        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        product = torch.ops.quantized.linear_dynamic(x, self.packed, False)
+        if gelu is not None:
+            product = F.gelu(product, approximate=gelu)
+        return product if residual is None else product + residual
+
+
+def _joined(layers: Sequence[Weights], dtype: torch.dtype) -> Weights:
+    weights, biases = [w for w, _ in layers], [b for _, b in layers if b is not None]
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+    return weight.to(dtype), torch.cat(biases).to(dtype) if biases else None
+
+
+def _weights(layer: nn.Linear) -> Weights:
+    return layer.weight.detach(), layer.bias.detach()
+
+
+def packing_works(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this processor and this build of torch have the packed kernels, found by trying.
+
+    >>> isinstance(packing_works(), bool)
+    True
+    """
+    if not torch.backends.mkldnn.is_available() or not hasattr(
+        torch.ops.mkldnn, "_reorder_linear_weight"
+    ):
+        return False
+    layer = (torch.linspace(-1, 1, 32 * 48).view(32, 48), torch.linspace(0, 1, 32))
+    x = torch.linspace(-1, 1, 7 * 48).view(7, 48).to(dtype)
+    try:
+        with torch.inference_mode(), full_float32():
+            packed, plain = PackedLinear([layer], dtype), FusedLinear([layer], dtype)
+            pairs = [(packed(x, gelu=how), plain(x, gelu=how)) for how in (None, "none", "tanh")]
+            residual = plain(x)
+            pairs.append((packed(x, residual=residual), plain(x, residual=residual)))
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    close = 1e-5 if dtype == torch.float32 else 5e-2
+    return all(torch.allclose(a, b, rtol=0, atol=close) for a, b in pairs)
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Float32 means float32 inside, whatever `torch.set_float32_matmul_precision` says outside.
+
+    With "medium" or "high" a processor with bfloat16 or TF32 units computes float32 products in
+    those, which costs three digits.
+    """
+    backends: Any = torch.backends
+    if hasattr(backends.mkldnn, "matmul"):  # torch 2.9 and later
+        holders = [backends.mkldnn.matmul, backends.cuda.matmul]
+        before = [holder.fp32_precision for holder in holders]
+        changed = [(h, b) for h, b in zip(holders, before) if b not in ("none", "ieee")]
+        try:
+            for holder, _ in changed:
+                holder.fp32_precision = "ieee"
+            yield
+        finally:
+            for holder, value in changed:
+                holder.fp32_precision = value
+    else:
+        precision = torch.get_float32_matmul_precision()
+        try:
+            torch.set_float32_matmul_precision("highest")
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+
+
+# ---- Attention over texts laid end to end ----
+
+
+def groups_of(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Neighbours of equal length: [(how many texts, tokens of each)].
+
+    >>> groups_of([5, 5, 3, 5])
+    [(2, 5), (1, 3), (1, 5)]
+    """
+    return [(len(list(group)), length) for length, group in groupby(lengths)]
+
+
+def attend_in_groups(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
+    """(N, 3H), query, key and value side by side -> (N, H): each text attends to itself.
+
+    Texts of equal length that follow each other are computed at once, so sort them.
+    """
+    N, H = qkv.shape[0], qkv.shape[1] // 3
+    D = H // heads
+    context = qkv.new_empty(N, H)
+    start = 0
+    for count, T in groups_of(lengths):
+        end = start + count * T
+        part = qkv[start:end].view(count, T, 3, heads, D).permute(2, 0, 3, 1, 4)
+        goal = context[start:end].view(count, T, heads, D).transpose(1, 2)
+        if T > SHORT or qkv.is_cuda:
+            query, key, value = part
+            goal.copy_(F.scaled_dot_product_attention(query, key, value))
+        else:
+            query, key, value = part.reshape(3, count * heads, T, D)
+            scores = torch.bmm(query, key.transpose(1, 2)).mul_(D**-0.5)
+            torch.softmax(scores, dim=-1, out=scores)
+            goal.copy_(torch.bmm(scores, value).view(count, heads, T, D))
+        start = end
+    return context
+
+
+def attend_unpadded(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
+    """The same in one call, by the kernel for texts of different lengths (GPU, half precision)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    N, H = qkv.shape[0], qkv.shape[1] // 3
+    query, key, value = qkv.view(N, 3, heads, H // heads).unbind(1)
+    ends = torch.tensor([0, *lengths], device=qkv.device).cumsum(0).to(torch.int32)
+    longest = max(lengths)
+    context: Any = varlen_attn(query, key, value, ends, ends, longest, longest)
+    return context.reshape(N, H)
+
+
+def unpadded_kernel_exists(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `attend_unpadded` runs here: a GPU, half precision, torch 2.10 or later."""
+    if device.type != "cuda" or dtype == torch.float32:
+        return False
+    try:
+        from torch.nn.attention import varlen  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+# ---- The model ----
+
+
+class FastBlock:
+    """One block of the encoder, in two halves with attention between them.
+
+    The feed-forward layer goes in slices of its width I: raised, GELU, lowered, added up. Each
+    slice stays in the cache, and shorter sums round less.
+    """
+
+    def __init__(
+        self,
+        block: BertBlock,
+        make: Callable[[list[Weights]], Linear],
+        width: int,
+        dtype: torch.dtype,
+    ):
+        attention, up, down = block.attention, block.feed_forward.up, block.feed_forward.down
+        self.qkv = make([_weights(w) for w in (attention.query, attention.key, attention.value)])
+        self.output = make([_weights(attention.output)])
+        raising, bias, lowering = up.weight.detach(), up.bias.detach(), down.weight.detach()
+        cuts = [slice(start, start + width) for start in range(0, up.out_features, width)]
+        self.up = [make([(raising[cut], bias[cut])]) for cut in cuts]
+        biases = [down.bias.detach()] + [None] * len(cuts[1:])
+        self.down = [make([(lowering[:, cut], b)]) for cut, b in zip(cuts, biases)]
+        self.gelu = str(block.feed_forward.activation.approximate)
+        self.norms = [_norm(block.attention_norm, dtype), _norm(block.output_norm, dtype)]
+
+    def compile(self) -> None:
+        """Let torch.compile fuse what lies between the products of each half."""
+        for half in ("project", "finish"):
+            setattr(self, half, torch.compile(getattr(self, half), dynamic=True))
+
+    def project(self, x: Tensor) -> Tensor:
+        """(N, H) -> (N, 3H)"""
+        return self.qkv(x)
+
+    def finish(self, context: Tensor, x: Tensor) -> Tensor:
+        """Everything after attention: (N, H), (N, H) -> (N, H)"""
+        x = F.layer_norm(self.output(context, residual=x), *self.norms[0])
+        total = x
+        for up, down in zip(self.up, self.down):
+            total = down(up(x, gelu=self.gelu), residual=total)
+        return F.layer_norm(total, *self.norms[1])
+
+
+def _norm(norm: nn.LayerNorm, dtype: torch.dtype) -> tuple:
+    """The arguments of F.layer_norm after the first. Half precision rounds weights near 1 badly:
+    a CPU takes them in float32, a GPU must have them in the precision of the rest."""
+    shape = tuple(norm.normalized_shape)
+    if norm.weight.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
+        dtype = torch.float32
+    return shape, norm.weight.detach().to(dtype), norm.bias.detach().to(dtype), norm.eps
+
+
+def _dtype_of(precision: str | None, own: torch.dtype) -> torch.dtype:
+    if precision is None:
+        return own
+    return torch.float32 if precision == "int8" else getattr(torch, precision)
+
+
+class FastBert:
+    """The encoder of `model`, run for speed.
+
+    precision  None (that of the model, so the same numbers), "float32", "bfloat16", "float16"
+               (for a GPU), "int8" (for a CPU)
+    packed     reorder the weights for the CPU: a second copy, made once. False computes with
+               the model's own weights, without a copy
+    compile    let torch.compile fuse what lies between the products; the first call takes long
+
+    It holds what the weights were when it was made; `is_current()` tells whether they still are.
+
+    >>> from minibert.config import BertConfig
+    >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=3,
+    ...                     num_attention_heads=4, intermediate_size=44)
+    >>> model = BertModel(config).eval()
+    >>> fast = FastBert(model)
+    >>> ids = torch.tensor([[2, 5, 6, 3], [2, 7, 3, 0]])
+    >>> mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+    >>> states = fast(ids, attention_mask=mask).last_hidden_state
+    >>> expected = model(ids, attention_mask=mask).last_hidden_state
+    >>> torch.allclose(states[mask == 1], expected[mask == 1], atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        model: BertModel,
+        precision: str | None = None,
+        *,
+        packed: bool = True,
+        compile: bool = False,
+    ):
+        if precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+        weight = model.embeddings.token.weight
+        self.model, self.config, self.device = model, model.config, weight.device
+        if precision == "int8" and self.device.type != "cpu":
+            raise ValueError(f"int8 runs on a CPU, the model is on {self.device}: use bfloat16")
+        self.dtype = _dtype_of(precision, weight.dtype)
+        kind = self._linear_kind(precision, packed and not compile)
+        make = kind if kind is PlainLinear else lambda layers: kind(layers, self.dtype)
+        width = SLICE if kind is PackedLinear else self.config.intermediate_size
+        with torch.inference_mode(), full_float32():
+            self.blocks = [
+                FastBlock(block, make, width, self.dtype)
+                for block in model.encoder.blocks
+                if isinstance(block, BertBlock)
+            ]
+            self.norm = _norm(model.embeddings.norm, self.dtype)
+        if compile:
+            for block in self.blocks:
+                block.compile()
+        unpadded = unpadded_kernel_exists(self.device, self.dtype)
+        self.attend = attend_unpadded if unpadded else attend_in_groups
+        self.batch_tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
+        self._versions = self._weight_versions()
+
+    def _linear_kind(self, precision: str | None, packed: bool) -> type:
+        """The fastest kind of linear layer that works here."""
+        if precision == "int8":
+            return Int8Linear
+        if packed and self.device.type == "cpu" and packing_works(self.dtype):
+            return PackedLinear
+        copied = packed or self.dtype != self.model.embeddings.token.weight.dtype
+        return FusedLinear if copied else PlainLinear
+
+    def _weight_versions(self) -> list[tuple[int, int]]:
+        return [(p.data_ptr(), p._version) for p in self.model.parameters()]
+
+    def is_current(self) -> bool:
+        """False once the model's weights were trained further, loaded anew or moved."""
+        return self._versions == self._weight_versions()
+
+    @torch.inference_mode()
+    def states(
+        self,
+        input_ids: Tensor,
+        lengths: Sequence[int],
+        layers: Sequence[int] = (-1,),
+        *,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Texts laid end to end, ids (N,) and their lengths -> for each layer asked for, (N, H).
+
+        Layer 0 is what enters the first block, L or -1 what leaves the last. All tokens go
+        through at once: cut long lists by `batch_tokens` first. Ids are taken as they are.
+        """
+        count = len(self.blocks) + 1
+        wanted = [layer % count for layer in layers]
+        table = self.model.embeddings
+        if position_ids is None:
+            places = torch.arange(max(lengths))
+            position_ids = torch.cat([places[:length] for length in lengths]).to(self.device)
+        x = F.embedding(input_ids, table.token.weight)
+        if token_type_ids is None:
+            x = x + table.segment.weight[0]
+        else:
+            x = x + F.embedding(token_type_ids, table.segment.weight)
+        x = x + F.embedding(position_ids, table.position.weight)
+        found: dict[int, Tensor] = {}
+        with full_float32():
+            x = F.layer_norm(x.to(self.dtype), *self.norm)
+            for number, block in enumerate(self.blocks):
+                if number in wanted:
+                    found[number] = x
+                if number == max(wanted):
+                    break
+                qkv = block.project(x)
+                x = block.finish(self.attend(qkv, lengths, self.config.num_attention_heads), x)
+            else:
+                found[len(self.blocks)] = x
+        return [found[layer] for layer in wanted]
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> BertOutput:
+        """As BertModel, without attentions. States of padding, which mean nothing, are 0 here."""
+        check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids)
+        B, T = input_ids.shape
+        count = len(self.blocks) + 1 if output_hidden_states else 1
+        layers = range(count) if output_hidden_states else [-1]
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        real = real.bool().flatten().nonzero().flatten()  # where each of the N tokens stands
+        lengths = torch.bincount(real // T, minlength=B).tolist()
+        places = real % T if position_ids is None else position_ids.flatten()[real]
+        ids = input_ids.flatten()[real]
+        segments = None if token_type_ids is None else token_type_ids.flatten()[real]
+        H = self.config.hidden_size
+        whole = torch.zeros(count, B * T, H, dtype=self.dtype, device=self.device)
+        start = 0
+        for part in cut_by_tokens(lengths, self.batch_tokens):
+            end = start + sum(part)
+            states = self.states(
+                ids[start:end],
+                part,
+                layers,
+                token_type_ids=None if segments is None else segments[start:end],
+                position_ids=places[start:end],
+            )
+            for layer, state in enumerate(states):
+                whole[layer, real[start:end]] = state
+            start = end
+        hidden_states = tuple(whole.view(count, B, T, H))
+        last = hidden_states[-1]
+        pooler = self.model.pooler
+        pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
+        return BertOutput(last, pooled, hidden_states if output_hidden_states else None)
+
+
+def cut_by_tokens(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut a list of lengths into runs of at most `budget` tokens, or of a single longer text.
+
+    >>> list(cut_by_tokens([4, 4, 3, 9, 1], 8))
+    [[4, 4], [3], [9], [1]]
+    """
+    run: list[int] = []
+    total = 0
+    for length in lengths:
+        if run and total + length > budget:
+            yield run
+            run, total = [], 0
+        run.append(length)
+        total += length
+    if run:
+        yield run
+
+
+class Engine:
+    """Hands out a `FastBert` for the work at hand, and keeps it for the next.
+
+    Packing takes time and memory. Weights are packed once as many tokens were asked for as could
+    be read in that time: a program that embeds one sentence starts at once, and one that embeds
+    thousands loses nothing. Packed and plain numbers differ by rounding.
+    """
+
+    def __init__(self, model: BertModel):
+        self.model = model
+        self.asked = 0
+        self.kept: dict[tuple, FastBert] = {}
+
+    def for_tokens(
+        self,
+        tokens: int,
+        precision: str | None = None,
+        *,
+        always_packed: bool = False,
+        compile: bool = False,
+    ) -> FastBert:
+        """The model as it should run for the next `tokens` tokens."""
+        self.asked += tokens
+        packed = always_packed or compile or self.asked >= PACKING_PAYS or precision is not None
+        wish = (precision, packed, compile)
+        if wish not in self.kept or not self.kept[wish].is_current():
+            self.kept = {known: fast for known, fast in self.kept.items() if fast.is_current()}
+            self.kept[wish] = FastBert(self.model, precision, packed=packed, compile=compile)
+        return self.kept[wish]
+
+
+def available_cpus() -> int:
+    """How many processors this process may really use: its affinity, and its container's share.
+
+    >>> available_cpus() >= 1
+    True
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        share = int(quota) / int(period)  # "max" means no limit, and is no number
+    except (OSError, ValueError):
+        return count or 1
+    return max(1, min(count or 1, round(share)))

@@ -1,0 +1,16 @@
+"""Where weights come from: a vocabulary, examples, the pretraining loop, and its measures.
+
+Read in this order:
+
+    vocabulary.py   text -> the word pieces worth having
+    data.py         text -> masked words and pairs of segments, prepared once
+    batches.py      prepared examples -> batches, in an order that can be resumed
+    devices.py      one process or several
+    step.py         one training step: losses, optimizer, learning rate
+    checkpoint.py   stop, and go on as if nothing had happened; the log
+    counts.py       starting values for a model with little time
+    pretrain.py     the loop
+    curves.py       the log as a picture
+    evaluate.py     how good is it: held-out words, grammar, sentiment
+    commands.py     the four commands of the command line
+"""

@@ -1,0 +1,187 @@
+"""Stop, and go on as if nothing had happened: the checkpoint, the log, and the signals.
+
+A checkpoint is written beside the old one and takes its place when it is whole, so there is a good
+one at any moment. It holds tensors, numbers and strings; loading it runs no code.
+"""
+
+import csv
+import dataclasses
+import pickle
+import shutil
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minibert.batch import Tokenizer
+from minibert.files import folder_written_whole, written_whole
+from minibert.heads import BertForPreTraining
+from minibert.training import devices
+from minibert.training.batches import Examples
+from minibert.training.step import Sums, TrainSettings
+from minibert.weights import save_weights
+
+NAME = "checkpoint.pt"
+
+# What may differ between a run and its continuation. All else changes the numbers.
+FREE = {"steps", "at_once", "compile", "log_every", "evaluate_every", "evaluate_rows", "save_every"}
+
+
+@dataclasses.dataclass
+class State:
+    """Where training stands, besides weights and optimizer."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    sums: Tensor = dataclasses.field(  # since the last row of the log
+        default_factory=lambda: torch.zeros(len(Sums._fields), dtype=torch.float64)
+    )
+
+
+def write_checkpoint(
+    folder: Path,
+    model: BertForPreTraining,
+    optimizer: torch.optim.Optimizer,
+    run: dict[str, Any],
+    state: State,
+) -> None:
+    """Write checkpoint.pt into the folder, whole or not at all."""
+    content = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "run": run,
+        "state": dataclasses.asdict(state),
+    }
+    with written_whole(folder / NAME) as temporary:
+        torch.save(content, temporary)
+
+
+def read_checkpoint(
+    folder: Path,
+    model: BertForPreTraining,
+    optimizer: torch.optim.Optimizer,
+    run: dict[str, Any],
+) -> State:
+    """Fill model and optimizer from the folder's checkpoint; a fresh State if it has none.
+
+    Raises ValueError if the checkpoint is damaged, or belongs to another run.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return State()
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged ({reason}): remove it to start anew") from None
+    theirs = content["run"]
+    different = [
+        f"{name} {theirs.get(name)!r}, now {run.get(name)!r}"
+        for name in sorted({*theirs, *run} - FREE)
+        if theirs.get(name) != run.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"{path} is of another run: {'; '.join(different)}. Go on with the settings it was "
+            "begun with, or choose a new output folder"
+        )
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    return State(**content["state"])
+
+
+def describe_run(
+    settings: TrainSettings, model: BertForPreTraining, examples: Examples
+) -> dict[str, Any]:
+    """What makes a run the same run: settings, sizes, and the text it learns from."""
+    return {
+        **dataclasses.asdict(settings),
+        **{f"config.{name}": value for name, value in model.config.to_dict().items()},
+        **{f"data.{k}": v for k, v in dataclasses.asdict(examples.settings).items()},
+        "data.rows": len(examples),
+        "data.pieces": examples.statistics["pieces"],
+    }
+
+
+def export_model(folder: Path, model: BertForPreTraining, vocabulary: Path) -> None:
+    """Put model and tokenizer into the folder, in the place of older ones, for `minibert.load`."""
+    longest = model.config.max_position_embeddings
+    tokenizer = Tokenizer.from_folder(vocabulary, model_max_length=longest)
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    with folder_written_whole(new) as temporary:
+        save_weights(model, temporary)
+        tokenizer.save_vocabulary(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.replace(folder)
+
+
+class Log:
+    """A CSV file with a row of measurements now and then; rows beyond `step` are dropped.
+
+    They were written after the checkpoint, and the run will come by there again.
+    """
+
+    COLUMNS = (
+        *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
+        *("loss", "word_loss", "word_accuracy", "pair_loss", "pair_accuracy"),
+        *("heldout_loss", "heldout_word_loss", "heldout_word_accuracy"),
+        *("heldout_pair_loss", "heldout_pair_accuracy"),
+    )
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        rows = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
+        self.last = (rows[-1]["tokens"], rows[-1]["seconds"]) if rows else (0, 0.0)
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write(self, state: State, learning_rate: float, measured: dict[str, float]) -> None:
+        """Add a row."""
+        tokens, seconds = state.tokens, state.seconds
+        speed = (tokens - self.last[0]) / max(seconds - self.last[1], 1e-9)
+        self.last = tokens, seconds
+        first = (state.step, tokens, round(seconds, 1), round(speed), learning_rate)
+        row = {**dict(zip(self.COLUMNS, first)), **{k: round(v, 6) for k, v in measured.items()}}
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.COLUMNS).writerow(row)
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a log as numbers; what was not measured in a row is not in it."""
+    with Path(path).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+class StopRequest:
+    """Inside, SIGINT and SIGTERM do no more than set `signal`. A second one acts as ever."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # no other thread may
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, self.before[number])
+
+    def anywhere(self, device: torch.device) -> bool:
+        """Whether any of the processes got a signal; all of them have to ask at the same time."""
+        return bool(devices.add_up(torch.tensor(float(self.signal or 0), device=device)))
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)

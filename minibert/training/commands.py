@@ -1,0 +1,255 @@
+"""The commands of the command line that make a model: train-vocab, prepare, pretrain, evaluate.
+
+Thin: each calls one function of this folder. Heavy imports stand inside the commands.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add the four commands to the sub-parsers of `minibert`."""
+    p = _add(
+        commands,
+        train_vocab,
+        "train-vocab",
+        "learn a vocabulary of word pieces from text",
+        "minibert train-vocab wiki.txt novels.txt -o vocab.txt --size 8192",
+    )
+    _files(p)
+    p.add_argument("-o", "--output", required=True, metavar="VOCAB.txt")
+    p.add_argument("--size", type=int, default=30522, metavar="N", help="tokens (%(default)s)")
+    p.add_argument(
+        "--alphabet", type=int, default=1000, metavar="N", help="characters kept (%(default)s)"
+    )
+    p.add_argument(
+        "--min-frequency", type=int, default=2, metavar="N", help="of a joined pair (%(default)s)"
+    )
+    p.add_argument("--cased", action="store_true", help="keep capitals and accents")
+
+    p = _add(
+        commands,
+        prepare,
+        "prepare",
+        "text -> examples with hidden words and next sentences, once and for all",
+        "minibert prepare wiki.txt novels.txt --vocab vocab.txt -o data --length 64",
+    )
+    _files(p)
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="a new folder")
+    p.add_argument("--vocab", required=True, help="vocab.txt, or a folder with a tokenizer")
+    p.add_argument("--cased", action="store_true", help="vocab.txt has capitals and accents")
+    p.add_argument("--length", type=int, default=128, metavar="T", help="pieces a row (128)")
+    p.add_argument("--duplicates", type=int, default=1, metavar="N", help="passes (1)")
+    p.add_argument("--mask-share", type=float, default=0.15, metavar="SHARE", help="(0.15)")
+    p.add_argument("--whole-words", action="store_true", help="hide whole words")
+    p.add_argument("--held-out", type=float, default=0.01, metavar="SHARE", help="(0.01)")
+    p.add_argument("--seed", type=int, default=0)
+
+    p = _add(
+        commands,
+        pretrain,
+        "pretrain",
+        "train a BERT on prepared examples; the same command goes on after a stop",
+        "minibert pretrain data -o run --hidden 256 --blocks 4 --steps 20000",
+        "minibert pretrain data -o run --from google-bert/bert-base-uncased --rate 5e-5",
+        "torchrun --nproc-per-node 2 -m minibert pretrain data -o run",
+    )
+    p.add_argument("data", metavar="DIR", help="the folder that `minibert prepare` wrote")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
+    p.add_argument("--from", dest="start", metavar="MODEL", help="go on training these weights")
+    group = p.add_argument_group("the model, if it is new")
+    group.add_argument("--blocks", type=int, default=4, metavar="L", help="(%(default)s)")
+    group.add_argument("--hidden", type=int, default=256, metavar="H", help="(%(default)s)")
+    group.add_argument("--heads", type=int, metavar="A", help="(H / 64)")
+    group.add_argument("--positions", type=int, metavar="N", help="(the length of the rows)")
+    group.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(%(default)s)")
+    group.add_argument(
+        "--initializer", type=float, default=0.02, metavar="STD", help="of weights (%(default)s)"
+    )
+    group.add_argument(
+        "--count-first", action="store_true", help="start from counts over the text, not at random"
+    )
+    group = p.add_argument_group("the training")
+    group.add_argument("--steps", type=int, default=10_000, metavar="N", help="(%(default)s)")
+    group.add_argument("--batch", type=int, default=64, metavar="B", help="rows a step (64)")
+    group.add_argument("--at-once", type=int, metavar="B", help="rows in memory at once (all)")
+    group.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (1e-3)")
+    group.add_argument("--warmup", type=float, default=0.05, metavar="SHARE", help="(0.05)")
+    group.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    group.add_argument("--compile", action="store_true", help="torch.compile")
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--every", type=int, default=1000, metavar="N", help="steps to a save (1000)"
+    )
+    group.add_argument("--threads", type=int, metavar="N", help="of the CPU (torch's choice)")
+    group.add_argument("--curves", metavar="OUT.png", help="draw the log (needs matplotlib)")
+
+    p = _add(
+        commands,
+        evaluate,
+        "evaluate",
+        "how good is a pretrained model, beside baselines",
+        "minibert evaluate run/model --data data --blimp blimp.tar.xz --sst2 SST-2",
+    )
+    p.add_argument("model", help="a folder, or a name on the hub")
+    p.add_argument("--data", metavar="DIR", help="of `minibert prepare`: held-out words")
+    p.add_argument("--blimp", metavar="FILE", help="BLiMP's archive or folder: grammar")
+    p.add_argument("--pairs", type=int, default=20, metavar="N", help="of each BLiMP paradigm (20)")
+    p.add_argument("--sst2", metavar="DIR", help="with train.tsv and dev.tsv: sentiment")
+    p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the probe (5)")
+    p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
+
+
+def _add(commands: Any, run: Any, name: str, help: str, *examples: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog="example:\n  " + "\n  ".join(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="UTF-8 text: a paragraph a line, a blank line between documents",
+    )
+
+
+def _progress() -> bool:
+    return sys.stderr.isatty()
+
+
+def train_vocab(arguments: argparse.Namespace) -> None:
+    from minibert.files import check_writable, written_whole
+    from minibert.training.vocabulary import count_words, read_lines, train_vocabulary
+
+    output = Path(arguments.output)
+    check_writable(output)
+    words = count_words(read_lines(arguments.files, _progress()), not arguments.cased)
+    tokens = train_vocabulary(
+        words,
+        arguments.size,
+        min_frequency=arguments.min_frequency,
+        limit_alphabet=arguments.alphabet,
+        progress=_progress(),
+    )
+    with written_whole(output) as temporary:
+        temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
+    print(f"{output}: {len(tokens)} tokens from {len(words)} different words")
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    from minibert.batch import Tokenizer
+    from minibert.training.data import DataSettings
+    from minibert.training.data import prepare as run
+
+    cased = {"do_lower_case": False} if arguments.cased else {}
+    settings = DataSettings(
+        length=arguments.length,
+        mask_share=arguments.mask_share,
+        whole_words=arguments.whole_words,
+        duplicates=arguments.duplicates,
+        held_out=arguments.held_out,
+        seed=arguments.seed,
+    )
+    tokenizer = Tokenizer.from_folder(arguments.vocab, **cased)
+    statistics = run(arguments.files, tokenizer, arguments.output, settings, progress=_progress())
+    for part, numbers in statistics.items():
+        print(f"{arguments.output}, {part}:")
+        for name, value in numbers.items():
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+            print(f"  {name.replace('_', ' '):28}{shown:>14}")
+
+
+def pretrain(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from minibert.bert import load
+    from minibert.config import BertConfig
+    from minibert.training.batches import Examples
+    from minibert.training.curves import draw_curves
+    from minibert.training.pretrain import pretrain as run
+    from minibert.training.step import TrainSettings
+
+    settings = TrainSettings(
+        steps=arguments.steps,
+        batch_size=arguments.batch,
+        at_once=arguments.at_once,
+        learning_rate=arguments.rate,
+        warmup=arguments.warmup,
+        bf16=arguments.bf16,
+        compile=arguments.compile,
+        count_first=arguments.count_first,
+        seed=arguments.seed,
+        evaluate_every=arguments.every,
+        save_every=arguments.every,
+    )
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    start: Any
+    if arguments.start:
+        start = load(arguments.start).pretraining
+    else:
+        examples = Examples(arguments.data)
+        start = BertConfig(
+            vocab_size=examples.vocab_size,
+            hidden_size=arguments.hidden,
+            num_hidden_layers=arguments.blocks,
+            num_attention_heads=arguments.heads or max(1, arguments.hidden // 64),
+            intermediate_size=4 * arguments.hidden,
+            max_position_embeddings=arguments.positions or examples.settings.length,
+            hidden_dropout_prob=arguments.dropout,
+            attention_probs_dropout_prob=arguments.dropout,
+            initializer_range=arguments.initializer,
+        )
+    result = run(arguments.data, arguments.output, start, settings, progress=_progress())
+    if result.rank > 0:
+        return 0
+    if arguments.curves:
+        draw_curves(result.folder / "log.csv", arguments.curves)
+    if result.finished:
+        print(f"done: {result.folder / 'model'}, after {result.step} steps")
+        return 0
+    print(
+        f"minibert: stopped and saved after {result.step} of {settings.steps} steps. The same "
+        "command goes on from there",
+        file=sys.stderr,
+    )
+    return 128 + (result.signal or 0)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    from minibert.bert import load
+    from minibert.training.evaluate import as_table, grammar, held_out_words, sentiment
+
+    if not (arguments.data or arguments.blimp or arguments.sst2):
+        raise ValueError("nothing to evaluate on: give --data, --blimp or --sst2")
+    bert = load(arguments.model)
+    model, tokenizer = bert.pretraining, bert.tokenizer
+    results: dict[str, dict[str, Any]] = {}
+    if arguments.data:
+        results["words"] = held_out_words(model, arguments.data)
+    if arguments.blimp:
+        results["grammar"] = grammar(
+            model, tokenizer, arguments.blimp, arguments.pairs, _progress()
+        )
+    if arguments.sst2:
+        folder = Path(arguments.sst2)
+        results["sentiment"] = sentiment(
+            model,
+            tokenizer,
+            folder / "train.tsv",
+            folder / "dev.tsv",
+            seeds=arguments.seeds,
+            progress=_progress(),
+        )
+    print(json.dumps(results) if arguments.json else as_table(results), end="\n" * arguments.json)

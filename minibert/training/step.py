@@ -1,0 +1,203 @@
+"""One training step: sum the losses over the hidden words and the pairs, go down the gradient.
+
+What is summed here is divided by the number of hidden words in the *whole* step. So one big batch,
+several small ones, and several devices all give the same gradient.
+
+Source: Devlin et al. 2018, appendix A.2; google-research/bert `run_pretraining.py`,
+`optimization.py`.
+"""
+
+import contextlib
+import dataclasses
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from minibert.checks import IGNORE
+from minibert.heads import BertForPreTraining
+from minibert.training import devices
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """How to train; kept in the checkpoint.
+
+    steps          after which the learning rate is 0 and training done
+    batch_size     rows of one step, over all devices
+    at_once        rows that one device holds at once (None: all of its share)
+    learning_rate  the highest, reached after `warmup` (a share of the steps)
+    weight_decay   of matrices; biases and LayerNorms have none
+    clip           the longest gradient; longer ones are shortened to it
+    bf16           compute in bfloat16 where that is safe; weights stay float32
+    compile        torch.compile: slow to start, then faster on a GPU
+    count_first    start new weights from counts over the text (counts.py)
+    log_every, evaluate_every, save_every
+                   in steps
+    evaluate_rows  held-out rows of one evaluation
+    """
+
+    steps: int = 10_000
+    batch_size: int = 64
+    at_once: int | None = None
+    learning_rate: float = 1e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    bf16: bool = False
+    compile: bool = False
+    count_first: bool = False
+    seed: int = 0
+    log_every: int = 50
+    evaluate_every: int = 1000
+    evaluate_rows: int = 1024
+    save_every: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "evaluate_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.at_once is not None and self.at_once < 1:
+            raise ValueError(f"at_once must be at least 1, got {self.at_once}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be a share in [0, 1), got {self.warmup}")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"learning_rate must lie in (0, 1), got {self.learning_rate}")
+
+
+class Sums(NamedTuple):
+    """What a batch adds to the losses and the accuracies: sums, not means."""
+
+    pieces: Tensor
+    word_loss: Tensor
+    words: Tensor
+    words_right: Tensor
+    pair_loss: Tensor
+    pairs: Tensor
+    pairs_right: Tensor
+
+
+def means(sums: Tensor) -> dict[str, float]:
+    """Losses in nats and accuracies, from the values of `Sums`."""
+    _, word_loss, words, words_right, pair_loss, pairs, pairs_right = sums.tolist()
+    words, pairs = max(words, 1), max(pairs, 1)
+    return {
+        "loss": word_loss / words + pair_loss / pairs,
+        "word_loss": word_loss / words,
+        "word_accuracy": words_right / words,
+        "pair_loss": pair_loss / pairs,
+        "pair_accuracy": pairs_right / pairs,
+    }
+
+
+class PretrainingSums(nn.Module):
+    """The model with its losses, as one module that DistributedDataParallel can wrap.
+
+    The masked-word head runs at the chosen places alone, one in seven; its scores elsewhere would
+    have no loss. The losses are the ones of `heads.py`, as sums.
+    """
+
+    def __init__(self, model: BertForPreTraining, bf16: bool = False):
+        super().__init__()
+        if model.masked_word is None or model.next_sentence is None:
+            raise ValueError("pretraining needs both heads; the weights to start from lack one")
+        self.bert = model.bert
+        self.masked_word = model.masked_word
+        self.next_sentence = model.next_sentence
+        self.bf16 = bf16
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor,
+        next_sentence_label: Tensor,
+    ) -> Sums:
+        chosen = labels != IGNORE
+        hidden = labels[chosen]
+        table = self.bert.embeddings.token.weight
+        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.bert(
+                input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+            )
+            words = self.masked_word(output.last_hidden_state[chosen], table).to(table.dtype)
+            pairs = self.next_sentence(output.pooler_output).to(table.dtype)
+        return Sums(
+            attention_mask.sum(),
+            F.cross_entropy(words, hidden, reduction="sum"),
+            torch.tensor(len(hidden)),
+            (words.argmax(-1) == hidden).sum(),
+            F.cross_entropy(pairs, next_sentence_label, reduction="sum"),
+            torch.tensor(len(pairs)),
+            (pairs.argmax(-1) == next_sentence_label).sum(),
+        )
+
+
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW as BERT was trained with, but for the bias correction.
+
+    Adam's averages start at 0, and PyTorch divides by 1 - beta^step to make up for it. Google's
+    optimizer left that out, by oversight as they say: its first steps are about three times as
+    long, (1 - 0.9) / sqrt(1 - 0.999), and warm-up hides most of the difference.
+    """
+    matrices = [p for p in model.parameters() if p.dim() >= 2]
+    vectors = [p for p in model.parameters() if p.dim() < 2]  # biases, LayerNorms
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6)
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Up in a straight line over the warm-up, then down to 0 over the rest.
+
+    >>> settings = TrainSettings(steps=10, warmup=0.2, learning_rate=0.8)
+    >>> [round(learning_rate(step, settings), 2) for step in (0, 1, 2, 6, 9)]
+    [0.4, 0.8, 0.8, 0.4, 0.1]
+    """
+    warmup = round(settings.warmup * settings.steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    return settings.learning_rate * (settings.steps - step) / (settings.steps - warmup)
+
+
+def training_step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[dict[str, Tensor]],
+    clip: float,
+) -> Tensor:
+    """One step over `batches`: parts of one batch that is too big to be computed at once.
+
+    The loss is the mean over all hidden words of all batches on all devices, plus the mean over
+    all pairs. So they are counted first: the mean of several means would be another number.
+    Gives the values of `Sums` over all devices.
+    """
+    device = batches[0]["labels"].device
+    words = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches)
+    pairs = sum(len(batch["labels"]) for batch in batches)
+    counts = devices.add_up(torch.tensor([float(words), float(pairs)], device=device))
+    all_words, all_pairs = counts.clamp(min=1).tolist()
+
+    total = torch.zeros(len(Sums._fields), device=device, dtype=torch.float64)
+    for number, batch in enumerate(batches):
+        with _no_exchange(module) if number < len(batches) - 1 else contextlib.nullcontext():
+            sums = module(**batch)
+            loss = sums.word_loss / all_words + sums.pair_loss / all_pairs
+            (loss * devices.count()).backward()  # the devices' gradients are averaged, not added
+        total += torch.stack([value.detach().to(total) for value in sums])
+    nn.utils.clip_grad_norm_(module.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return devices.add_up(total)
+
+
+def _no_exchange(module: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Inside, gradients stay on their device: they are exchanged once, with the last batch."""
+    if isinstance(module, DistributedDataParallel):
+        return module.no_sync()
+    return contextlib.nullcontext()

@@ -1,0 +1,112 @@
+"""The four commands, one after the other, as a user runs them."""
+
+import builtins
+import json
+
+import pytest
+from text_samples import TEXT
+
+from minibert.cli import main
+from minibert.training.checkpoint import read_log
+from minibert.training.curves import draw_curves
+from minibert.vocab import SPECIAL_TOKENS
+
+OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch", "8", "--steps", "6"]
+OPTIONS += ["--every", "3"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A vocabulary, examples and a model, made by the commands."""
+    folder = tmp_path_factory.mktemp("commands")
+    (folder / "text.txt").write_text(TEXT)
+    data = [
+        "prepare",
+        f"{folder}/text.txt",
+        "--vocab",
+        f"{folder}/vocab.txt",
+        "-o",
+        f"{folder}/data",
+    ]
+    assert (
+        main(["train-vocab", f"{folder}/text.txt", "-o", f"{folder}/vocab.txt", "--size", "61"])
+        == 0
+    )
+    assert main([*data, "--length", "16", "--held-out", "0.3"]) == 0
+    assert main(["pretrain", f"{folder}/data", "-o", f"{folder}/run", *OPTIONS]) == 0
+    return folder
+
+
+def test_train_vocab(folder, capsys):
+    tokens = (folder / "vocab.txt").read_text().splitlines()
+    assert tokens[:5] == list(SPECIAL_TOKENS.values()) and len(tokens) == 61
+    assert main(["train-vocab", f"{folder}/text.txt", "-o", f"{folder}/v.txt", "--size", "20"]) == 1
+    assert "at least" in capsys.readouterr().err and not (folder / "v.txt").exists()
+    assert main(["train-vocab", f"{folder}/none.txt", "-o", f"{folder}/v.txt"]) == 1
+    assert "none.txt" in capsys.readouterr().err
+
+
+def test_prepare(folder, capsys):
+    assert sorted(path.name for path in (folder / "data").iterdir()) == [
+        "data.json",
+        "heldout.bin",
+        "tokenizer_config.json",
+        "train.bin",
+        "vocab.txt",
+    ]
+    words = [
+        "prepare",
+        f"{folder}/text.txt",
+        "--vocab",
+        f"{folder}/vocab.txt",
+        "-o",
+        f"{folder}/data",
+    ]
+    assert main(words) == 1
+    assert "not an empty folder" in capsys.readouterr().err
+    assert main([*words[:-1], f"{folder}/more", "--held-out", "0.3", "--mask-share", "0.4"]) == 0
+    printed = capsys.readouterr().out
+    assert "random next" in printed and "special chosen" in printed
+    shares = json.loads((folder / "more" / "data.json").read_text())["statistics"]["train"]
+    assert 0.3 < shares["chosen"] < 0.45
+
+
+def test_pretrain(folder, capsys):
+    assert (folder / "run" / "model" / "model.safetensors").exists()
+    log = read_log(folder / "run" / "log.csv")
+    assert log[-1]["step"] == 6 and "heldout_word_loss" in log[-1]
+    other = ["pretrain", f"{folder}/data", "-o", f"{folder}/run", *OPTIONS, "--rate", "0.01"]
+    assert main(other) == 1
+    assert "of another run" in capsys.readouterr().err
+    words = ["pretrain", f"{folder}/data", "-o", f"{folder}/more", "--steps", "2", "--batch", "4"]
+    assert main([*words, "--from", f"{folder}/run/model"]) == 0
+    assert "after 2 steps" in capsys.readouterr().out
+
+
+def test_evaluate(folder, capsys):
+    assert main(["evaluate", f"{folder}/run/model"]) == 1
+    assert "give --data, --blimp or --sst2" in capsys.readouterr().err
+    assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data"]) == 0
+    assert "| held-out hidden words: accuracy |" in capsys.readouterr().out
+    assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data", "--json"]) == 0
+    assert 0 <= json.loads(capsys.readouterr().out)["words"]["accuracy"] <= 1
+
+
+def test_curves(folder, tmp_path):
+    pytest.importorskip("matplotlib")
+    draw_curves(folder / "run" / "log.csv", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_without_matplotlib(folder, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *rest, **more):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        draw_curves(folder / "run" / "log.csv", tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
