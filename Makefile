@@ -25,7 +25,7 @@ test: $(READY)
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/mypy minibert weights_tools
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 
 slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -27,9 +27,11 @@ def shared(name: str) -> Path:
     return path
 
 
+OUTCOMES: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "rung(number): a rung of the parity ladder")
-    config.rungs = defaultdict(lambda: defaultdict(list))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,17 +39,23 @@ def pytest_runtest_makereport(item, call):
     report = yield
     marker = item.get_closest_marker("rung")
     if marker and (report.when == "call" or report.skipped or report.failed):
-        reason = report.longrepr[2] if report.skipped else item.name
-        item.config.rungs[marker.args[0]][report.outcome].append(reason)
+        report.rung = marker.args[0]
     return report
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    if not config.rungs:
+def pytest_runtest_logreport(report):
+    """Also called for the reports of parallel workers, which travel with their attributes."""
+    if hasattr(report, "rung"):
+        reason = report.longrepr[2] if report.skipped else report.nodeid
+        OUTCOMES[report.rung][report.outcome].append(reason)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if not OUTCOMES:
         return
     terminalreporter.section("parity ladder")
     for number, title in RUNGS.items():
-        outcomes = config.rungs[number]
+        outcomes = OUTCOMES[number]
         counts = [f"{len(outcomes[o])} {o}" for o in ("passed", "failed", "skipped") if outcomes[o]]
         terminalreporter.line(f"{number}  {title}: {', '.join(counts) or 'not selected'}")
         for reason in sorted(set(outcomes["skipped"])):
