@@ -61,7 +61,7 @@ def run(scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:
     times = interleaved(
         {name: partial(embed, texts) for name, embed in candidates.items()},
         3 if quick else 9,
-        0.002,
+        0.03,
     )
     exact = vectors[BASE]
     return [

@@ -53,7 +53,7 @@ def run(folder: Path, scratch: Path, quick: bool, bf16: bool) -> list[dict[str, 
         outputs = {n: _array(f(ids, mask)) for n, f in candidates.items()}
         rounds = 5 if quick else max(5, min(25, 25000 // (B * T)))
         runs = {name: partial(forward, ids, mask) for name, forward in candidates.items()}
-        times = interleaved(runs, rounds, 0.002)
+        times = interleaved(runs, rounds, 0.03)
         for name in candidates:
             seconds = summary(times[name]).median
             rows.append(

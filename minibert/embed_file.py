@@ -295,7 +295,7 @@ def _check_room(target: Path, needed: int) -> None:
     free = shutil.disk_usage(target.parent).free
     if needed > free:
         raise OSError(
-            f"{target} would take {needed / 1e9:.2f} GB, and the disk has {free / 1e9:.2f} GB "
+            f"{target} would take {needed / 1e6:,.1f} MB, and the disk has {free / 1e6:,.1f} MB "
             f"free: make room, or choose another folder"
         )
 

@@ -1,7 +1,7 @@
 """The same numbers, sooner: what makes a transformer fast without changing what it computes.
 
 The readable model stays the one that defines the numbers. `FastBert` takes its weights and runs
-them with five tricks, none of which is an approximation:
+them with six tricks, none of which is an approximation:
 
 1. **No padding.** Texts are laid end to end, (N, H) for N tokens in all. Linear layers and norms
    look at one token at a time and need not know where a text ends; only attention must, and it
@@ -13,17 +13,22 @@ them with five tricks, none of which is an approximation:
 3. **Query, key and value in one product**: one long loop instead of three short ones.
 4. **A budget of tokens.** About a thousand tokens go through all blocks at a time, so that what
    one layer writes is still in the processor's cache when the next one reads it.
-5. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
+5. **Large pages.** 340 MB of weights are 83,000 pages of 4 kB, and looking up where each lies
+   takes a short text a quarter of its time. torch can ask Linux for pages of 2 MB instead.
+6. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
 
 bfloat16, float16 and int8 are faster again, but they *do* change the numbers, so they come on
-request alone, as `precision`.
+request alone, as `precision`. On 1,000 sentences with all-MiniLM-L6-v2 the smallest cosine between
+a vector and its float32 self is 0.9999 in bfloat16 and 0.968 in int8; single numbers of
+bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is slow in it.
 
 Where the processor or the build of torch has no packed kernels, plain products take their place:
 the same numbers to rounding, more slowly. The packed kernels are those that torch's own compiler
 uses; they are not a promised interface, so each packed layer is tried once before it is trusted.
 
 On a GPU: half precision, one attention call for all texts without padding where torch has it
-(`torch.nn.attention.varlen`), `compile=True` for fused kernels.
+(`torch.nn.attention.varlen`), `compile=True` for fused kernels. The GPU's calls are tested on a
+CPU with stand-ins; they have not been run on a GPU yet.
 """
 
 import os
@@ -41,6 +46,9 @@ from torch import Tensor, nn
 from minibert.checks import check_inputs
 from minibert.encoder import BertBlock
 from minibert.model import BertModel, BertOutput
+
+# Trick 5. torch reads this once, when it first asks for memory; your own setting is respected.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time

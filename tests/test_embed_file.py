@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_what_is_done(minilm, source, tmp_path, small_chunks, 
 def test_room_on_the_disk_is_checked_first(minilm, source, tmp_path, monkeypatch):
     usage = module.shutil.disk_usage(tmp_path)._replace(free=50 * 384 * 4)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match="would take 0.00 GB"):
+    with pytest.raises(OSError, match="would take 0.1 MB"):
         minilm.embed_file(source, tmp_path / "v.npy")
     assert left_in(tmp_path) == []
 
