@@ -45,6 +45,7 @@ def probe() -> dict[str, set[str]]:
     cleaned = {char: clean(char) for char in CHARACTERS}
     decomposed = {char for char in CHARACTERS if decompose(char) != char}
     marks = {char for char in CHARACTERS if char not in decomposed and strip(char) == ""}
+    others = [char for char in CHARACTERS if char not in marks and char not in decomposed]
     return {
         "REMOVED": {char for char, result in cleaned.items() if result == ""},
         "SPACES": {char for char, result in cleaned.items() if result == " "},
@@ -52,9 +53,7 @@ def probe() -> dict[str, set[str]]:
         "PUNCTUATION": {char for char in CHARACTERS if len(split(f"a{char}a")) == 3},
         "MARKS": marks,
         "DECOMPOSED": decomposed,
-        "KEPT_MARKS": {
-            char for char in CHARACTERS if char not in marks | decomposed and moves(char)
-        },
+        "KEPT_MARKS": {char for char in others if moves(char)},
     }
 
 

@@ -65,17 +65,20 @@ def case_mismatch(vocab: Iterable[str], do_lower_case: bool) -> str | None:
     return None
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> dict[str, Any]:
+    """A file's JSON object; an empty one for a file that is not there."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}. Get the file again.") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected a JSON object, got a {type(data).__name__}.")
+    return data
 
 
-def _wordpiece(data: Any, path: Path) -> dict[str, Any]:
+def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """The `model` part of a tokenizer.json, if it is one that BERT's rules describe."""
-    model = data.get("model") if isinstance(data, dict) else None
-    model = model if isinstance(model, dict) else {}
+    model = data.get("model") or {}
     normalizer = data.get("normalizer") or {}
     parts = {
         "model": model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
@@ -111,22 +114,24 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
     """A folder, `vocab.txt` or `tokenizer.json` → the arguments of `WordPieceTokenizer`.
 
     `tokenizer_config.json` is believed before `tokenizer.json`, as in transformers; `overrides`
-    are believed before both. Not read are the truncation and padding stored in some tokenizer.json
+    are believed before both. Where nobody says, a vocabulary with capitals is used as a cased one.
+    Not read are the truncation and padding stored in some tokenizer.json
     (all-MiniLM-L6-v2's pads everything to 128): here the caller says what is cut and padded.
     """
-    path = Path(path)
-    folder = path if path.is_dir() else path.parent
+    path = folder = Path(path)
     config: dict[str, Any] = {}
     data: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if path.is_dir():
         config = {
             **_json(path / "special_tokens_map.json"),
             **_json(path / "tokenizer_config.json"),
         }
+        extra = _json(path / "added_tokens.json")
         path = path / ("tokenizer.json" if (path / "tokenizer.json").is_file() else "vocab.txt")
     if not path.is_file():
         raise FileNotFoundError(
-            f"expected tokenizer.json or vocab.txt in {folder}, found neither. "
+            f"expected {folder} to be or to hold a vocab.txt or tokenizer.json, found neither. "
             "Give the folder of a BERT model, or the path of its vocab.txt."
         )
     if path.suffix == ".json":
@@ -148,15 +153,16 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
         {"id": int(number), **token}
         for number, token in config.get("added_tokens_decoder", {}).items()
     ]
-    if folder != path and not data:
-        extra = _json(folder / "added_tokens.json") if config else {}
-        added += [{"id": number, "content": token} for token, number in extra.items()]
+    if not added:  # the oldest form
+        added += [{"id": n, "content": token, "normalized": True} for token, n in extra.items()]
     unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
     stored["added_tokens"] = list(unique.values()) or None
     # 10^30 is how transformers writes "no limit"
     limit = config.get("model_max_length")
     stored["model_max_length"] = int(limit) if limit and limit < 10**9 else None
     arguments = {k: v for k, v in {**stored, **overrides}.items() if v is not None}
+    if "do_lower_case" not in arguments and case_mismatch(vocab, True):
+        arguments["do_lower_case"] = False
     wrong = case_mismatch(vocab, arguments.get("do_lower_case", True))
     if wrong and overrides.get("do_lower_case") is not None:
         raise ValueError(f"{path}: {wrong}.")

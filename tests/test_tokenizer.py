@@ -455,12 +455,14 @@ def test_a_million_characters_without_a_space(text, uncased):
 
 
 def interpreters():
-    """Other Pythons from 3.10 on that this computer has."""
-    homes = Path.home() / ".pyenv" / "versions"
-    found = {f"3.{minor}": shutil.which(f"python3.{minor}") for minor in range(10, 20)}
-    for path in sorted(homes.glob("3.*/bin/python")):
-        found.setdefault(path.parts[-3], str(path))
-    return {name: path for name, path in found.items() if path and int(name.split(".")[1]) >= 10}
+    """Pythons from 3.10 on that this computer has and can start, one of each version."""
+    found = {}
+    for minor in range(10, 20):
+        homes = (Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python")
+        for path in [*map(str, homes), shutil.which(f"python3.{minor}")]:
+            if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
+                found.setdefault(f"3.{minor}", path)
+    return found
 
 
 SPELL = """
@@ -473,7 +475,9 @@ for lower, strip, ideographs in json.loads(sys.argv[2]):
     digest = hashlib.sha256()
     with open(sys.argv[3], encoding="utf-8") as file:
         for text in map(json.loads, file):
-            letters = "".join(tokenizer._spell(text).split(" "))
+            letters = text.translate(tokenizer._table)
+            letters = tokenizer._spell(text) if "\\0" in letters else letters
+            letters = "".join(letters.split(" "))
             digest.update(json.dumps([letters, tokenizer.pieces(text).offsets]).encode())
     print(digest.hexdigest())
 """
@@ -495,7 +499,7 @@ def test_same_on_every_python(version, tmp_path):
     if version == "none":
         pytest.skip("no other Python from 3.10 on was found")
     rng = random.Random(9)
-    texts = [random_text(rng) for _ in range(5000)] + [contexts(chr(c)) for c in edges()]
+    texts = [random_text(rng) for _ in range(2000)] + [contexts(chr(c)) for c in edges()[::5]]
     texts += ["".join(f" a{chr(c)}b" for c in range(s, s + 64)) for s in range(0, 0x110000, 64)]
     texts = [text for text in texts if not re.search("[\ud800-\udfff]", text)]
     file = tmp_path / "texts.jsonl"
