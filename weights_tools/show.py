@@ -93,7 +93,9 @@ class Listing:
                 f"{row.part}{', ' + row.our_name if row.our_name else ''}"
             )
         left_out = [row.part for row in self.rows if row.part.startswith("ignored")]
-        lines += [f"{left_out.count(part)} tensors {part}" for part in dict.fromkeys(left_out)]
+        for part in dict.fromkeys(left_out):
+            count = left_out.count(part)
+            lines.append(f"{count} tensor{'s' * (count > 1)} {part}")
         lines.append("")
         lines += [f"{count:>13,}  {part}" for part, count in self.totals.items()]
         lines += [f"note: {note}" for note in self.notes]
