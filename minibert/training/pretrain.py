@@ -70,6 +70,7 @@ def pretrain(
     ValueError if data and model do not fit, or the checkpoint is of another run.
     """
     settings = settings or TrainSettings()
+    devices.keep_memory()
     with devices.join() as device, StopRequest() as stop:
         run = Run(Path(data), Path(output), start, settings, device)
         bar = tqdm(total=settings.steps, initial=run.state.step, unit="step", disable=not progress)

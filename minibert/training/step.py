@@ -119,9 +119,13 @@ class PretrainingSums(nn.Module):
         chosen = labels != IGNORE
         hidden = labels[chosen]
         table = self.bert.embeddings.token.weight
-        with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.bf16):
+        device = input_ids.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
             output = self.bert(
-                input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask
+                input_ids,
+                token_type_ids=token_type_ids,
+                attention_mask=attention_mask,
+                output_attentions=self.bf16 and device == "cpu",  # written out, it is faster there
             )
             words = self.masked_word(output.last_hidden_state[chosen], table).to(table.dtype)
             pairs = self.next_sentence(output.pooler_output).to(table.dtype)
@@ -149,7 +153,9 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6)
+    return torch.optim.AdamW(
+        groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6, fused=True
+    )
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
