@@ -10,46 +10,54 @@ import torch
 
 import minibert
 from benchmarks import peers
+from benchmarks.apart import Apart
 from benchmarks.measure import interleaved, ratio, summary
 from benchmarks.models import MINILM, sentences
-from minibert.embed import cosines
+from minibert.nearest import cosines
 
 BASE = "sentence-transformers"
 Embed = Callable[[list[str]], np.ndarray]
 
 
-def embedders(scratch: Path, bf16: bool) -> dict[str, Embed]:
-    """Everyone who is installed."""
+def sentence_transformers(dtype: torch.dtype) -> Embed:
     from sentence_transformers import SentenceTransformer
 
-    def sentence_transformers(dtype: torch.dtype) -> Embed:
-        model = SentenceTransformer(str(MINILM), device="cpu").to(dtype)
-        if dtype == torch.float32:
-            return lambda texts: model.encode(texts, show_progress_bar=False)
-        return lambda texts: (
-            model.encode(texts, show_progress_bar=False, convert_to_tensor=True).float().numpy()
-        )
+    model = SentenceTransformer(str(MINILM), device="cpu").to(dtype)
+    if dtype == torch.float32:
+        return lambda texts: model.encode(texts, show_progress_bar=False)
+    return lambda texts: (
+        model.encode(texts, show_progress_bar=False, convert_to_tensor=True).float().numpy()
+    )
 
-    bert = minibert.load(MINILM)
-    found: dict[str, Embed] = {
-        BASE: sentence_transformers(torch.float32),
-        "minibert": bert.embed,
-        "minibert, deterministic": lambda texts: bert.embed(texts, deterministic=True),
+
+def minibert_embed(**settings: Any) -> Embed:
+    return partial(minibert.load(MINILM).embed, **settings)
+
+
+def bare_runtime(make: Callable[..., peers.Forward], *arguments: Any) -> Embed:
+    return peers.embedder(make(*arguments), MINILM / "tokenizer.json")
+
+
+def embedders(scratch: Path, bf16: bool) -> dict[str, Apart]:
+    """Everyone who is installed."""
+    found = {
+        BASE: Apart(sentence_transformers, torch.float32),
+        "minibert": Apart(minibert_embed),
+        "minibert, deterministic": Apart(partial(minibert_embed, deterministic=True)),
     }
     here = peers.installed(["onnx", "onnxruntime", "openvino"])
     if "onnx" in here:
         path = peers.export_onnx(MINILM, scratch / "minilm.onnx")
-        words = MINILM / "tokenizer.json"
         if "onnxruntime" in here:
-            found["onnxruntime"] = peers.embedder(peers.onnxruntime_model(path, 12, 384), words)
+            found["onnxruntime"] = Apart(bare_runtime, peers.onnxruntime_model, path, 12, 384)
         if "openvino" in here:
-            found["OpenVINO"] = peers.embedder(peers.openvino_model(path), words)
+            found["OpenVINO"] = Apart(bare_runtime, peers.openvino_model, path)
             if bf16:
-                found["OpenVINO bf16"] = peers.embedder(peers.openvino_model(path, "bf16"), words)
+                found["OpenVINO bf16"] = Apart(bare_runtime, peers.openvino_model, path, "bf16")
     if bf16:
-        found["sentence-transformers bf16"] = sentence_transformers(torch.bfloat16)
-        found["minibert bf16"] = lambda texts: bert.embed(texts, precision="bfloat16")
-        found["minibert int8"] = lambda texts: bert.embed(texts, precision="int8")
+        found["sentence-transformers bf16"] = Apart(sentence_transformers, torch.bfloat16)
+        found["minibert bf16"] = Apart(partial(minibert_embed, precision="bfloat16"))
+        found["minibert int8"] = Apart(partial(minibert_embed, precision="int8"))
     return found
 
 
@@ -57,12 +65,12 @@ def run(scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:
     """One row per candidate: ratio to sentence-transformers, error, smallest cosine."""
     texts = sentences()[: 200 if quick else 1000]
     candidates = embedders(scratch, bf16)
-    vectors = {name: embed(texts) for name, embed in candidates.items()}
-    times = interleaved(
-        {name: partial(embed, texts) for name, embed in candidates.items()},
-        3 if quick else 9,
-        0.03,
-    )
+    for candidate in candidates.values():
+        candidate.prepare(texts)
+    times = interleaved(candidates, 3 if quick else 5, 0.03)
+    vectors = {name: candidate.result() for name, candidate in candidates.items()}
+    for candidate in candidates.values():
+        candidate.close()
     exact = vectors[BASE]
     return [
         {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from tqdm import tqdm
 
 PEERS = ("torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "openvino")
 
@@ -37,11 +38,11 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of every round. In a round each candidate runs once; the order turns around.
 
-    Two rounds of warm-up come first. `pause` gives worker threads time to fall asleep.
+    A few rounds of warm-up come first. `pause` gives worker threads time to fall asleep.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
-    for number in range(-2, rounds):
+    for number in tqdm(range(-2 if rounds > 5 else -1, rounds), leave=False, disable=None):
         for name in names if number % 2 else reversed(names):
             time.sleep(pause)
             start = time.perf_counter()
@@ -58,7 +59,7 @@ def ratio(times: Mapping[str, list[float]], name: str, base: str) -> Timing:
 
 def product_peak(dtype: torch.dtype = torch.float32, rounds: int = 7) -> float:
     """The fastest matrix product this machine shows, in GFLOP/s: packed where that works."""
-    from minibert.fast import FusedLinear, PackedLinear, packing_works
+    from minibert.linear import FusedLinear, PackedLinear, packing_works
 
     kind = PackedLinear if packing_works(dtype) else FusedLinear
     best = 0.0

@@ -12,22 +12,14 @@ import torch
 from minibert import hub
 from minibert.batch import Tokenizer
 from minibert.config import BertConfig
-from minibert.embed import (
-    Neighbour,
-    Plan,
-    TokenVectors,
-    cosines,
-    embed,
-    embed_tokens,
-    nearest,
-    span_vectors,
-    spans_of,
-)
+from minibert.embed import embed, embed_tokens
 from minibert.embed_file import Done, embed_file
+from minibert.embed_plan import Plan
 from minibert.fast import Engine
 from minibert.files import folder_written_whole
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
+from minibert.nearest import Neighbour, TokenVectors, cosines, nearest, span_vectors, spans_of
 from minibert.pooling import pools_of
 from minibert.predict import Prediction, fill_mask, next_sentence
 from minibert.recipe import Recipe

@@ -9,11 +9,10 @@ Source: Devlin et al. 2018, section 5.3 (layers as features).
 """
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,176 +20,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.batch import Tokenizer
-from minibert.config import BertConfig
+from minibert.embed_plan import Plan, Window, windows_of
 from minibert.fast import Engine, FastBert, cut_by_tokens, groups_of
 from minibert.model import BertModel
-from minibert.pooling import COMBINATIONS, POOLS, combine_layers, join_windows, pools_of
+from minibert.nearest import TokenVectors
+from minibert.pooling import POOLS, combine_layers, join_windows
 from minibert.recipe import Recipe
 
 CHUNK = 4096  # texts that are sorted by length, run and given back together
 TOKEN_CHUNK = 256  # the same where every token is kept
-OVERLAP = 64  # tokens that neighbouring windows of a long text share
-LONG_TEXTS = ("cut", "windows")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What to compute, checked once: made by `Plan.of`.
-
-    layers         numbers of hidden states, 0 (embeddings) to L
-    combine        "concat", "sum" or "mean" of several layers
-    pools          names of `minibert.pooling.POOLS`, or "pooler"; empty keeps all tokens
-    normalize      vectors of length 1
-    limit          tokens of a window, [CLS] and [SEP] included
-    long_texts     "cut" at the limit, or read in "windows"
-    batch_tokens   tokens that go through the model at a time; None: what suits the device
-    deterministic  every text alone, always packed: the same bits in any company
-    precision      None (the model's own), "float32", "bfloat16", "float16", "int8"
-    compile        through torch.compile
-    prefix, lower  what becomes of a text before the tokenizer sees it
-    """
-
-    layers: tuple[int, ...]
-    combine: str
-    pools: tuple[str, ...]
-    normalize: bool
-    limit: int
-    long_texts: str
-    batch_tokens: int | None
-    deterministic: bool
-    precision: str | None
-    compile: bool
-    prefix: str
-    lower: bool
-
-    @classmethod
-    def of(
-        cls,
-        model: BertModel,
-        tokenizer: Tokenizer,
-        recipe: Recipe,
-        *,
-        layer: int | Sequence[int] = -1,
-        combine: str = "concat",
-        long_texts: str = "cut",
-        batch_tokens: int | None = None,
-        deterministic: bool = False,
-        precision: str | None = None,
-        compile: bool = False,
-    ) -> "Plan":
-        """Raises ValueError for what cannot be computed, in words."""
-        layers = [layer] if isinstance(layer, int) else list(layer)
-        states = model.config.num_hidden_layers + 1
-        for number in layers:
-            if not -states <= number < states:
-                raise ValueError(f"layer must lie in {-states}..{states - 1}, got {number}")
-        if not layers:
-            raise ValueError("layer must name at least one layer, got none")
-        for name, value, known in (
-            ("combine", combine, COMBINATIONS),
-            ("long_texts", long_texts, LONG_TEXTS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        if batch_tokens is not None and batch_tokens < 1:
-            raise ValueError(f"batch_tokens must be 1 or more, got {batch_tokens}")
-        counted = tuple(number % states for number in layers)
-        pools = pools_of(recipe.pooling)
-        if "pooler" in pools and model.pooler is None:
-            raise ValueError('these weights have no pooler: choose another pooling, such as "mean"')
-        if "pooler" in pools and counted != (states - 1,):
-            raise ValueError(f"the pooler reads the last layer alone, got layer {layer}: use -1")
-        longest = model.config.max_position_embeddings
-        limit = min(recipe.max_length or tokenizer.model_max_length, longest)
-        if limit < 3:
-            raise ValueError(
-                f"max_length must be 3 or more, for [CLS], a piece, [SEP]: got {limit}"
-            )
-        return cls(
-            counted,
-            combine,
-            pools,
-            recipe.normalize,
-            limit,
-            long_texts,
-            batch_tokens,
-            deterministic,
-            precision,
-            compile,
-            recipe.prompt,
-            recipe.lower,
-        )
-
-    def width(self, config: BertConfig) -> int:
-        """Numbers in a vector."""
-        layers = len(self.layers) if self.combine == "concat" else 1
-        return config.hidden_size * layers * max(1, len(self.pools))
-
-    def prepare(self, text: str) -> str:
-        text = self.prefix + text
-        return text.lower() if self.lower else text
-
-
-class TokenVectors(NamedTuple):
-    """All tokens of one text: names, places (start, end) in the text, vectors (T, H) float32.
-
-    [CLS] and [SEP] are among them, at (0, 0).
-    """
-
-    tokens: list[str]
-    offsets: list[tuple[int, int]]
-    vectors: np.ndarray
-
-
-# ---- Texts -> windows ----
-
-
-class Window(NamedTuple):
-    """Tokens that go through the model together, [CLS] ... [SEP]; those of `kept` count."""
-
-    text: int
-    ids: list[int]
-    kept: slice
-
-    @property
-    def size(self) -> int:
-        return self.kept.stop - self.kept.start
-
-
-def cut_windows(length: int, room: int, overlap: int) -> list[tuple[range, range]]:
-    """A text of `length` pieces -> its windows of at most `room`: (pieces read, pieces kept).
-
-    Neighbours share `overlap` pieces, and each keeps the half that lies nearer to its middle: every
-    piece is kept once, with context on both sides.
-
-    >>> for read, kept in cut_windows(10, 6, 2): print(read, kept)
-    range(0, 6) range(0, 5)
-    range(4, 10) range(5, 10)
-    """
-    windows = []
-    start = kept = 0
-    while True:
-        end = min(start + room, length)
-        stop = end if end == length else end - (overlap - overlap // 2)
-        windows.append((range(start, end), range(kept, stop)))
-        if end == length:
-            return windows
-        start, kept = start + room - overlap, stop
-
-
-def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) -> list[Window]:
-    """The pieces of text `number` -> windows with [CLS] and [SEP]."""
-    room = plan.limit - 2
-    if plan.long_texts == "cut" or len(ids) <= room:
-        ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
-        return [Window(number, ids, slice(0, len(ids)))]
-    windows = []
-    for read, kept in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
-        part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
-        first = 0 if kept.start == 0 else kept.start - read.start + 1
-        last = len(part) if kept.stop == len(ids) else kept.stop - read.start + 1
-        windows.append(Window(number, part, slice(first, last)))
-    return windows
 
 
 # ---- Windows -> vectors ----
@@ -410,86 +248,3 @@ def chunks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
                 )
         yield chunk
         count += len(chunk)
-
-
-def span_vectors(tokens: TokenVectors, spans: Iterable[tuple[int, int]]) -> np.ndarray:
-    """The mean of the pieces that touch each span (start, end) of characters: (n, H).
-
-    >>> tokens = TokenVectors(["[CLS]", "ri", "##ver"], [(0, 0), (0, 2), (2, 5)],
-    ...                       np.array([[9.0], [1.0], [3.0]]))
-    >>> span_vectors(tokens, [(0, 5), (3, 4)]).tolist()
-    [[2.0], [3.0]]
-    """
-    rows = []
-    for start, end in spans:
-        inside = [i for i, (a, b) in enumerate(tokens.offsets) if a < end and b > start]
-        if not inside:
-            raise ValueError(
-                f"no piece of the text lies in the characters {start}..{end}: the span is empty, "
-                f"blank, or beyond where the text was cut"
-            )
-        rows.append(tokens.vectors[inside].mean(axis=0))
-    return np.stack(rows) if rows else np.empty((0, tokens.vectors.shape[1]), np.float32)
-
-
-def spans_of(text: str, word: str) -> list[tuple[int, int]]:
-    """Where a word stands in a text, as a word of its own.
-
-    >>> spans_of("The bank, not the banker: bank.", "bank")
-    [(4, 8), (26, 30)]
-    """
-    found = re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)
-    return [match.span() for match in found if word]
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cosine of every row of one array with every row of another, (n, m).
-
-    >>> cosines(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [1.0, 1.0]])).round(4).tolist()
-    [[1.0, 0.7071]]
-    """
-
-    def unit(rows: np.ndarray) -> np.ndarray:
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-    return unit(first) @ unit(second).T
-
-
-class Neighbour(NamedTuple):
-    """A row of the vectors searched, and its cosine with the query."""
-
-    row: int
-    cosine: float
-
-
-def nearest(
-    queries: np.ndarray, vectors: np.ndarray, top: int = 5, block: int = 65536
-) -> list[list[Neighbour]]:
-    """For each query (n, H) the `top` nearest rows of `vectors` (N, H), best first.
-
-    `vectors` may be memory-mapped, np.load(path, mmap_mode="r"): it is read a block at a time.
-
-    >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 1.0]]), top=1)[0][0].row
-    1
-    """
-    if queries.ndim != 2 or vectors.ndim != 2 or queries.shape[1] != vectors.shape[1]:
-        raise ValueError(
-            f"expected vectors of one width, got {queries.shape} and {vectors.shape}: were they "
-            f"made with the same model, layers and pooling?"
-        )
-    if top < 1:
-        raise ValueError(f"top must be 1 or more, got {top}")
-    best = np.empty((len(queries), 0))
-    rows = np.empty((len(queries), 0), dtype=np.int64)
-    for start in range(0, len(vectors), block):
-        found = cosines(queries, np.asarray(vectors[start : start + block], dtype=np.float32))
-        numbers = np.arange(start, start + found.shape[1])
-        best = np.concatenate([best, found], axis=1)
-        rows = np.concatenate([rows, np.broadcast_to(numbers, found.shape)], axis=1)
-        order = np.argsort(-best, axis=1, kind="stable")[:, :top]
-        best = np.take_along_axis(best, order, axis=1)
-        rows = np.take_along_axis(rows, order, axis=1)
-    return [
-        [Neighbour(int(row), float(cosine)) for row, cosine in zip(*pair)]
-        for pair in zip(rows, best)
-    ]

@@ -33,9 +33,11 @@ import torch.distributed
 from tqdm import tqdm
 
 from minibert.batch import Tokenizer
-from minibert.embed import CHUNK, TOKEN_CHUNK, Plan, TokenVectors, embed_chunk, token_chunk
+from minibert.embed import CHUNK, TOKEN_CHUNK, embed_chunk, token_chunk
+from minibert.embed_plan import Plan
 from minibert.fast import Engine
 from minibert.files import check_writable
+from minibert.nearest import TokenVectors
 
 HEADER = 128  # bytes before the first row, in both formats of numbers
 FORMATS = (".npy", ".safetensors", ".jsonl")

@@ -13,8 +13,8 @@ them with six tricks, none of which is an approximation:
 3. **Query, key and value in one product**: one long loop instead of three short ones.
 4. **A budget of tokens.** About a thousand tokens go through all blocks at a time, so that what
    one layer writes is still in the processor's cache when the next one reads it.
-5. **Large pages.** 340 MB of weights are 83,000 pages of 4 kB, and looking up where each lies
-   takes a short text a quarter of its time. torch can ask Linux for pages of 2 MB instead.
+5. **Memory.** Packed weights lie on large pages, and what one layer frees is kept for the next:
+   see `memory.py`.
 6. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
 
 bfloat16, float16 and int8 are faster again, but they *do* change the numbers, so they come on
@@ -22,9 +22,8 @@ request alone, as `precision`. On 1,000 sentences with all-MiniLM-L6-v2 the smal
 a vector and its float32 self is 0.9999 in bfloat16 and 0.968 in int8; single numbers of
 bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is slow in it.
 
-Where the processor or the build of torch has no packed kernels, plain products take their place:
-the same numbers to rounding, more slowly. The packed kernels are those that torch's own compiler
-uses; they are not a promised interface, so each packed layer is tried once before it is trusted.
+Where the processor or the build of torch has no packed kernels (`linear.py`), plain products take
+their place: the same numbers to rounding, more slowly.
 
 On a GPU: half precision, one attention call for all texts without padding where torch has it
 (`torch.nn.attention.varlen`), `compile=True` for fused kernels. The GPU's calls are tested on a
@@ -32,12 +31,10 @@ CPU with stand-ins; they have not been run on a GPU yet.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,156 +42,25 @@ from torch import Tensor, nn
 
 from minibert.checks import check_inputs
 from minibert.encoder import BertBlock
+from minibert.linear import (
+    FusedLinear,
+    Int8Linear,
+    Linear,
+    PackedLinear,
+    PlainLinear,
+    Weights,
+    full_float32,
+    packing_works,
+    weights_of,
+)
+from minibert.memory import keep_memory, use_large_pages
 from minibert.model import BertModel, BertOutput
-
-# Trick 5. torch reads this once, when it first asks for memory; your own setting is respected.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time
 PACKING_PAYS = 2000  # tokens that take about as long as packing does
 SLICE = 1536  # width of a slice of the feed-forward layer, packed
 SHORT = 48  # texts up to this many tokens: attention written out beats the fused kernel
-
-
-# ---- Linear layers ----
-
-Weights = tuple[Tensor, Tensor | None]  # weight (out, in) and bias (out,)
-
-
-class Linear(Protocol):
-    """x (N, in) -> x W^T + b, then GELU or a sum with `residual`: (N, out)."""
-
-    def __call__(
-        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
-    ) -> Tensor: ...
-
-
-class PlainLinear:
-    """torch's own product, on the model's own weights. Several layers over one input stand side
-    by side in the result."""
-
-    def __init__(self, layers: Sequence[Weights]):
-        self.layers = layers
-
-    def __call__(
-        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
-    ) -> Tensor:
-        parts = [F.linear(x, weight, bias) for weight, bias in self.layers]
-        product = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        if gelu is not None:
-            product = F.gelu(product, approximate=gelu)
-        return product if residual is None else product + residual
-
-
-class FusedLinear(PlainLinear):
-    """A copy of the weights, in any precision; several layers joined into one product."""
-
-    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
-        super().__init__([_joined(layers, dtype)])
-
-
-class PackedLinear:
-    """oneDNN's product on weights that were reordered for it once (CPU)."""
-
-    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
-        weight, self.bias = _joined(layers, dtype)
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-
-    def __call__(
-        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
-    ) -> Tensor:
-        product = torch.ops.mkldnn._linear_pointwise
-        if residual is not None:
-            return product.binary(x, residual, self.weight, self.bias, "add")
-        if gelu is not None:
-            return product(x, self.weight, self.bias, "gelu", [], gelu)
-        return product(x, self.weight, self.bias, "none", [], "")
-
-
-class Int8Linear:
-    """Weights in 8 bits, one scale per row; inputs rounded to 8 bits as they come (CPU)."""
-
-    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
-        weight, bias = _joined(layers, torch.float32)
-        scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
-        zero = torch.zeros_like(scale, dtype=torch.int64)
-        if not hasattr(torch.ops.quantized, "linear_prepack"):
-            raise ValueError("this build of torch has no int8 kernels: use bfloat16 or float32")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch announces that it will move this function
-            small = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
-        self.packed = torch.ops.quantized.linear_prepack(small, bias)
-
-    def __call__(
-        self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
-    ) -> Tensor:
-        product = torch.ops.quantized.linear_dynamic(x, self.packed, False)
-        if gelu is not None:
-            product = F.gelu(product, approximate=gelu)
-        return product if residual is None else product + residual
-
-
-def _joined(layers: Sequence[Weights], dtype: torch.dtype) -> Weights:
-    weights, biases = [w for w, _ in layers], [b for _, b in layers if b is not None]
-    weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-    return weight.to(dtype), torch.cat(biases).to(dtype) if biases else None
-
-
-def _weights(layer: nn.Linear) -> Weights:
-    return layer.weight.detach(), layer.bias.detach()
-
-
-def packing_works(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether this processor and this build of torch have the packed kernels, found by trying.
-
-    >>> isinstance(packing_works(), bool)
-    True
-    """
-    if not torch.backends.mkldnn.is_available() or not hasattr(
-        torch.ops.mkldnn, "_reorder_linear_weight"
-    ):
-        return False
-    layer = (torch.linspace(-1, 1, 32 * 48).view(32, 48), torch.linspace(0, 1, 32))
-    x = torch.linspace(-1, 1, 7 * 48).view(7, 48).to(dtype)
-    try:
-        with torch.inference_mode(), full_float32():
-            packed, plain = PackedLinear([layer], dtype), FusedLinear([layer], dtype)
-            pairs = [(packed(x, gelu=how), plain(x, gelu=how)) for how in (None, "none", "tanh")]
-            residual = plain(x)
-            pairs.append((packed(x, residual=residual), plain(x, residual=residual)))
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
-    close = 1e-5 if dtype == torch.float32 else 5e-2
-    return all(torch.allclose(a, b, rtol=0, atol=close) for a, b in pairs)
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Float32 means float32 inside, whatever `torch.set_float32_matmul_precision` says outside.
-
-    With "medium" or "high" a processor with bfloat16 or TF32 units computes float32 products in
-    those, which costs three digits.
-    """
-    backends: Any = torch.backends
-    if hasattr(backends.mkldnn, "matmul"):  # torch 2.9 and later
-        holders = [backends.mkldnn.matmul, backends.cuda.matmul]
-        before = [holder.fp32_precision for holder in holders]
-        changed = [(h, b) for h, b in zip(holders, before) if b not in ("none", "ieee")]
-        try:
-            for holder, _ in changed:
-                holder.fp32_precision = "ieee"
-            yield
-        finally:
-            for holder, value in changed:
-                holder.fp32_precision = value
-    else:
-        precision = torch.get_float32_matmul_precision()
-        try:
-            torch.set_float32_matmul_precision("highest")
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
 
 
 # ---- Attention over texts laid end to end ----
@@ -275,8 +141,8 @@ class FastBlock:
         dtype: torch.dtype,
     ):
         attention, up, down = block.attention, block.feed_forward.up, block.feed_forward.down
-        self.qkv = make([_weights(w) for w in (attention.query, attention.key, attention.value)])
-        self.output = make([_weights(attention.output)])
+        self.qkv = make([weights_of(w) for w in (attention.query, attention.key, attention.value)])
+        self.output = make([weights_of(attention.output)])
         raising, bias, lowering = up.weight.detach(), up.bias.detach(), down.weight.detach()
         cuts = [slice(start, start + width) for start in range(0, up.out_features, width)]
         self.up = [make([(raising[cut], bias[cut])]) for cut in cuts]
@@ -367,6 +233,9 @@ class FastBert:
                 if isinstance(block, BertBlock)
             ]
             self.norm = _norm(model.embeddings.norm, self.dtype)
+        if kind is PackedLinear:
+            keep_memory()
+            use_large_pages()
         if compile:
             for block in self.blocks:
                 block.compile()

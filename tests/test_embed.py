@@ -14,7 +14,8 @@ import transformers
 from conftest import shared
 
 import minibert
-from minibert.embed import cut_windows, nearest, spans_of
+from minibert.embed_plan import cut_windows
+from minibert.nearest import nearest, spans_of
 from minibert.pooling import POOLINGS, POOLS, combine_layers, join_windows, pools_of
 from minibert.recipe import Recipe
 

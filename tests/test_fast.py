@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from twins import tiny_batch, trained_like, twin_of
 
 import minibert
-from minibert import fast
+from minibert import fast, linear
 from minibert.config import BertConfig
-from minibert.fast import Engine, FastBert, attend_in_groups, full_float32, packing_works
+from minibert.fast import Engine, FastBert, attend_in_groups
+from minibert.linear import full_float32, packing_works
 
 SENTENCES = (Path(__file__).parent / "data" / "sentences.txt").read_text("utf-8").splitlines()
 
@@ -159,7 +160,7 @@ def test_packed_kernels_that_compute_something_else_are_not_used(monkeypatch):
             raise RuntimeError("no such kernel")
 
     for broken in (Wrong, Absent):
-        monkeypatch.setattr(fast, "PackedLinear", broken)
+        monkeypatch.setattr(linear, "PackedLinear", broken)
         assert not packing_works()
 
 

@@ -5,7 +5,6 @@ everything here is the plain case: process 0 of 1.
 """
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Iterator
 
@@ -29,20 +28,6 @@ def join() -> Iterator[torch.device]:
         yield device
     finally:
         dist.destroy_process_group()
-
-
-def keep_memory() -> None:
-    """Ask glibc to keep freed memory for the next step instead of giving it back to the system.
-
-    A step on the CPU takes and frees hundreds of large tensors, and every page that comes from the
-    system is cleared first: with 8,000 pieces a step that was nearly half of the time. Does
-    nothing where the C library is another.
-    """
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def count() -> int:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
+from minibert.memory import keep_memory
 from minibert.model import BertModel
 from minibert.training import devices
 from minibert.training.batches import Examples, rows_of_step
@@ -70,7 +71,7 @@ def pretrain(
     ValueError if data and model do not fit, or the checkpoint is of another run.
     """
     settings = settings or TrainSettings()
-    devices.keep_memory()
+    keep_memory()
     with devices.join() as device, StopRequest() as stop:
         run = Run(Path(data), Path(output), start, settings, device)
         bar = tqdm(total=settings.steps, initial=run.state.step, unit="step", disable=not progress)
