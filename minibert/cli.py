@@ -19,6 +19,7 @@ from minibert.commands import (
     similarity,
     tokenize,
     trace,
+    view,
 )
 from minibert.training.commands import add_commands
 
@@ -134,6 +135,29 @@ def make_parser() -> argparse.ArgumentParser:
     _text_argument(p)
     p.add_argument("--pair", metavar="B", help="a second sentence")
     p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
+
+    add = _adder(commands, view, "view", "a picture: who reads whom, the pieces, the layers")
+    p = add(
+        "minibert view 'The river bank was flooded.' -o bank.html",
+        "minibert view --what lens 'The river [MASK] was flooded.' -o lens.svg",
+    )
+    p.add_argument("text", metavar="TEXT")
+    p.add_argument("--pair", metavar="B", help="a second sentence")
+    p.add_argument(
+        "--what",
+        choices=("attention", "tokens", "lens", "shapes"),
+        default="attention",
+        help="all heads; characters to ids; guesses for [MASK] by layer; every tensor to scale",
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help=".html, a page that needs no network, or .svg (attention.html, tokens.html, ...)",
+    )
+    p.add_argument("--block", type=int, metavar="N", help="the head that is shown large (0)")
+    p.add_argument("--head", type=int, metavar="N", help="(0)")
+    p.add_argument("--query", metavar="TOKEN", help="what this token reads")
 
     add_commands(commands)
     for name, (_, _, help) in ELSEWHERE.items():

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minibert.files import check_writable
+
 
 def _texts(arguments: argparse.Namespace) -> list[str]:
     if arguments.text and arguments.text != ["-"]:
@@ -62,11 +64,16 @@ def _columns(text: str) -> int:
     )
 
 
-def tokenize(arguments: argparse.Namespace) -> None:
+def _tokenizer(arguments: argparse.Namespace) -> Any:
+    """The tokenizer alone, which needs no torch."""
     from minibert.batch import Tokenizer
     from minibert.hub import resolve
 
-    tokenizer = Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)
+    return Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)
+
+
+def tokenize(arguments: argparse.Namespace) -> None:
+    tokenizer = _tokenizer(arguments)
     for text in _texts(arguments):
         if arguments.explain:
             from minibert.explain import explain, format_explanation
@@ -218,6 +225,35 @@ def trace(arguments: argparse.Namespace) -> None:
             print(" ".join(traced.tokens[0]), traced, sep="\n")
         if arguments.save:
             _save_trace(traced, Path(arguments.save))
+
+
+def view(arguments: argparse.Namespace) -> None:
+    what = arguments.what
+    names = ("pair", "block", "head", "query")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    if given and what != "attention":
+        raise ValueError(f"--{next(iter(given))} goes with --what attention, not with {what}")
+    output = Path(arguments.output or f"{what}.html")
+    if not arguments.output and output.exists():
+        raise FileExistsError(f"{output} is there already: name the file with -o")
+    if output.suffix not in (".html", ".svg"):
+        raise ValueError(f"-o takes a name that ends in .html or .svg, got {output.name}")
+    check_writable(output)
+    picture = _picture(arguments, what, given)
+    picture.save(output)
+    if arguments.json:
+        _print_json({"output": str(output), "title": picture.title})
+    else:
+        print(f"{output}: {picture.title}")
+
+
+def _picture(arguments: argparse.Namespace, what: str, given: dict[str, Any]) -> Any:
+    from minibert import view
+
+    if what == "tokens":
+        return view.tokenization(_tokenizer(arguments), arguments.text)
+    function: Any = {"attention": view.attention, "lens": view.lens, "shapes": view.shapes}[what]
+    return function(_load(arguments), arguments.text, **given)
 
 
 def _save_trace(traced: Any, path: Path) -> None:

@@ -1,0 +1,31 @@
+"""What a BERT does, as pictures: SVG without any drawing library, and pages that open from disk.
+
+    from minibert import view
+    view.attention(bert, "The river bank was flooded.").save("bank.html")
+
+Every function gives a `Picture`: `.svg` is text, the same in every run; `.page()` is a page that
+needs no network; `.save(path)` writes either; a notebook shows it by itself.
+"""
+
+from minibert.view.charts import bars, curves, lines
+from minibert.view.heads import attention
+from minibert.view.heat import grid, matrix
+from minibert.view.lens import lens
+from minibert.view.picture import Picture
+from minibert.view.shapes import shapes
+from minibert.view.tokens import tokenization
+from minibert.view.words import word
+
+__all__ = [
+    "Picture",
+    "attention",
+    "bars",
+    "curves",
+    "grid",
+    "lens",
+    "lines",
+    "matrix",
+    "shapes",
+    "tokenization",
+    "word",
+]

@@ -1,0 +1,103 @@
+"""What the model would guess after each block: the hidden state at [MASK], through the head.
+
+This is the "logit lens" (nostalgebraist 2020, https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru)
+for a masked-word model.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from minibert.view import svg
+from minibert.view.picture import Picture
+
+if TYPE_CHECKING:
+    from minibert.bert import Bert
+
+NOTE = (
+    "The masked-word head was trained on the last layer alone: what it says about earlier ones is "
+    "a rough reading, not the model's opinion. The last row is what the model answers; its first "
+    "word is outlined wherever it shows up."
+)
+
+
+class Guess(NamedTuple):
+    """One word for the blank; `probability` is the softmax over the whole vocabulary."""
+
+    token: str
+    probability: float
+
+
+def lens(bert: "Bert", text: str, top: int = 5) -> Picture:
+    """The `top` likeliest words for the first [MASK] of the text, layer by layer.
+
+    Layer 0 is the embeddings, layer i the output of block i - 1, as in `out.hidden_states`. Raises
+    ValueError if the text has no [MASK], or the weights have no masked-word head.
+
+    >>> import minibert
+    >>> picture = lens(minibert.load("minibert-tiny"), "The river [MASK] was flooded.", top=3)
+    >>> picture.svg.count('class="guess"')  # 3 words for the embeddings and each of 4 blocks
+    15
+    """
+    if top not in range(1, 9):
+        raise ValueError(f"top must lie in 1..8, which have room side by side, got {top}")
+    rows = guesses(bert, text, top)
+    title = f"What would stand at [MASK]? {svg.visible(text)}"
+    parts, y = svg.heading(title, NOTE)
+    left, height = 128, 48
+    width = (svg.WIDTH - 16 - left) / top
+    best = rows[-1][0].token
+    for layer, row in enumerate(rows):
+        what = f"after block {layer - 1}" if layer else "embeddings"
+        parts.append(svg.line(16, y, svg.WIDTH - 16, y))
+        parts.append(svg.text(16, y + 20, f"layer {layer}", bold=True))
+        parts.append(svg.text(16, y + 38, what, size=svg.SMALL, fill=svg.MUTED))
+        for rank, guess in enumerate(row):
+            parts.append(_cell(left + rank * width, y + 5, width - 10, guess, guess.token == best))
+        y += height
+    said = ", ".join(f"layer {layer} {row[0].token}" for layer, row in enumerate(rows))
+    return Picture(svg.document(parts, y + 8, f"{title} First guesses: {said}."), title, NOTE)
+
+
+def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
+    """For each layer, 0 to L, the `top` likeliest words at the first [MASK], best first."""
+    import torch
+
+    head = bert.pretraining.masked_word
+    if head is None:
+        raise ValueError(
+            "the lens looks through the masked-word head, and this model has none: load weights "
+            'with heads, such as google-bert/bert-base-uncased or "minibert-tiny"'
+        )
+    words = bert.tokenizer.vocab_size
+    if not 1 <= top <= words:
+        raise ValueError(f"top must lie in 1..{words}, got {top}")
+    batch = bert.tokenizer([text]).to(next(head.parameters()).device)
+    places = (batch["input_ids"][0] == bert.tokenizer.mask_id).nonzero().flatten().tolist()
+    if not places:
+        raise ValueError(
+            "nothing to look at: the text has no [MASK] (in capitals, with brackets), "
+            'as in "The river [MASK] was flooded."'
+        )
+    with torch.inference_mode():
+        states = bert.model(**batch, output_hidden_states=True).hidden_states
+        here = torch.stack([state[0, places[0]] for state in states])  # (L + 1, H)
+        logits = head(here, bert.model.embeddings.token.weight)  # (L + 1, V)
+        best = logits.softmax(dim=-1)[:, :words].topk(top)
+    return [
+        [Guess(*pair) for pair in zip(bert.tokenizer.convert_ids_to_tokens(ids), shares)]
+        for ids, shares in zip(best.indices.tolist(), best.values.tolist())
+    ]
+
+
+def _cell(x: float, y: float, width: float, guess: Guess, outlined: bool) -> str:
+    """A word, its probability, and a bar as long as the probability."""
+    share = f"{100 * guess.probability:.{0 if guess.probability >= 0.1 else 1}f} %"
+    room = width - 16 - svg.width_of(share, svg.SMALL)
+    edge = {"stroke": svg.KINDS[1], "stroke_width": 2} if outlined else {"stroke": svg.RULE}
+    return svg.group(
+        svg.rect(x, y, width, 38, rx=4, fill="none", **edge),
+        svg.rect(x + 6, y + 28, width - 12, 5, fill=svg.shade(0.1)),
+        svg.rect(x + 6, y + 28, (width - 12) * guess.probability, 5, fill=svg.shade(0.8)),
+        svg.text(x + 6, y + 20, svg.shorten(guess.token, room), bold=outlined),
+        svg.text(x + width - 6, y + 20, share, size=svg.SMALL, anchor="end", fill=svg.MUTED),
+        class_="guess",
+    )

@@ -1,0 +1,72 @@
+"""A picture: SVG text, the page around it, and how it is saved and shown."""
+
+import dataclasses
+import html
+import re
+from pathlib import Path
+
+from minibert.files import written_whole
+from minibert.view.page import stand_alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What every function of `minibert.view` gives.
+
+    svg          the drawing, for GitHub or print: the same text in every run
+    title        what it is about
+    note         how to read it
+    interactive  for some pictures: what stands on the page in place of the drawing
+
+    >>> picture = Picture('<svg xmlns="http://www.w3.org/2000/svg"/>', "Nothing")
+    >>> "<h1>Nothing</h1>" in picture.page()
+    True
+    """
+
+    svg: str
+    title: str
+    note: str = ""
+    interactive: str = ""
+
+    def page(self) -> str:
+        """A page of HTML in one file: no network, light and dark."""
+        drawing = f'<div class="drawing" tabindex="0">{_without_heading(self.svg)}</div>'
+        return stand_alone(self.title, self.note, self.interactive or drawing)
+
+    def save(self, path: str | Path) -> Path:
+        """Write x.svg (the drawing) or x.html (the page), whole or not at all; gives the path.
+
+        Raises ValueError for another ending, OSError if the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in (".svg", ".html"):
+            raise ValueError(f"expected a name that ends in .svg or .html, got {path.name!r}")
+        content = self.svg + "\n" if path.suffix == ".svg" else self.page()
+        with written_whole(path) as temporary:
+            temporary.write_text(content, encoding="utf-8", newline="\n")
+        return path
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a page in a frame, or the drawing itself."""
+        if not self.interactive:
+            return f'<div style="background:#fff;overflow-x:auto">{self.svg}</div>'
+        page = html.escape(self.page(), quote=True)
+        style = "width:100%;height:960px;border:0"
+        return (
+            f'<iframe srcdoc="{page}" title="{html.escape(self.title)}" style="{style}"></iframe>'
+        )
+
+
+def _without_heading(svg: str) -> str:
+    """The drawing below its title; on a page title and note stand above it."""
+    heading = re.search(r'<g class="heading" data-height="(\d+)">.*?</g>\n', svg, re.DOTALL)
+    if heading is None:
+        return svg
+
+    def lower(size: re.Match[str]) -> str:
+        width, height = size.groups()
+        left = int(height) - int(heading[1])
+        return f'height="{left}" viewBox="0 {heading[1]} {width} {left}"'
+
+    svg = svg.replace(heading[0], "", 1)
+    return re.sub(r'height="\d+" viewBox="0 0 (\d+) (\d+)"', lower, svg, count=1)
