@@ -475,7 +475,7 @@ ROWS: list[tuple[str, str, list[Any], Callable[[BertForPreTraining], Subject]]] 
     ),
     (
         "adamw_step",
-        "12 Fine-tuning",
+        "12 Pretraining",
         [functions.adamw_step],
         function_subject("adamw_step", steps()),
     ),
