@@ -55,6 +55,8 @@ def folder_written_whole(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        for file in temporary.rglob("*"):  # safetensors makes files that only their owner reads
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
         if path.exists():
             path.rmdir()
         temporary.replace(path)

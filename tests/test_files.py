@@ -76,3 +76,16 @@ def test_folders(tmp_path):
         raise KeyboardInterrupt
     assert names(tmp_path / "empty") == []
     assert names(tmp_path) == ["empty", "model"]
+
+
+def test_all_files_of_a_folder_have_the_usual_permissions(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with folder_written_whole(tmp_path / "model") as folder:
+            (folder / "inside").mkdir(mode=0o700)
+            (folder / "inside" / "weights").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    model = tmp_path / "model"
+    modes = [oct(path.stat().st_mode & 0o777) for path in (model, *sorted(model.rglob("*")))]
+    assert modes == ["0o755", "0o755", "0o644"]

@@ -1,4 +1,4 @@
-"""The four commands, one after the other, as a user runs them."""
+"""The commands of training, one after the other, as a user runs them."""
 
 import builtins
 import json
@@ -86,10 +86,23 @@ def test_pretrain(folder, capsys):
 def test_evaluate(folder, capsys):
     assert main(["evaluate", f"{folder}/run/model"]) == 1
     assert "give --data, --blimp or --sst2" in capsys.readouterr().err
+    assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data", "--finetune"]) == 1
+    assert "give --sst2 with it" in capsys.readouterr().err
     assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data"]) == 0
     assert "| held-out hidden words: accuracy |" in capsys.readouterr().out
     assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data", "--json"]) == 0
     assert 0 <= json.loads(capsys.readouterr().out)["words"]["accuracy"] <= 1
+
+
+def test_evaluate_sentiment(folder, tmp_path, capsys):
+    rows = "".join(f"{n % 2}\t{'aa' if n % 2 else 'cc'} done\n" for n in range(20))
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.tsv").write_text("label\ttext\n" + rows)
+    words = ["evaluate", f"{folder}/run/model", "--sst2", f"{tmp_path}", "--texts", "16"]
+    assert main([*words, "--seeds", "2", "--finetune"]) == 0
+    printed = capsys.readouterr().out
+    assert "SST-2, linear probe on 16 texts, 2 seeds" in printed
+    assert "SST-2, fine-tuned for 3 epochs on 16 texts, 2 seeds" in printed
 
 
 def test_curves(folder, tmp_path):

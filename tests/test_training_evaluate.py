@@ -1,5 +1,6 @@
 """The measures, each against a slow and plain way to the same number."""
 
+import dataclasses
 import json
 import tarfile
 
@@ -10,6 +11,8 @@ from text_samples import TEXT, prepared
 from twins import TINY, trained_like
 
 from minibert.batch import Tokenizer
+from minibert.heads import BertForPreTraining
+from minibert.model import BertModel
 from minibert.training.batches import Examples
 from minibert.training.evaluate import (
     as_table,
@@ -17,9 +20,10 @@ from minibert.training.evaluate import (
     grammar,
     held_out_words,
     pseudo_log_likelihood,
-    read_labelled,
     sentiment,
 )
+from minibert.training.finetune import FinetuneSettings
+from minibert.training.labelled import read_labelled
 from minibert.training.vocabulary import count_words, train_vocabulary
 
 SENTENCES = ["aa bb done.", "bq.", "cc cw ce done aa aa aa", "dd"]
@@ -126,7 +130,28 @@ def test_sentiment_of_words_that_tell_it(tokenizer, model, tmp_path):
     assert "SST-2, linear probe on 80 texts, 2 seeds" in as_table({"sentiment": found})
 
 
-def test_a_table_of_something_else_is_refused(tmp_path):
-    (tmp_path / "x.tsv").write_text("sentence,label\ngood,1\n")
-    with pytest.raises(ValueError, match="expected a header line"):
-        read_labelled(tmp_path / "x.tsv")
+def test_sentiment_by_fine_tuning(tokenizer, tmp_path):
+    """Trained and untrained are both trained on the same texts; the probe is another thing."""
+    rng = np.random.default_rng(0)
+    files = tmp_path / "train.tsv", tmp_path / "dev.tsv"
+    for path, count in zip(files, (160, 60)):
+        labels = (rng.random(count) < 0.4).astype(int)
+        texts = [("aa bb" if label else "cc dd") + " done" * rng.integers(3) for label in labels]
+        lines = [f"{label}\t{text}" for label, text in zip(labels, texts)]
+        path.write_text("label\tsentence\n" + "\n".join(lines) + "\n")
+    torch.manual_seed(0)
+    start = BertForPreTraining(BertModel(dataclasses.replace(TINY, initializer_range=0.1)))
+    before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
+    tuning = FinetuneSettings(epochs=6, learning_rate=6e-3, batch_size=16)
+    found = sentiment(start, tokenizer, *files, rows=120, seeds=2, tuning=tuning)
+    assert found["bert"][0] > 0.9 and found["untrained"][0] > 0.9
+    assert found["bag_of_words"] == (1.0, 0.0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in start.state_dict().items())
+    table = as_table({"sentiment_tuned": found})
+    assert "SST-2, fine-tuned for 6 epochs on 120 texts, 2 seeds" in table
+
+
+def test_sentiment_is_good_or_bad(model, tokenizer, tmp_path):
+    (tmp_path / "x.tsv").write_text("label\ttext\n0\ta\n1\tb\n2\tc\n")
+    with pytest.raises(ValueError, match="expected two labels"):
+        sentiment(model, tokenizer, tmp_path / "x.tsv", tmp_path / "x.tsv")

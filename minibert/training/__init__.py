@@ -11,6 +11,9 @@ Read in this order:
     counts.py       starting values for a model with little time
     pretrain.py     the loop
     curves.py       the log as a picture
+    labelled.py     labelled texts -> batches of like lengths
+    classifier.py   BERT under one new layer, saved and loaded
+    finetune.py     all of it trained on labelled texts
     evaluate.py     how good is it: held-out words, grammar, sentiment
-    commands.py     the four commands of the command line
+    commands.py     the five commands of the command line
 """

@@ -1,17 +1,19 @@
-"""The commands of the command line that make a model: train-vocab, prepare, pretrain, evaluate.
+"""The commands of the command line that make a model: vocabulary, examples, pretraining,
+evaluation, fine-tuning.
 
 Thin: each calls one function of this folder. Heavy imports stand inside the commands.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Add the four commands to the sub-parsers of `minibert`."""
+    """Add the five commands to the sub-parsers of `minibert`."""
     p = _add(
         commands,
         train_vocab,
@@ -99,8 +101,41 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--blimp", metavar="FILE", help="BLiMP's archive or folder: grammar")
     p.add_argument("--pairs", type=int, default=20, metavar="N", help="of each BLiMP paradigm (20)")
     p.add_argument("--sst2", metavar="DIR", help="with train.tsv and dev.tsv: sentiment")
-    p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the probe (5)")
+    p.add_argument("--finetune", action="store_true", help="sentiment by fine-tuning, too: minutes")
+    p.add_argument("--texts", type=int, default=2000, metavar="N", help="to learn from (2000)")
+    p.add_argument("--rate", type=float, default=3e-4, help="of the fine-tuning (3e-4)")
+    p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the sentiment (5)")
     p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
+
+    p = _add(
+        commands,
+        finetune,
+        "finetune",
+        "train a pretrained model to tell classes of text apart",
+        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --rate 3e-4 -o moods",
+        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --freeze --rate 1e-2 -o probe",
+    )
+    p.add_argument("file", metavar="TRAIN.tsv", help="two columns, one with the header 'label'")
+    p.add_argument("--test", required=True, metavar="DEV.tsv", help="the same, to measure on")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="a new folder")
+    p.add_argument(
+        "-m",
+        "--model",
+        default=os.environ.get("MINIBERT_MODEL", "google-bert/bert-base-uncased"),
+        help="a folder, or a name on the hub (%(default)s)",
+    )
+    p.add_argument("--epochs", type=int, default=3, metavar="N", help="passes (%(default)s)")
+    p.add_argument("--batch", type=int, default=32, metavar="B", help="texts a step (32)")
+    p.add_argument("--rate", type=float, default=5e-5, help="highest learning rate (5e-5)")
+    p.add_argument("--warmup", type=float, default=0.1, metavar="SHARE", help="(0.1)")
+    p.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(0.1)")
+    p.add_argument("--length", type=int, default=128, metavar="T", help="pieces of a text (128)")
+    p.add_argument("--pooling", default="pooler", help="pooler, or mean (%(default)s)")
+    p.add_argument("--freeze", action="store_true", help="train the new layer alone")
+    p.add_argument("--bf16", action="store_true", help="compute in bfloat16")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, each with its own (1)")
+    p.add_argument("--threads", type=int, metavar="N", help="of the CPU (torch's choice)")
 
 
 def _add(commands: Any, run: Any, name: str, help: str, *examples: str) -> argparse.ArgumentParser:
@@ -230,7 +265,10 @@ def pretrain(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.bert import load
     from minibert.training.evaluate import as_table, grammar, held_out_words, sentiment
+    from minibert.training.finetune import FinetuneSettings
 
+    if arguments.finetune and not arguments.sst2:
+        raise ValueError("--finetune is for sentiment: give --sst2 with it")
     if not (arguments.data or arguments.blimp or arguments.sst2):
         raise ValueError("nothing to evaluate on: give --data, --blimp or --sst2")
     bert = load(arguments.model)
@@ -244,12 +282,66 @@ def evaluate(arguments: argparse.Namespace) -> None:
         )
     if arguments.sst2:
         folder = Path(arguments.sst2)
-        results["sentiment"] = sentiment(
-            model,
-            tokenizer,
-            folder / "train.tsv",
-            folder / "dev.tsv",
-            seeds=arguments.seeds,
-            progress=_progress(),
-        )
+        how: dict[str, Any] = {
+            "rows": arguments.texts,
+            "seeds": arguments.seeds,
+            "progress": _progress(),
+        }
+        files = folder / "train.tsv", folder / "dev.tsv"
+        results["sentiment"] = sentiment(model, tokenizer, *files, **how)
+        if arguments.finetune:
+            tuning = FinetuneSettings(learning_rate=arguments.rate)
+            results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
     print(json.dumps(results) if arguments.json else as_table(results), end="\n" * arguments.json)
+
+
+def finetune(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from minibert.bert import load
+    from minibert.files import folder_written_whole
+    from minibert.training.classifier import new_classifier, predict, write_classifier
+    from minibert.training.finetune import FinetuneSettings, Spread, majority
+    from minibert.training.finetune import finetune as run
+    from minibert.training.labelled import read_labelled
+
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train = read_labelled(arguments.file)
+    test = read_labelled(arguments.test, train.classes)
+    bert = load(arguments.model)
+    bert.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    found = []
+    with folder_written_whole(arguments.output) as new:
+        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+            settings = FinetuneSettings(
+                epochs=arguments.epochs,
+                batch_size=arguments.batch,
+                learning_rate=arguments.rate,
+                warmup=arguments.warmup,
+                length=arguments.length,
+                freeze=arguments.freeze,
+                bf16=arguments.bf16,
+                seed=seed,
+            )
+            model = new_classifier(
+                bert.model,
+                train.classes,
+                pooling=arguments.pooling,
+                dropout=arguments.dropout,
+                seed=seed,
+            )
+            run(model, bert.tokenizer, train, settings, progress=_progress())
+            answers = predict(model, bert.tokenizer, test.texts, arguments.length).argmax(axis=1)
+            found.append(float((answers == test.labels).mean()))
+            same = len(set(answers.tolist())) == 1
+            note = "   the same class for every text: try a smaller --rate" if same else ""
+            print(f"seed {seed}: {found[-1]:.1%} of {len(test.texts)} texts right{note}")
+            if seed == arguments.seed:
+                write_classifier(model, bert.tokenizer, new)
+    if len(found) > 1:
+        print(f"mean and deviation of {len(found)} seeds: {Spread.of(found)}")
+    print(f"always the commonest class: {majority(train, test):.1%}")
+    print(f"{arguments.output}: the classifier of seed {arguments.seed}")

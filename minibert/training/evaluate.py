@@ -2,14 +2,14 @@
 
     words      hidden words of held-out text: guess them          | the commonest word
     grammar    two sentences, one of them wrong: which is likelier? | a coin
-    sentiment  is a review good or bad, told from its vector?     | majority, bag of words, and
-                                                                  | the same BERT untrained
+    sentiment  is a review good or bad? told from its vector, or  | majority, bag of words, and
+               by the model fine-tuned on the same texts          | the same BERT untrained
 
 Sources: Salazar et al. 2020, https://arxiv.org/abs/1910.14659 (pseudo-log-likelihood); Warstadt et
 al. 2020, https://arxiv.org/abs/1912.00582 (BLiMP); Socher et al. 2013 (SST-2).
 """
 
-import csv
+import dataclasses
 import io
 import json
 import math
@@ -17,7 +17,7 @@ import random
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +31,15 @@ from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 from minibert.recipe import Recipe
 from minibert.training.batches import Examples
+from minibert.training.classifier import new_classifier
+from minibert.training.finetune import (
+    FinetuneSettings,
+    Spread,
+    accuracy,
+    finetune,
+    majority,
+)
+from minibert.training.labelled import Labelled, read_labelled
 from minibert.training.pretrain import evaluate_heldout
 from minibert.training.step import PretrainingSums
 
@@ -150,20 +159,6 @@ def grammar(
 # ---- Sentiment ----
 
 
-class Labelled(NamedTuple):
-    texts: list[str]
-    labels: np.ndarray  # 0 or 1
-
-
-def read_labelled(path: str | Path) -> Labelled:
-    """A .tsv file of labels and texts with a header line, as SST-2 has it."""
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not rows or rows[0][0] != "label" or any(len(row) != 2 for row in rows):
-        raise ValueError(f"{path}: expected a header line, then a label, a tab and a text per line")
-    return Labelled([text for _, text in rows[1:]], np.array([int(row[0]) for row in rows[1:]]))
-
-
 def fit_line(features: Tensor, labels: Tensor, decay: float = 1e-2) -> tuple[Tensor, Tensor]:
     """Logistic regression, to the end: the weights and the bias that best tell 1 from 0.
 
@@ -195,29 +190,60 @@ def sentiment(
     *,
     rows: int = 2000,
     seeds: int = 5,
+    tuning: FinetuneSettings | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """A linear probe on frozen mean vectors: accuracies, each as (mean, deviation) over seeds.
+    """Good or bad? Accuracies on the test texts, each as (mean, deviation) over seeds.
 
-    A seed draws the `rows` training texts, and the weights of the untrained BERT.
+    A seed draws the `rows` training texts, and the weights of the untrained BERT. Without `tuning`
+    a linear probe reads the frozen mean vectors; with it both BERTs are fine-tuned on the texts,
+    again from the mean.
     """
-    learn, judge = read_labelled(train), read_labelled(test)
+    learn = read_labelled(train)
+    judge = read_labelled(test, learn.classes)
+    if len(learn.classes) != 2:
+        raise ValueError(f"{train}: expected two labels, good and bad, got {learn.classes}")
     results: dict[str, list[float]] = {"bert": [], "untrained": [], "bag_of_words": []}
-    majority = []
+    commonest = []
     for seed in tqdm(range(seeds), desc="sentiment", unit="seeds", disable=not progress):
         chosen = random.Random(seed).sample(range(len(learn.texts)), min(rows, len(learn.texts)))
-        texts = [learn.texts[n] for n in chosen]
-        labels = learn.labels[chosen]
+        drawn = Labelled([learn.texts[n] for n in chosen], learn.labels[chosen], learn.classes)
         torch.manual_seed(seed)
         untrained = BertModel(model.config).eval()
         for name, encoder in (("bert", model.bert), ("untrained", untrained)):
-            vectors = embed(encoder, tokenizer, texts + judge.texts, recipe=Recipe())
-            results[name].append(_accuracy(torch.from_numpy(vectors), labels, judge.labels))
-        bags = _bags(tokenizer, texts + judge.texts)
-        results["bag_of_words"].append(_accuracy(bags, labels, judge.labels, scale=False))
-        majority.append(float((judge.labels == (labels.mean() > 0.5)).mean()))
-    spread = {n: (float(np.mean(a)), float(np.std(a, ddof=1))) for n, a in results.items()}
-    return {"rows": rows, "seeds": seeds, "majority": (float(np.mean(majority)), 0.0), **spread}
+            if tuning is None:
+                right = _probe(encoder, tokenizer, drawn, judge)
+            else:
+                own = dataclasses.replace(tuning, seed=seed)
+                right = _fine_tuned(encoder, tokenizer, drawn, judge, own)
+            results[name].append(right)
+        bags = _bags(tokenizer, drawn.texts + judge.texts)
+        results["bag_of_words"].append(_accuracy(bags, drawn.labels, judge.labels, scale=False))
+        commonest.append(majority(drawn, judge))
+    spread = {name: tuple(Spread.of(values)) for name, values in results.items()}
+    method = "linear probe" if tuning is None else f"fine-tuned for {tuning.epochs} epochs"
+    rows = min(rows, len(learn.texts))
+    about = {"method": method, "rows": rows, "seeds": seeds}
+    return {**about, "majority": (float(np.mean(commonest)), 0.0), **spread}
+
+
+def _fine_tuned(
+    encoder: BertModel,
+    tokenizer: Tokenizer,
+    learn: Labelled,
+    judge: Labelled,
+    settings: FinetuneSettings,
+) -> float:
+    classifier = new_classifier(
+        encoder, learn.classes, pooling="mean", dropout=0.1, seed=settings.seed
+    )
+    finetune(classifier, tokenizer, learn, settings)
+    return accuracy(classifier, tokenizer, judge)
+
+
+def _probe(encoder: BertModel, tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
+    vectors = embed(encoder, tokenizer, learn.texts + judge.texts, recipe=Recipe())
+    return _accuracy(torch.from_numpy(vectors), learn.labels, judge.labels)
 
 
 def _accuracy(vectors: Tensor, learn: np.ndarray, judge: np.ndarray, scale: bool = True) -> float:
@@ -253,13 +279,15 @@ def as_table(results: dict[str, dict[str, Any]]) -> str:
         out.write(
             f"| BLiMP, {pairs['pairs']} pairs: accuracy | {pairs['accuracy']:.1%} | chance 50 % |\n"
         )
-    if mood := results.get("sentiment"):
+    for mood in (results.get("sentiment"), results.get("sentiment_tuned")):
+        if mood is None:
+            continue
         others = ", ".join(
             f"{name.replace('_', ' ')} {mood[name][0]:.1%} ± {mood[name][1]:.1%}"
             for name in ("majority", "bag_of_words", "untrained")
         )
         out.write(
-            f"| SST-2, linear probe on {mood['rows']} texts, {mood['seeds']} seeds: accuracy "
+            f"| SST-2, {mood['method']} on {mood['rows']} texts, {mood['seeds']} seeds: accuracy "
             f"| {mood['bert'][0]:.1%} ± {mood['bert'][1]:.1%} | {others} |\n"
         )
     return out.getvalue()

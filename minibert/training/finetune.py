@@ -1,0 +1,170 @@
+"""Fine-tuning: train a BERT under a new classifier, all of it, on labelled texts.
+
+What BERT knows was learned without a single label, and it is only nudged: a learning rate some
+twenty times smaller than in pretraining, and a few passes over the texts. The optimizer and the
+warm-up are those of pretraining.
+
+One run tells little. The new layer's first weights and the order of the texts move the accuracy by
+a point or more, so a result is the mean over several seeds, with its deviation.
+
+Source: Devlin et al. 2018, section 4.1 and appendix A.3.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minibert.batch import Tokenizer
+from minibert.memory import keep_memory
+from minibert.training.classifier import BertClassifier, predict
+from minibert.training.labelled import Labelled, batches_by_length, encode, pad_rows
+from minibert.training.step import TrainSettings, learning_rate, make_optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSettings:
+    """How to fine-tune. For bert-base the paper chose among the rates 5e-5, 3e-5 and 2e-5, 3 or 4
+    epochs, and batches of 16 or 32; a small BERT takes a larger rate.
+
+    epochs         passes over the training texts
+    learning_rate  the highest, reached after `warmup` (a share of the steps), then down to 0
+    weight_decay   of matrices; biases and LayerNorms have none
+    clip           the longest gradient; longer ones are shortened to it
+    length         pieces read of a text, [CLS] and [SEP] included
+    freeze         train the classifier alone, on a BERT that stays as it is: a linear probe
+    bf16           compute in bfloat16 where that is safe; weights stay float32
+    seed           the order of the texts, and dropout
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    length: int = 128
+    freeze: bool = False
+    bf16: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("length", 3)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+    def schedule(self, texts: int) -> TrainSettings:
+        """The same as step.py wants it, with the number of steps."""
+        return TrainSettings(
+            steps=self.epochs * -(-texts // self.batch_size),
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+        )
+
+
+def finetune(
+    model: BertClassifier,
+    tokenizer: Tokenizer,
+    train: Labelled,
+    settings: FinetuneSettings | None = None,
+    *,
+    progress: bool = False,
+) -> list[float]:
+    """Train the model in place, and leave it in eval mode. Gives the loss of every step.
+
+    Raises ValueError if the texts have other classes than the model.
+    """
+    settings = settings or FinetuneSettings()
+    _check_classes(model, train)
+    keep_memory()
+    schedule = settings.schedule(len(train.texts))
+    longest = min(settings.length, model.bert.config.max_position_embeddings)
+    rows = encode(tokenizer, train.texts, longest)
+    lengths = [len(row) for row in rows]
+    model.bert.requires_grad_(not settings.freeze)
+    model.train()
+    if settings.freeze:
+        model.bert.eval()  # no dropout in it: it says the same of a text every time
+    optimizer = make_optimizer(model, schedule)
+    order = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)
+    losses: list[float] = []
+    with tqdm(total=schedule.steps, unit="step", disable=not progress) as bar:
+        for _ in range(settings.epochs):
+            for chosen in batches_by_length(lengths, settings.batch_size, order):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(len(losses), schedule)
+                batch = pad_rows([rows[number] for number in chosen], tokenizer.pad_id)
+                labels = torch.from_numpy(train.labels[chosen])
+                losses.append(classifier_step(model, optimizer, batch, labels, settings))
+                bar.update()
+                bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
+    model.eval()
+    return losses
+
+
+def classifier_step(
+    model: BertClassifier,
+    optimizer: torch.optim.Optimizer,
+    batch: dict[str, Tensor],
+    labels: Tensor,
+    settings: FinetuneSettings,
+) -> float:
+    """One step: scores, loss, gradient, weights. Gives the mean loss of the batch, in nats."""
+    weight = model.classifier.weight
+    with torch.autocast(weight.device.type, torch.bfloat16, enabled=settings.bf16):
+        scores = model(**{name: tensor.to(weight.device) for name, tensor in batch.items()})
+    loss = F.cross_entropy(scores.to(weight.dtype), labels.to(weight.device))
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def accuracy(
+    model: BertClassifier, tokenizer: Tokenizer, test: Labelled, length: int = 128
+) -> float:
+    """The share of texts whose likeliest class is the right one."""
+    _check_classes(model, test)
+    found = predict(model, tokenizer, test.texts, length).argmax(axis=1)
+    return float((found == test.labels).mean())
+
+
+def _check_classes(model: BertClassifier, texts: Labelled) -> None:
+    if model.classes != texts.classes:
+        raise ValueError(
+            f"the model tells {', '.join(model.classes)} apart, the texts are labelled "
+            f"{', '.join(texts.classes)}: read them with the model's classes, "
+            "read_labelled(path, model.classes)"
+        )
+
+
+def majority(train: Labelled, test: Labelled) -> float:
+    """The accuracy of one who always says the commonest class of the training texts."""
+    return float((test.labels == np.bincount(train.labels).argmax()).mean())
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation of a measure over several seeds.
+
+    >>> print(Spread.of([0.7, 0.8, 0.9]))
+    80.0 % ± 10.0 %
+    """
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+        return cls(float(np.mean(values)), float(deviation))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} ± {self.deviation:.1%}".replace("%", " %")
