@@ -4,11 +4,14 @@ import builtins
 import json
 
 import pytest
+import torch
 from text_samples import TEXT
 
+import minibert
 from minibert.cli import main
 from minibert.training.checkpoint import read_log
 from minibert.training.curves import draw_curves
+from minibert.training.lengthen import lengthen
 from minibert.vocab import SPECIAL_TOKENS
 
 OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch", "8", "--steps", "6"]
@@ -81,6 +84,25 @@ def test_pretrain(folder, capsys):
     words = ["pretrain", f"{folder}/data", "-o", f"{folder}/more", "--steps", "2", "--batch", "4"]
     assert main([*words, "--from", f"{folder}/run/model"]) == 0
     assert "after 2 steps" in capsys.readouterr().out
+
+
+def test_pretraining_goes_on_with_more_positions(folder, capsys):
+    words = ["pretrain", f"{folder}/data", "-o", f"{folder}/longer", "--steps", "1"]
+    words += ["--from", f"{folder}/run/model", "--positions"]
+    assert main([*words, "12"]) == 1
+    assert "takes 16 pieces already" in capsys.readouterr().err
+    assert main([*words, "24"]) == 0
+    assert minibert.load(folder / "longer" / "model").config.max_position_embeddings == 24
+
+
+def test_a_lengthened_model_gives_the_same_numbers_for_short_rows(folder):
+    short = minibert.load(folder / "run" / "model").pretraining
+    long = lengthen(short, 40)
+    ids = torch.arange(5, 21)[None]
+    with torch.no_grad():
+        assert torch.equal(long(ids).prediction_logits, short(ids).prediction_logits)
+        later = long(ids, position_ids=torch.arange(16, 32)[None])  # the table begins again
+        assert torch.equal(later.seq_relationship_logits, short(ids).seq_relationship_logits)
 
 
 def test_evaluate(folder, capsys):

@@ -66,7 +66,12 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--blocks", type=int, default=4, metavar="L", help="(%(default)s)")
     group.add_argument("--hidden", type=int, default=256, metavar="H", help="(%(default)s)")
     group.add_argument("--heads", type=int, metavar="A", help="(H / 64)")
-    group.add_argument("--positions", type=int, metavar="N", help="(the length of the rows)")
+    group.add_argument(
+        "--positions",
+        type=int,
+        metavar="N",
+        help="(the length of the rows); more than --from MODEL has: its table is repeated",
+    )
     group.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(%(default)s)")
     group.add_argument(
         "--initializer", type=float, default=0.02, metavar="STD", help="of weights (%(default)s)"
@@ -212,6 +217,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     from minibert.config import BertConfig
     from minibert.training.batches import Examples
     from minibert.training.curves import draw_curves
+    from minibert.training.lengthen import lengthen
     from minibert.training.pretrain import pretrain as run
     from minibert.training.step import TrainSettings
 
@@ -233,6 +239,8 @@ def pretrain(arguments: argparse.Namespace) -> int:
     start: Any
     if arguments.start:
         start = load(arguments.start).pretraining
+        if arguments.positions:
+            start = lengthen(start, arguments.positions)
     else:
         examples = Examples(arguments.data)
         start = BertConfig(
