@@ -88,7 +88,9 @@ def head(run: Run, chapters: list[Chapter]) -> str:
     if optional := [name for need, name in OPTIONAL.items() if need in needs]:
         names = " and ".join(optional)
         parts.append(f"{names} are used where they are there, and not needed")
-    else:
+    if packages := sorted(need.replace("_", "-") for need in needs - OPTIONAL.keys()):
+        parts.append(f"some cells need `pip install {' '.join(packages)}`")
+    if not needs:
         parts.append("needs no download")
     return f"*{' · '.join(parts)}*"
 
