@@ -1,7 +1,7 @@
 """minibert side by side with its peers, in one run.
 
-    python -m benchmarks                        all parts, about half an hour
-    python -m benchmarks --quick                fewer rounds and shapes, about two minutes
+    python -m benchmarks                        all parts, about twenty minutes
+    python -m benchmarks --quick                fewer rounds and shapes, some minutes
     python -m benchmarks --only shapes end      some of: shapes, end, start, training
     python -m benchmarks --write                also into README.md and benchmarks/results/
     python -m benchmarks --base FOLDER          the official bert-base-uncased, say

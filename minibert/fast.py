@@ -189,8 +189,8 @@ class FastBert:
 
     precision  None (that of the model, so the same numbers), "float32", "bfloat16", "float16"
                (for a GPU), "int8" (for a CPU)
-    packed     reorder the weights for the CPU: a second copy, made once. False computes with
-               the model's own weights, without a copy
+    packed     reorder the weights for the CPU: a second copy, made once, and memory.py's requests
+               for the whole process. False computes with the model's own weights
     compile    let torch.compile fuse what lies between the products; the first call takes long
 
     It holds what the weights were when it was made; `is_current()` tells whether they still are.

@@ -5,7 +5,8 @@ such memory back to the system at once, and the system clears every page before 
 again. And the weights of bert-base lie on 83,000 pages of 4 kB; finding where each of them is
 takes a short text a quarter of its time. Linux can put them on 170 pages of 2 MB instead.
 
-Both are requests to the C library and to Linux. Where one is not understood, nothing happens.
+Both are requests to the C library and to Linux, and both hold for the whole process: memory that
+was used once stays with it until it ends. Where a request is not understood, nothing happens.
 
 Source: mallopt(3), madvise(2).
 """

@@ -95,6 +95,14 @@ def test_pretraining_goes_on_with_more_positions(folder, capsys):
     assert minibert.load(folder / "longer" / "model").config.max_position_embeddings == 24
 
 
+@pytest.mark.parametrize("option", ["--blocks 2", "--hidden 32", "--heads 2", "--dropout 0"])
+def test_what_is_for_a_new_model_is_refused_for_a_given_one(folder, tmp_path, capsys, option):
+    words = ["pretrain", f"{folder}/data", "-o", f"{tmp_path}/run", *option.split()]
+    assert main([*words, "--from", f"{folder}/run/model"]) == 1
+    assert f"{option.split()[0]} is for a new model" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_lengthened_model_gives_the_same_numbers_for_short_rows(folder):
     short = minibert.load(folder / "run" / "model").pretraining
     long = lengthen(short, 40)

@@ -63,8 +63,8 @@ def add_commands(commands: Any) -> None:
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
     p.add_argument("--from", dest="start", metavar="MODEL", help="go on training these weights")
     group = p.add_argument_group("the model, if it is new")
-    group.add_argument("--blocks", type=int, default=4, metavar="L", help="(%(default)s)")
-    group.add_argument("--hidden", type=int, default=256, metavar="H", help="(%(default)s)")
+    group.add_argument("--blocks", type=int, metavar="L", help="(4)")
+    group.add_argument("--hidden", type=int, metavar="H", help="(256)")
     group.add_argument("--heads", type=int, metavar="A", help="(H / 64)")
     group.add_argument(
         "--positions",
@@ -72,10 +72,8 @@ def add_commands(commands: Any) -> None:
         metavar="N",
         help="(the length of the rows); more than --from MODEL has: its table is repeated",
     )
-    group.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(%(default)s)")
-    group.add_argument(
-        "--initializer", type=float, default=0.02, metavar="STD", help="of weights (%(default)s)"
-    )
+    group.add_argument("--dropout", type=float, metavar="P", help="(0.1)")
+    group.add_argument("--initializer", type=float, metavar="STD", help="of weights (0.02)")
     group.add_argument(
         "--count-first", action="store_true", help="start from counts over the text, not at random"
     )
@@ -237,22 +235,30 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     start: Any
+    names = ("blocks", "hidden", "heads", "dropout", "initializer")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
     if arguments.start:
+        if given:
+            raise ValueError(
+                f"--{next(iter(given))} is for a new model; --from {arguments.start} has its own: "
+                "leave one of the two out"
+            )
         start = load(arguments.start).pretraining
         if arguments.positions:
             start = lengthen(start, arguments.positions)
     else:
         examples = Examples(arguments.data)
+        hidden, dropout = given.get("hidden", 256), given.get("dropout", 0.1)
         start = BertConfig(
             vocab_size=examples.vocab_size,
-            hidden_size=arguments.hidden,
-            num_hidden_layers=arguments.blocks,
-            num_attention_heads=arguments.heads or max(1, arguments.hidden // 64),
-            intermediate_size=4 * arguments.hidden,
+            hidden_size=hidden,
+            num_hidden_layers=given.get("blocks", 4),
+            num_attention_heads=given.get("heads", max(1, hidden // 64)),
+            intermediate_size=4 * hidden,
             max_position_embeddings=arguments.positions or examples.settings.length,
-            hidden_dropout_prob=arguments.dropout,
-            attention_probs_dropout_prob=arguments.dropout,
-            initializer_range=arguments.initializer,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+            initializer_range=given.get("initializer", 0.02),
         )
     result = run(arguments.data, arguments.output, start, settings, progress=_progress())
     if result.rank > 0:
