@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minibert.files import check_writable
-
 
 def _texts(arguments: argparse.Namespace) -> list[str]:
     if arguments.text and arguments.text != ["-"]:
@@ -228,6 +226,8 @@ def trace(arguments: argparse.Namespace) -> None:
 
 
 def view(arguments: argparse.Namespace) -> None:
+    from minibert.view.picture import check_name
+
     what = arguments.what
     names = ("pair", "block", "head", "query")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
@@ -236,9 +236,7 @@ def view(arguments: argparse.Namespace) -> None:
     output = Path(arguments.output or f"{what}.html")
     if not arguments.output and output.exists():
         raise FileExistsError(f"{output} is there already: name the file with -o")
-    if output.suffix not in (".html", ".svg"):
-        raise ValueError(f"-o takes a name that ends in .html or .svg, got {output.name}")
-    check_writable(output)
+    check_name(output)
     picture = _picture(arguments, what, given)
     picture.save(output)
     if arguments.json:

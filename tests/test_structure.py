@@ -29,12 +29,12 @@ ONE_FILE = (*READ_ALONG[:3], "tokenizer", "batch", *READ_ALONG[3:])
 
 # A file may import from those above it in this list, never from those below.
 DOWNHILL = (
-    *("config", "checks", "unicode_classes", "files", "rules", "wordpiece", "added_tokens"),
-    *("vocab", "tokenizer_files", "tokenizer", "truncation", "arguments", "explain", "batch"),
-    *("embeddings", "attention", "encoder", "model", "heads", "weight_files", "weights"),
-    *("hub_errors", "hub", "trace", "memory", "linear", "fast", "pooling"),
-    *("recipe", "embed_plan", "nearest", "embed", "embed_file"),
-    *("predict", "bert", "training", "diagnosis", "view", "commands", "cli", "__main__"),
+    *("config", "checks", "unicode_classes", "files", "run_log", "rules", "wordpiece"),
+    *("added_tokens", "vocab", "tokenizer_files", "tokenizer", "truncation", "arguments"),
+    *("explain", "batch", "embeddings", "attention", "encoder", "model", "heads"),
+    *("weight_files", "weights", "hub_errors", "hub", "trace", "memory", "linear", "fast"),
+    *("pooling", "recipe", "embed_plan", "nearest", "embed", "embed_file"),
+    *("predict", "bert", "view", "training", "diagnosis", "commands", "cli", "__main__"),
 )
 SIZES = {"B": 3, "T": 7, "H": 20, "A": 4, "D": 5, "I": 44, "L": 3, "V": 61}
 

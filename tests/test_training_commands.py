@@ -1,6 +1,5 @@
 """The commands of training, one after the other, as a user runs them."""
 
-import builtins
 import json
 
 import pytest
@@ -9,8 +8,7 @@ from text_samples import TEXT
 
 import minibert
 from minibert.cli import main
-from minibert.training.checkpoint import read_log
-from minibert.training.curves import draw_curves
+from minibert.run_log import read_log
 from minibert.training.lengthen import lengthen
 from minibert.vocab import SPECIAL_TOKENS
 
@@ -135,21 +133,13 @@ def test_evaluate_sentiment(folder, tmp_path, capsys):
     assert "SST-2, fine-tuned for 3 epochs on 16 texts, 2 seeds" in printed
 
 
-def test_curves(folder, tmp_path):
-    pytest.importorskip("matplotlib")
-    draw_curves(folder / "run" / "log.csv", tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_curves_without_matplotlib(folder, tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def absent(name, *rest, **more):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
-        draw_curves(folder / "run" / "log.csv", tmp_path / "curves.png")
-    assert not list(tmp_path.iterdir())
+def test_curves(folder, tmp_path, capsys):
+    words = ["pretrain", f"{folder}/data", "-o", f"{tmp_path}/run", *OPTIONS, "--curves"]
+    assert main([*words, f"{tmp_path}/curves.png"]) == 1
+    assert "ends in .svg or .html" in capsys.readouterr().err
+    assert main([*words, f"{tmp_path}/none/curves.svg"]) == 1
+    assert "does not exist" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())  # said before the training, not after
+    assert main([*words, f"{tmp_path}/curves.svg"]) == 0
+    last = read_log(tmp_path / "run" / "log.csv")[-1]["word_loss"]
+    assert f"to {last:.3g}" in (tmp_path / "curves.svg").read_text()

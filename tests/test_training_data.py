@@ -13,21 +13,12 @@ from text_samples import DOCUMENTS, TEXT, read_start
 from minibert.batch import Tokenizer
 from minibert.checks import IGNORE
 from minibert.training.batches import Examples, rows_of_step
-from minibert.training.data import (
-    Corpus,
-    DataSettings,
-    Masker,
-    build_corpus,
-    example_type,
-    make_examples,
-    make_row,
-    measure,
-    prepare,
-    read_documents,
-    segment_pairs,
-    shorten,
-    split_sentences,
-)
+from minibert.training.corpus import Corpus, build_corpus, read_documents, split_sentences
+from minibert.training.data import prepare
+from minibert.training.data_settings import DataSettings
+from minibert.training.masking import Masker
+from minibert.training.rows import example_type, make_examples, make_row, measure
+from minibert.training.segments import segment_pairs, shorten
 from minibert.training.vocabulary import count_words, train_vocabulary
 
 

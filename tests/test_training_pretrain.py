@@ -18,9 +18,9 @@ import minibert
 from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
+from minibert.run_log import read_log
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
-from minibert.training.checkpoint import read_log
 from minibert.training.counts import label_shares
 from minibert.training.pretrain import batches_of_step, evaluate_heldout, pretrain, seed_of
 from minibert.training.step import (

@@ -695,7 +695,7 @@ def test_command(bert, folder, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["the river", "-o", "x.png"], "ends in .html or .svg"),
+        (["the river", "-o", "x.png"], "ends in .svg or .html"),
         (["the river", "-o", "no/x.svg"], "does not exist"),
         (["the river", "--what", "lens"], r"no \[MASK\]"),
         (["the river", "--what", "shapes", "--pair", "a"], "--pair goes with --what attention"),

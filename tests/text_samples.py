@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from minibert.batch import Tokenizer
-from minibert.training.data import DataSettings, prepare
+from minibert.training.data import prepare
+from minibert.training.data_settings import DataSettings
 from minibert.training.vocabulary import count_words, train_vocabulary
 
 

@@ -3,14 +3,14 @@
 Read in this order:
 
     vocabulary.py   text -> the word pieces worth having
-    data.py         text -> masked words and pairs of segments, prepared once
+    data.py         text -> masked words and pairs of segments, prepared once, by the parts
+                    data_settings.py, corpus.py, segments.py, masking.py, rows.py
     batches.py      prepared examples -> batches, in an order that can be resumed
     devices.py      one process or several
     step.py         one training step: losses, optimizer, learning rate
-    checkpoint.py   stop, and go on as if nothing had happened; the log
+    checkpoint.py   stop, and go on as if nothing had happened
     counts.py       starting values for a model with little time
     pretrain.py     the loop
-    curves.py       the log as a picture
     labelled.py     labelled texts -> batches of like lengths
     classifier.py   BERT under one new layer, saved and loaded
     finetune.py     all of it trained on labelled texts

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from minibert.checks import IGNORE
-from minibert.training.data import DataSettings, example_type
+from minibert.training.data_settings import DataSettings
+from minibert.training.rows import example_type
 
 
 class Examples:

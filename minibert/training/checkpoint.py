@@ -1,10 +1,9 @@
-"""Stop, and go on as if nothing had happened: the checkpoint, the log, and the signals.
+"""Stop, and go on as if nothing had happened: the checkpoint, and the signals.
 
 A checkpoint is written beside the old one and takes its place when it is whole, so there is a good
 one at any moment. It holds tensors, numbers and strings; loading it runs no code.
 """
 
-import csv
 import dataclasses
 import pickle
 import shutil
@@ -119,46 +118,6 @@ def export_model(folder: Path, model: BertForPreTraining, vocabulary: Path) -> N
         tokenizer.save_vocabulary(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     new.replace(folder)
-
-
-class Log:
-    """A CSV file with a row of measurements now and then; rows beyond `step` are dropped.
-
-    They were written after the checkpoint, and the run will come by there again.
-    """
-
-    COLUMNS = (
-        *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
-        *("loss", "word_loss", "word_accuracy", "pair_loss", "pair_accuracy"),
-        *("heldout_loss", "heldout_word_loss", "heldout_word_accuracy"),
-        *("heldout_pair_loss", "heldout_pair_accuracy"),
-    )
-
-    def __init__(self, path: Path, step: int):
-        self.path = path
-        rows = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
-        self.last = (rows[-1]["tokens"], rows[-1]["seconds"]) if rows else (0, 0.0)
-        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-
-    def write(self, state: State, learning_rate: float, measured: dict[str, float]) -> None:
-        """Add a row."""
-        tokens, seconds = state.tokens, state.seconds
-        speed = (tokens - self.last[0]) / max(seconds - self.last[1], 1e-9)
-        self.last = tokens, seconds
-        first = (state.step, tokens, round(seconds, 1), round(speed), learning_rate)
-        row = {**dict(zip(self.COLUMNS, first)), **{k: round(v, 6) for k, v in measured.items()}}
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.COLUMNS).writerow(row)
-
-
-def read_log(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a log as numbers; what was not measured in a row is not in it."""
-    with Path(path).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
 
 
 class StopRequest:

@@ -90,7 +90,7 @@ def add_commands(commands: Any) -> None:
         "--every", type=int, default=1000, metavar="N", help="steps to a save (1000)"
     )
     group.add_argument("--threads", type=int, metavar="N", help="of the CPU (torch's choice)")
-    group.add_argument("--curves", metavar="OUT.png", help="draw the log (needs matplotlib)")
+    group.add_argument("--curves", metavar="OUT.svg", help="draw the log, as .svg or .html")
 
     p = _add(
         commands,
@@ -187,8 +187,8 @@ def train_vocab(arguments: argparse.Namespace) -> None:
 
 def prepare(arguments: argparse.Namespace) -> None:
     from minibert.batch import Tokenizer
-    from minibert.training.data import DataSettings
     from minibert.training.data import prepare as run
+    from minibert.training.data_settings import DataSettings
 
     cased = {"do_lower_case": False} if arguments.cased else {}
     settings = DataSettings(
@@ -214,10 +214,11 @@ def pretrain(arguments: argparse.Namespace) -> int:
     from minibert.bert import load
     from minibert.config import BertConfig
     from minibert.training.batches import Examples
-    from minibert.training.curves import draw_curves
     from minibert.training.lengthen import lengthen
     from minibert.training.pretrain import pretrain as run
     from minibert.training.step import TrainSettings
+    from minibert.view.charts import curves
+    from minibert.view.picture import check_name
 
     settings = TrainSettings(
         steps=arguments.steps,
@@ -232,6 +233,8 @@ def pretrain(arguments: argparse.Namespace) -> int:
         evaluate_every=arguments.every,
         save_every=arguments.every,
     )
+    if arguments.curves:
+        check_name(Path(arguments.curves))
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     start: Any
@@ -264,7 +267,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if result.rank > 0:
         return 0
     if arguments.curves:
-        draw_curves(result.folder / "log.csv", arguments.curves)
+        curves(result.folder / "log.csv").save(arguments.curves)
     if result.finished:
         print(f"done: {result.folder / 'model'}, after {result.step} steps")
         return 0

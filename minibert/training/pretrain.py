@@ -21,10 +21,10 @@ from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
 from minibert.memory import keep_memory
 from minibert.model import BertModel
+from minibert.run_log import RunLog
 from minibert.training import devices
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
-    Log,
     State,
     StopRequest,
     describe_run,
@@ -122,7 +122,7 @@ class Run:
         if settings.count_first and self.state.step == 0:
             start_from_counts(self.model, self.examples)
         self.began = time.monotonic() - self.state.seconds
-        self.log = Log(output / "log.csv", self.state.step) if devices.rank() == 0 else None
+        self.log = RunLog(output / "log.csv", self.state.step) if devices.rank() == 0 else None
 
         if devices.count() > 1:
             self.module = DistributedDataParallel(self.module)
@@ -158,7 +158,8 @@ class Run:
             rows = self.settings.evaluate_rows
             measured |= evaluate_heldout(self.module, self.heldout, rows, self.device)
         if self.log is not None:
-            self.log.write(self.state, learning_rate(self.state.step - 1, self.settings), measured)
+            state, rate = self.state, learning_rate(self.state.step - 1, self.settings)
+            self.log.write(state.step, state.tokens, state.seconds, rate, measured)
         return measured
 
     def save(self) -> None:

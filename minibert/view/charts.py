@@ -4,9 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from minibert.run_log import read_log
 from minibert.view import svg
 from minibert.view.picture import Picture
 from minibert.view.plot import Series, plot
+
+PANELS = (
+    ("masked words: loss (nats)", "word_loss"),
+    ("masked words: accuracy", "word_accuracy"),
+    ("next sentence: accuracy", "pair_accuracy"),
+)
 
 
 def lines(
@@ -93,9 +100,6 @@ def curves(log_csv: str | Path) -> Picture:
 
     Raises FileNotFoundError if there is no such file, ValueError if it is no such log.
     """
-    from minibert.training.checkpoint import read_log
-    from minibert.training.curves import PANELS
-
     rows = read_log(log_csv)
     title = "Training, and text that was held out"
     parts, top = svg.heading(title)

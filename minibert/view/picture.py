@@ -5,7 +5,7 @@ import html
 import re
 from pathlib import Path
 
-from minibert.files import written_whole
+from minibert.files import check_writable, written_whole
 from minibert.view.page import stand_alone
 
 
@@ -39,8 +39,7 @@ class Picture:
         Raises ValueError for another ending, OSError if the file cannot be written.
         """
         path = Path(path)
-        if path.suffix not in (".svg", ".html"):
-            raise ValueError(f"expected a name that ends in .svg or .html, got {path.name!r}")
+        check_name(path)
         content = self.svg + "\n" if path.suffix == ".svg" else self.page()
         with written_whole(path) as temporary:
             temporary.write_text(content, encoding="utf-8", newline="\n")
@@ -55,6 +54,13 @@ class Picture:
         return (
             f'<iframe srcdoc="{page}" title="{html.escape(self.title)}" style="{style}"></iframe>'
         )
+
+
+def check_name(path: Path) -> None:
+    """Raise now what `save` would raise after the work: ValueError for the name, or OSError."""
+    if path.suffix not in (".svg", ".html"):
+        raise ValueError(f"expected a name that ends in .svg or .html, got {path.name!r}")
+    check_writable(path)
 
 
 def _without_heading(svg: str) -> str:

@@ -201,8 +201,6 @@ def weights_by_name() -> Iterator[dict[str, str]]:
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONIOENCODING": "utf-8",
-        "MPLBACKEND": "agg",
-        "MATPLOTLIBRC": str(Path(__file__).parent / "matplotlibrc"),
         "HF_HUB_OFFLINE": "1",
         "TQDM_DISABLE": "1",
         "COLUMNS": "88",

@@ -1,0 +1,79 @@
+"""Text -> documents -> sentences -> ids, in three long arrays.
+
+A document is a list of paragraphs, one a line, with a blank line between documents. Next-sentence
+prediction needs to know where sentences and documents end, and nothing else about them.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from minibert.batch import Tokenizer
+
+_sentence_end = re.compile(
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])"
+    r"[.!?]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])"
+)
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """A paragraph's sentences. A rule of thumb: now and then it cuts after an abbreviation.
+
+    >>> split_sentences('"Is it deep?" asked Mr. Bank. "It is." Then he swam.')
+    ['"Is it deep?" asked Mr. Bank.', '"It is."', 'Then he swam.']
+    """
+    starts = [0, *(match.end() for match in _sentence_end.finditer(paragraph))]
+    sentences = [paragraph[a:b].strip() for a, b in zip(starts, [*starts[1:], None])]
+    return [sentence for sentence in sentences if sentence]
+
+
+class Corpus(NamedTuple):
+    """Documents as ids, end to end: sentence s is pieces[sentences[s]:sentences[s + 1]], and
+    document d consists of the sentences documents[d] to documents[d + 1] - 1."""
+
+    pieces: Sequence[int]
+    sentences: Sequence[int]
+    documents: Sequence[int]
+
+    def read(self, first: int, last: int) -> list[int]:
+        """The pieces of the sentences `first` to `last` - 1."""
+        return list(self.pieces[self.sentences[first] : self.sentences[last]])
+
+    def fill(self, first: int, last: int, room: int) -> int:
+        """Where to stop so that the sentences from `first` on hold `room` pieces, or `last`."""
+        start = self.sentences[first]
+        stop = first + 1
+        while stop < last and self.sentences[stop] - start < room:
+            stop += 1
+        return stop
+
+
+def read_documents(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of lines, cut at blank ones: a line is a paragraph, a blank line ends a document."""
+    document: list[str] = []
+    for line in chain(lines, [""]):
+        if line.strip():
+            document.append(line)
+        elif document:
+            yield document
+            document = []
+
+
+def build_corpus(documents: Iterable[list[str]], tokenizer: Tokenizer) -> Corpus:
+    """Documents (lists of paragraphs) -> ids. A special token typed in the text is left out."""
+    corpus = Corpus(array("i"), array("q", [0]), array("q", [0]))
+    never = tokenizer.special_ids - {tokenizer.unk_id}
+    for paragraphs in documents:
+        for paragraph in paragraphs:
+            for sentence in split_sentences(paragraph):
+                ids = tokenizer.ids(sentence)
+                if not never.isdisjoint(ids):
+                    ids = [number for number in ids if number not in never]
+                if ids:
+                    corpus.pieces.extend(ids)  # type: ignore[attr-defined]
+                    corpus.sentences.append(len(corpus.pieces))  # type: ignore[attr-defined]
+        if len(corpus.sentences) - 1 > corpus.documents[-1]:
+            corpus.documents.append(len(corpus.sentences) - 1)  # type: ignore[attr-defined]
+    return corpus

@@ -1,0 +1,136 @@
+"""Examples as rows of fixed size, so that training can read them from disk in any order."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert.batch import Tokenizer
+from minibert.training.corpus import Corpus
+from minibert.training.data_settings import DataSettings
+from minibert.training.masking import Masker
+from minibert.training.segments import Segments, segment_pairs
+
+
+def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
+    """One row: T ids (padded with [PAD]), and what is needed to make a batch of them.
+
+    ids          T     with words hidden
+    pieces             how many of the ids are not padding
+    second             where segment B begins
+    places       P     the places chosen, in order; the first `chosen` of them
+    labels       P     what stood there
+    is_random          1 if B is from another document
+    documents    2     the numbers of the documents of A and B
+    """
+    T, P = settings.length, settings.most_hidden
+    number = "<u2" if vocab_size <= 2**16 else "<u4"
+    return np.dtype(
+        [
+            ("ids", number, (T,)),
+            ("pieces", "<u2"),
+            ("second", "<u2"),
+            ("places", "<u2", (P,)),
+            ("labels", number, (P,)),
+            ("chosen", "<u2"),
+            ("is_random", "<u1"),
+            ("documents", "<u4", (2,)),
+        ]
+    )
+
+
+def make_examples(
+    corpus: Corpus, tokenizer: Tokenizer, settings: DataSettings, *, progress: bool = False
+) -> Iterator[np.ndarray]:
+    """Rows of `example_type`, in blocks. Raises ValueError for fewer than two documents."""
+    count = len(corpus.documents) - 1
+    if count < 2:
+        raise ValueError(
+            f"expected at least 2 documents, since half of all next sentences come from another "
+            f"one; got {count}. A blank line ends a document."
+        )
+    rng = random.Random(settings.seed)
+    masker = Masker(tokenizer, settings)
+    kind = example_type(settings, tokenizer.vocab_size)
+    room = settings.length - 3
+    rows: list[np.ndarray] = []
+    order = [document for _ in range(settings.duplicates) for document in range(count)]
+    for document in tqdm(order, desc="hide", unit="documents", disable=not progress):
+        for segments in segment_pairs(corpus, document, room, settings.short_share, rng):
+            rows.append(make_row(segments, tokenizer, masker, kind, rng))
+        if len(rows) >= 2**14:
+            yield np.array(rows, dtype=kind)
+            rows = []
+    yield np.array(rows, dtype=kind)
+
+
+def make_row(
+    segments: Segments, tokenizer: Tokenizer, masker: Masker, kind: np.dtype, rng: random.Random
+) -> np.ndarray:
+    """[CLS] A [SEP] B [SEP], with words hidden, as one row."""
+    first, second, documents = segments
+    sep = tokenizer.sep_id
+    ids = [tokenizer.cls_id, *first, sep, *second, sep]
+    places, labels = masker.hide(ids, rng)
+    row = np.zeros((), dtype=kind)
+    row["ids"] = tokenizer.pad_id
+    row["ids"][: len(ids)] = ids
+    row["pieces"], row["second"] = len(ids), len(first) + 2
+    row["places"][: len(places)], row["labels"][: len(labels)] = places, labels
+    row["chosen"] = len(places)
+    row["documents"], row["is_random"] = documents, documents[0] != documents[1]
+    return row
+
+
+def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[str, float]:
+    """Counts and shares, read off the rows themselves: what the paper asks for can be seen here.
+
+    chosen is the share of ordinary pieces; masked, other and same are shares of the chosen ones;
+    random_next and its proofs are shares of the rows.
+    """
+    total: Counter[str] = Counter()
+    ordinary = 0
+    special = np.array(sorted(tokenizer.special_ids))
+    for start in range(0, len(rows), block):
+        part = np.asarray(rows[start : start + block])
+        chosen = np.arange(part["places"].shape[1]) < part["chosen"][:, None]
+        now = np.take_along_axis(part["ids"], part["places"].astype(np.int64), 1)[chosen]
+        before = part["labels"][chosen]
+        is_random = part["is_random"].astype(bool)
+        same_document = part["documents"][:, 0] == part["documents"][:, 1]
+        real = np.arange(part["ids"].shape[1]) < part["pieces"][:, None]
+        unknown = int((part["ids"] == tokenizer.unk_id).sum())
+        ordinary += int(real.sum()) - 3 * len(part) - unknown
+        total += Counter(
+            {
+                "rows": len(part),
+                "pieces": int(real.sum()),
+                "full": int((part["pieces"] == part["ids"].shape[1]).sum()),
+                "chosen": len(now),
+                "masked": int((now == tokenizer.mask_id).sum()),
+                "same": int((now == before).sum()),
+                "random_next": int(is_random.sum()),
+                "random_same_document": int((is_random & same_document).sum()),
+                "next_other_document": int((~is_random & ~same_document).sum()),
+                "special_chosen": int(np.isin(before, special).sum()),
+                "unknown": unknown,
+            }
+        )
+    other = total["chosen"] - total["masked"] - total["same"]
+    return {
+        "rows": total["rows"],
+        "pieces": total["pieces"],
+        "pieces_per_row": total["pieces"] / total["rows"],
+        "full_rows": total["full"] / total["rows"],
+        "unknown": total["unknown"] / total["pieces"],
+        "chosen": total["chosen"] / ordinary,
+        "chosen_masked": total["masked"] / total["chosen"],
+        "chosen_other": other / total["chosen"],
+        "chosen_same": total["same"] / total["chosen"],
+        "special_chosen": total["special_chosen"],
+        "random_next": total["random_next"] / total["rows"],
+        "random_from_same_document": total["random_same_document"],
+        "next_from_other_document": total["next_other_document"],
+    }
