@@ -15,7 +15,7 @@ from minibert.config import BertConfig
 from minibert.embed import embed, embed_tokens
 from minibert.embed_file import Done, embed_file
 from minibert.embed_plan import Plan
-from minibert.fast import Engine
+from minibert.engine import Engine
 from minibert.files import folder_written_whole
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel

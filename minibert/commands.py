@@ -33,7 +33,9 @@ def _lines(content: bytes, name: str) -> list[str]:
 
 def _load(arguments: argparse.Namespace) -> Any:
     from minibert.bert import load
+    from minibert.threads import use_threads
 
+    use_threads()
     return load(arguments.model)
 
 

@@ -21,11 +21,13 @@ from tqdm import tqdm
 
 from minibert.batch import Tokenizer
 from minibert.embed_plan import Plan, Window, windows_of
-from minibert.fast import Engine, FastBert, cut_by_tokens, groups_of
+from minibert.engine import Engine
+from minibert.fast import FastBert
 from minibert.model import BertModel
 from minibert.nearest import TokenVectors
 from minibert.pooling import POOLS, combine_layers, join_windows
 from minibert.recipe import Recipe
+from minibert.unpadded import cut_by_tokens, groups_of
 
 CHUNK = 4096  # texts that are sorted by length, run and given back together
 TOKEN_CHUNK = 256  # the same where every token is kept

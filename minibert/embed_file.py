@@ -35,7 +35,7 @@ from tqdm import tqdm
 from minibert.batch import Tokenizer
 from minibert.embed import CHUNK, TOKEN_CHUNK, embed_chunk, token_chunk
 from minibert.embed_plan import Plan
-from minibert.fast import Engine
+from minibert.engine import Engine
 from minibert.files import check_writable
 from minibert.nearest import TokenVectors
 

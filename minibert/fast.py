@@ -30,11 +30,7 @@ On a GPU: half precision, one attention call for all texts without padding where
 CPU with stand-ins; they have not been run on a GPU yet.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -55,75 +51,16 @@ from minibert.linear import (
 )
 from minibert.memory import keep_memory, use_large_pages
 from minibert.model import BertModel, BertOutput
+from minibert.unpadded import (
+    attend_in_groups,
+    attend_unpadded,
+    cut_by_tokens,
+    unpadded_kernel_exists,
+)
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time
-PACKING_PAYS = 2000  # tokens that take about as long as packing does
 SLICE = 1536  # width of a slice of the feed-forward layer, packed
-SHORT = 48  # texts up to this many tokens: attention written out beats the fused kernel
-
-
-# ---- Attention over texts laid end to end ----
-
-
-def groups_of(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Neighbours of equal length: [(how many texts, tokens of each)].
-
-    >>> groups_of([5, 5, 3, 5])
-    [(2, 5), (1, 3), (1, 5)]
-    """
-    return [(len(list(group)), length) for length, group in groupby(lengths)]
-
-
-def attend_in_groups(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
-    """(N, 3H), query, key and value side by side -> (N, H): each text attends to itself.
-
-    Texts of equal length that follow each other are computed at once, so sort them.
-    """
-    N, H = qkv.shape[0], qkv.shape[1] // 3
-    D = H // heads
-    context = qkv.new_empty(N, H)
-    start = 0
-    for count, T in groups_of(lengths):
-        end = start + count * T
-        part = qkv[start:end].view(count, T, 3, heads, D).permute(2, 0, 3, 1, 4)
-        goal = context[start:end].view(count, T, heads, D).transpose(1, 2)
-        if T > SHORT or qkv.is_cuda:
-            query, key, value = part
-            goal.copy_(F.scaled_dot_product_attention(query, key, value))
-        else:
-            query, key, value = part.reshape(3, count * heads, T, D)
-            scores = torch.bmm(query, key.transpose(1, 2)).mul_(D**-0.5)
-            torch.softmax(scores, dim=-1, out=scores)
-            goal.copy_(torch.bmm(scores, value).view(count, heads, T, D))
-        start = end
-    return context
-
-
-def attend_unpadded(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
-    """The same in one call, by the kernel for texts of different lengths (GPU, half precision)."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    N, H = qkv.shape[0], qkv.shape[1] // 3
-    query, key, value = qkv.view(N, 3, heads, H // heads).unbind(1)
-    ends = torch.tensor([0, *lengths], device=qkv.device).cumsum(0).to(torch.int32)
-    longest = max(lengths)
-    context: Any = varlen_attn(query, key, value, ends, ends, longest, longest)
-    return context.reshape(N, H)
-
-
-def unpadded_kernel_exists(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `attend_unpadded` runs here: a GPU, half precision, torch 2.10 or later."""
-    if device.type != "cuda" or dtype == torch.float32:
-        return False
-    try:
-        from torch.nn.attention import varlen  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-# ---- The model ----
 
 
 class FastBlock:
@@ -342,67 +279,3 @@ class FastBert:
         pooler = self.model.pooler
         pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
         return BertOutput(last, pooled, hidden_states if output_hidden_states else None)
-
-
-def cut_by_tokens(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut a list of lengths into runs of at most `budget` tokens, or of a single longer text.
-
-    >>> list(cut_by_tokens([4, 4, 3, 9, 1], 8))
-    [[4, 4], [3], [9], [1]]
-    """
-    run: list[int] = []
-    total = 0
-    for length in lengths:
-        if run and total + length > budget:
-            yield run
-            run, total = [], 0
-        run.append(length)
-        total += length
-    if run:
-        yield run
-
-
-class Engine:
-    """Hands out a `FastBert` for the work at hand, and keeps it for the next.
-
-    Packing takes time and memory. Weights are packed once as many tokens were asked for as could
-    be read in that time: a program that embeds one sentence starts at once, and one that embeds
-    thousands loses nothing. Packed and plain numbers differ by rounding.
-    """
-
-    def __init__(self, model: BertModel):
-        self.model = model
-        self.asked = 0
-        self.kept: dict[tuple, FastBert] = {}
-
-    def for_tokens(
-        self,
-        tokens: int,
-        precision: str | None = None,
-        *,
-        always_packed: bool = False,
-        compile: bool = False,
-    ) -> FastBert:
-        """The model as it should run for the next `tokens` tokens."""
-        self.asked += tokens
-        packed = always_packed or compile or self.asked >= PACKING_PAYS or precision is not None
-        wish = (precision, packed, compile)
-        if wish not in self.kept or not self.kept[wish].is_current():
-            self.kept = {known: fast for known, fast in self.kept.items() if fast.is_current()}
-            self.kept[wish] = FastBert(self.model, precision, packed=packed, compile=compile)
-        return self.kept[wish]
-
-
-def available_cpus() -> int:
-    """How many processors this process may really use: its affinity, and its container's share.
-
-    >>> available_cpus() >= 1
-    True
-    """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        share = int(quota) / int(period)  # "max" means no limit, and is no number
-    except (OSError, ValueError):
-        return count or 1
-    return max(1, min(count or 1, round(share)))

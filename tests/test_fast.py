@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from twins import tiny_batch, trained_like, twin_of
 
 import minibert
-from minibert import fast, linear
+from minibert import engine as engines
+from minibert import fast, linear, unpadded
 from minibert.config import BertConfig
-from minibert.fast import Engine, FastBert, attend_in_groups
+from minibert.engine import Engine
+from minibert.fast import FastBert
 from minibert.linear import full_float32, packing_works
 
 SENTENCES = (Path(__file__).parent / "data" / "sentences.txt").read_text("utf-8").splitlines()
@@ -88,13 +90,13 @@ def test_a_mask_with_holes_and_padding_on_the_left(tiny):
     assert largest(ours[mask == 1], expected[mask == 1]) < 1e-5
 
 
-@pytest.mark.parametrize("length", [1, 2, fast.SHORT, fast.SHORT + 1])
+@pytest.mark.parametrize("length", [1, 2, unpadded.SHORT, unpadded.SHORT + 1])
 def test_both_forms_of_attention(length):
     """Written out for short texts, fused for long ones: neighbours of other lengths around."""
     generator = torch.Generator().manual_seed(length)
     lengths = [3, length, length, 5]
     qkv = torch.randn(sum(lengths), 3 * 20, generator=generator, dtype=torch.float64)
-    got = attend_in_groups(qkv, lengths, heads=4)
+    got = unpadded.attend_in_groups(qkv, lengths, heads=4)
     start = 0
     for count in lengths:
         part = qkv[start : start + count].view(count, 3, 4, 5).permute(1, 2, 0, 3)
@@ -120,8 +122,8 @@ def test_the_call_for_unpadded_kernels(monkeypatch):
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
     lengths = [4, 9, 9, 2]
     qkv = torch.randn(24, 60, dtype=torch.float64)
-    got = fast.attend_unpadded(qkv, lengths, heads=4)
-    assert largest(got, attend_in_groups(qkv, lengths, heads=4)) < 1e-12
+    got = unpadded.attend_unpadded(qkv, lengths, heads=4)
+    assert largest(got, unpadded.attend_in_groups(qkv, lengths, heads=4)) < 1e-12
 
 
 def test_texts_do_not_see_each_other(minilm):
@@ -229,7 +231,7 @@ def test_weights_changed_after_packing_are_noticed():
 
 def test_the_engine_packs_when_it_pays(tiny):
     engine = Engine(tiny)
-    assert isinstance(engine.for_tokens(fast.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
+    assert isinstance(engine.for_tokens(engines.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
     later = engine.for_tokens(1).blocks[0].qkv
     assert isinstance(later, fast.PackedLinear if packing_works() else fast.FusedLinear)
 

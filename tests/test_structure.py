@@ -32,8 +32,9 @@ DOWNHILL = (
     *("config", "checks", "unicode_classes", "files", "run_log", "rules", "wordpiece"),
     *("added_tokens", "vocab", "tokenizer_files", "tokenizer", "truncation", "arguments"),
     *("explain", "batch", "embeddings", "attention", "encoder", "model", "heads"),
-    *("weight_files", "weights", "hub_errors", "hub", "trace", "memory", "linear", "fast"),
-    *("pooling", "recipe", "embed_plan", "nearest", "embed", "embed_file"),
+    *("weight_files", "weights", "hub_errors", "hub", "trace", "memory"),
+    *("threads", "linear", "unpadded", "fast", "engine", "pooling", "recipe", "embed_plan"),
+    *("nearest", "embed", "embed_file"),
     *("predict", "bert", "view", "training", "diagnosis", "commands", "cli", "__main__"),
 )
 SIZES = {"B": 3, "T": 7, "H": 20, "A": 4, "D": 5, "I": 44, "L": 3, "V": 61}

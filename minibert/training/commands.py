@@ -209,10 +209,10 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
-    import torch
 
     from minibert.bert import load
     from minibert.config import BertConfig
+    from minibert.threads import use_threads
     from minibert.training.batches import Examples
     from minibert.training.lengthen import lengthen
     from minibert.training.pretrain import pretrain as run
@@ -235,8 +235,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     )
     if arguments.curves:
         check_name(Path(arguments.curves))
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     start: Any
     names = ("blocks", "hidden", "heads", "dropout", "initializer")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
@@ -281,6 +280,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.bert import load
+    from minibert.threads import use_threads
     from minibert.training.evaluate import as_table, grammar, held_out_words, sentiment
     from minibert.training.finetune import FinetuneSettings
 
@@ -288,6 +288,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")
     if not (arguments.data or arguments.blimp or arguments.sst2):
         raise ValueError("nothing to evaluate on: give --data, --blimp or --sst2")
+    use_threads()
     bert = load(arguments.model)
     model, tokenizer = bert.pretraining, bert.tokenizer
     results: dict[str, dict[str, Any]] = {}
@@ -317,6 +318,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from minibert.bert import load
     from minibert.files import folder_written_whole
+    from minibert.threads import use_threads
     from minibert.training.classifier import new_classifier, predict, write_classifier
     from minibert.training.finetune import FinetuneSettings, Spread, majority
     from minibert.training.finetune import finetune as run
@@ -324,8 +326,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    use_threads(arguments.threads)
     train = read_labelled(arguments.file)
     test = read_labelled(arguments.test, train.classes)
     bert = load(arguments.model)
