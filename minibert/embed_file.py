@@ -6,16 +6,13 @@ settings: after Ctrl-C, a full disk or a power cut the same command goes on from
 appears when it is complete.
 
 Three formats, by the ending of the name: `.npy` (N, W), `.safetensors` with the one tensor
-"vectors" (N, W), and `.jsonl`, every token of every text, with the keys and the six decimals of
-Google's `extract_features.py`.
+"vectors" (N, W), and `.jsonl`, every token of every text.
 
 Under `torchrun` every process takes each n-th chunk and writes its rows at their place in the one
 file, so that the rows are in the order of the lines however many devices there are.
 
 What is checked before the work begins: all of the file is UTF-8, there is room on the disk, the
 output may be written. An empty line is a text, [CLS] [SEP], and has its row: row n is line n.
-
-Source: google-research/bert `extract_features.py` (the JSON lines).
 """
 
 import dataclasses
@@ -24,8 +21,6 @@ import hashlib
 import json
 import os
 import shutil
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,10 +32,8 @@ from minibert.embed import CHUNK, TOKEN_CHUNK, embed_chunk, token_chunk
 from minibert.embed_plan import Plan
 from minibert.engine import Engine
 from minibert.files import check_writable
-from minibert.nearest import TokenVectors
-
-HEADER = 128  # bytes before the first row, in both formats of numbers
-FORMATS = (".npy", ".safetensors", ".jsonl")
+from minibert.line_chunks import read_chunks, survey
+from minibert.vector_formats import FORMATS, HEADER, header, json_line
 
 
 class Done(NamedTuple):
@@ -49,103 +42,6 @@ class Done(NamedTuple):
     rows: int
     width: int
     cut: int
-
-
-# ---- Reading ----
-
-
-def decode_line(line: bytes, number: int, errors: str) -> str:
-    """One line without its end. Raises ValueError that names the line if it is not UTF-8."""
-    try:
-        text = line.decode("utf-8", errors)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"line {number} is not UTF-8 text: byte {line[error.start]:#04x} at place "
-            f'{error.start} of the line. Convert the file, or set errors="replace"'
-        ) from None
-    if number == 1:
-        text = text.removeprefix("\ufeff")
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-def survey(source: Path, errors: str) -> int:
-    """How many lines there are. Raises ValueError if there are none, or one is not UTF-8."""
-    count = 0
-    with source.open("rb") as file:
-        for count, line in enumerate(file, 1):
-            decode_line(line, count, errors)
-    if not count:
-        raise ValueError(f"{source} is empty: expected one text a line")
-    return count
-
-
-class Chunk(NamedTuple):
-    number: int
-    first: int  # line number of the first text, from 0
-    texts: list[str]
-    digest: str  # of the file up to the end of this chunk
-
-
-def read_chunks(source: Path, size: int, errors: str) -> Iterator[Chunk]:
-    """The file's lines, `size` at a time, with a digest of all that was read so far."""
-    running = hashlib.blake2b(digest_size=16)
-    texts: list[str] = []
-    number = 0
-    with source.open("rb") as file:
-        for count, line in enumerate(file, 1):
-            running.update(line)
-            texts.append(decode_line(line, count, errors))
-            if len(texts) == size:
-                yield Chunk(number, number * size, texts, running.hexdigest())
-                number, texts = number + 1, []
-    if texts:
-        yield Chunk(number, number * size, texts, running.hexdigest())
-
-
-# ---- Formats ----
-
-
-def npy_header(rows: int, width: int) -> bytes:
-    """The first 128 bytes of a .npy file of float32 (rows, width)."""
-    text = str({"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
-    filled = text.ljust(HEADER - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(filled)) + filled.encode("ascii")
-
-
-def safetensors_header(rows: int, width: int) -> bytes:
-    """The first 128 bytes of a .safetensors file with one float32 tensor, "vectors"."""
-    entry = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
-    text = json.dumps({"vectors": entry}, separators=(",", ":")).ljust(HEADER - 8)
-    return struct.pack("<Q", len(text)) + text.encode("ascii")
-
-
-def header(suffix: str, rows: int, width: int) -> bytes:
-    """What stands before the first row."""
-    if suffix == ".jsonl":
-        return b""
-    return npy_header(rows, width) if suffix == ".npy" else safetensors_header(rows, width)
-
-
-def json_line(number: int, tokens: TokenVectors, layers: tuple[int, ...], count: int) -> str:
-    """One text as `extract_features.py` writes it; layers are counted from the end, -1 the last.
-
-    "linex_index" is spelled as in the original.
-    """
-    layered = tokens.vectors.reshape(len(tokens.tokens), len(layers), -1)
-    features = [
-        {
-            "token": token,
-            "layers": [
-                {"index": layer - count, "values": [round(float(x), 6) for x in values]}
-                for layer, values in zip(layers, rows)
-            ],
-        }
-        for token, rows in zip(tokens.tokens, layered)
-    ]
-    return json.dumps({"linex_index": number, "features": features}, ensure_ascii=False) + "\n"
-
-
-# ---- The run ----
 
 
 @dataclasses.dataclass

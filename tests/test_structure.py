@@ -34,7 +34,7 @@ DOWNHILL = (
     *("explain", "batch", "embeddings", "attention", "encoder", "model", "heads"),
     *("weight_files", "weights", "hub_errors", "hub", "trace", "memory"),
     *("threads", "linear", "unpadded", "fast", "engine", "pooling", "recipe", "embed_plan"),
-    *("nearest", "embed", "embed_file"),
+    *("nearest", "embed", "line_chunks", "vector_formats", "embed_file"),
     *("predict", "bert", "view", "training", "diagnosis", "commands", "cli", "__main__"),
 )
 SIZES = {"B": 3, "T": 7, "H": 20, "A": 4, "D": 5, "I": 44, "L": 3, "V": 61}
