@@ -107,6 +107,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--finetune", action="store_true", help="sentiment by fine-tuning, too: minutes")
     p.add_argument("--texts", type=int, default=2000, metavar="N", help="to learn from (2000)")
     p.add_argument("--rate", type=float, default=3e-4, help="of the fine-tuning (3e-4)")
+    p.add_argument("--epochs", type=int, default=3, metavar="N", help="of the fine-tuning (3)")
     p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the sentiment (5)")
     p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
 
@@ -308,7 +309,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         files = folder / "train.tsv", folder / "dev.tsv"
         results["sentiment"] = sentiment(model, tokenizer, *files, **how)
         if arguments.finetune:
-            tuning = FinetuneSettings(learning_rate=arguments.rate)
+            tuning = FinetuneSettings(learning_rate=arguments.rate, epochs=arguments.epochs)
             results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
     print(json.dumps(results) if arguments.json else as_table(results), end="\n" * arguments.json)
 
