@@ -9,7 +9,6 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from minibert.commands import (
     embed,
@@ -21,9 +20,8 @@ from minibert.commands import (
     trace,
     view,
 )
-from minibert.training.commands import add_commands
-
-DEFAULT_MODEL = "google-bert/bert-base-uncased"
+from minibert.parsers import add_command, add_model
+from minibert.training.options import add_commands
 
 # Commands with a module of their own, run as `python -m MODULE ARGUMENTS ...`.
 ELSEWHERE = {
@@ -75,28 +73,53 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    add = _adder(commands, tokenize, "tokenize", "text -> word pieces, ids and places in the text")
-    p = add("minibert tokenize 'Unaffable, naïve!'", "minibert tokenize --explain 'naïve'")
+    def add(run: Callable, name: str, help: str, *examples: str) -> argparse.ArgumentParser:
+        command = add_command(commands, run, name, help, *examples)
+        add_model(command)
+        command.add_argument("--json", action="store_true", help="one JSON object per line")
+        return command
+
+    p = add(
+        tokenize,
+        "tokenize",
+        "text -> word pieces, ids and places in the text",
+        "minibert tokenize 'Unaffable, naïve!'",
+        "minibert tokenize --explain 'naïve'",
+    )
     _text_argument(p)
     p.add_argument("--explain", action="store_true", help="show what each rule did, step by step")
 
-    add = _adder(commands, fill_mask, "fill-mask", "the likeliest words for every [MASK]")
-    p = add("minibert fill-mask 'Paris is the [MASK] of France.'")
+    p = add(
+        fill_mask,
+        "fill-mask",
+        "the likeliest words for every [MASK]",
+        "minibert fill-mask 'Paris is the [MASK] of France.'",
+    )
     _text_argument(p)
     p.add_argument("--top", type=int, default=5, metavar="N", help="words per blank (5)")
 
-    add = _adder(commands, next_sentence, "next-sentence", "does sentence B follow sentence A?")
-    p = add("minibert next-sentence 'He opened the door.' 'Then he went in.'")
-    p.add_argument("first", metavar="A")
-    p.add_argument("second", metavar="B")
-
-    add = _adder(commands, similarity, "similarity", "cosine of two texts' vectors")
-    p = add("minibert similarity 'A cat sat down.' 'A kitten was sitting.'")
-    p.add_argument("first", metavar="A")
-    p.add_argument("second", metavar="B")
-
-    add = _adder(commands, embed, "embed", "a file of texts, one a line -> a file of vectors")
     p = add(
+        next_sentence,
+        "next-sentence",
+        "does sentence B follow sentence A?",
+        "minibert next-sentence 'He opened the door.' 'Then he went in.'",
+    )
+    p.add_argument("first", metavar="A")
+    p.add_argument("second", metavar="B")
+
+    p = add(
+        similarity,
+        "similarity",
+        "cosine of two texts' vectors",
+        "minibert similarity 'A cat sat down.' 'A kitten was sitting.'",
+    )
+    p.add_argument("first", metavar="A")
+    p.add_argument("second", metavar="B")
+
+    p = add(
+        embed,
+        "embed",
+        "a file of texts, one a line -> a file of vectors",
         "minibert embed sentences.txt -o vectors.npy",
         "minibert embed sentences.txt -o tokens.jsonl --layer=-1,-2,-3,-4",
         "torchrun --nproc-per-node 2 -m minibert embed sentences.txt -o vectors.npy",
@@ -123,21 +146,32 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
     p.add_argument("--restart", action="store_true", help="start anew, do not resume")
 
-    add = _adder(commands, nearest, "nearest", "the lines of a file whose vectors lie nearest")
-    p = add("minibert nearest 'A cat sat down.' vectors.npy sentences.txt")
+    p = add(
+        nearest,
+        "nearest",
+        "the lines of a file whose vectors lie nearest",
+        "minibert nearest 'A cat sat down.' vectors.npy sentences.txt",
+    )
     p.add_argument("text", metavar="TEXT")
     p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
     p.add_argument("file", metavar="FILE", help="the lines they were made of")
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (5)")
 
-    add = _adder(commands, trace, "trace", "every intermediate tensor: name, shape, norm")
-    p = add("minibert trace 'The river bank.'", "minibert trace --save t.npz 'The river bank.'")
+    p = add(
+        trace,
+        "trace",
+        "every intermediate tensor: name, shape, norm",
+        "minibert trace 'The river bank.'",
+        "minibert trace --save t.npz 'The river bank.'",
+    )
     _text_argument(p)
     p.add_argument("--pair", metavar="B", help="a second sentence")
     p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
 
-    add = _adder(commands, view, "view", "a picture: who reads whom, the pieces, the layers")
     p = add(
+        view,
+        "view",
+        "a picture: who reads whom, the pieces, the layers",
         "minibert view 'The river bank was flooded.' -o bank.html",
         "minibert view --what lens 'The river [MASK] was flooded.' -o lens.svg",
     )
@@ -163,28 +197,6 @@ def make_parser() -> argparse.ArgumentParser:
     for name, (_, _, help) in ELSEWHERE.items():
         commands.add_parser(name, help=help, add_help=False)
     return parser
-
-
-def _adder(commands: Any, run: Callable, name: str, help: str) -> Callable:
-    def add(*examples: str) -> argparse.ArgumentParser:
-        parser = commands.add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog="example:\n  " + "\n  ".join(examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.set_defaults(run=run)
-        parser.add_argument(
-            "-m",
-            "--model",
-            default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
-            help="a folder, or a name on the hub (%(default)s)",
-        )
-        parser.add_argument("--json", action="store_true", help="one JSON object per line")
-        return parser
-
-    return add
 
 
 def _text_argument(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ DOWNHILL = (
     *("weight_files", "weights", "hub_errors", "hub", "trace", "memory"),
     *("threads", "linear", "unpadded", "fast", "engine", "pooling", "recipe", "embed_plan"),
     *("nearest", "embed", "line_chunks", "vector_formats", "embed_file"),
-    *("predict", "bert", "view", "training", "diagnosis", "commands", "cli", "__main__"),
+    *("predict", "bert", "parsers", "view", "training", "diagnosis", "commands", "cli", "__main__"),
 )
 SIZES = {"B": 3, "T": 7, "H": 20, "A": 4, "D": 5, "I": 44, "L": 3, "V": 61}
 

@@ -15,5 +15,5 @@ Read in this order:
     classifier.py   BERT under one new layer, saved and loaded
     finetune.py     all of it trained on labelled texts
     evaluate.py     how good is it: held-out words, grammar, sentiment
-    commands.py     the five commands of the command line
+    commands.py     the five commands of the command line, with options.py
 """
