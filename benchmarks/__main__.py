@@ -1,7 +1,7 @@
 """minibert side by side with its peers, in one run.
 
     python -m benchmarks                        all parts, about twenty minutes
-    python -m benchmarks --quick                fewer rounds and shapes, some minutes
+    python -m benchmarks --quick                fewer rounds, fewer shapes, float32 alone: four minutes
     python -m benchmarks --only shapes end      some of: shapes, end, start, training
     python -m benchmarks --write                also into README.md and benchmarks/results/
     python -m benchmarks --base FOLDER          the official bert-base-uncased, say
@@ -72,7 +72,7 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     texts: list[str] = []
     found = measure.machine()
     figures: dict[str, Any] = {"machine": found}
-    quick, bf16 = arguments.quick, not arguments.no_lower_precision
+    quick, bf16 = arguments.quick, not (arguments.no_lower_precision or arguments.quick)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         base = arguments.base
