@@ -1,7 +1,7 @@
 """minibert side by side with its peers, in one run.
 
     python -m benchmarks                        all parts, about twenty minutes
-    python -m benchmarks --quick                fewer rounds, fewer shapes, float32 alone: four minutes
+    python -m benchmarks --quick                fewer rounds and shapes, float32 alone: 4 minutes
     python -m benchmarks --only shapes end      some of: shapes, end, start, training
     python -m benchmarks --write                also into README.md and benchmarks/results/
     python -m benchmarks --base FOLDER          the official bert-base-uncased, say
