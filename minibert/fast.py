@@ -5,8 +5,8 @@ them with six tricks, none of which is an approximation:
 
 1. **No padding.** Texts are laid end to end, (N, H) for N tokens in all. Linear layers and norms
    look at one token at a time and need not know where a text ends; only attention must, and it
-   runs once for each group of texts of equal length. A padded batch spends as much time on a
-   padding token as on a word.
+   runs once for each group of texts of equal length (`unpadded.py`). A padded batch spends as much
+   time on a padding token as on a word.
 2. **Packed weights.** On a CPU a matrix product is fast when the weights lie in the order in
    which the processor's vector registers take them up. oneDNN reorders each weight once, and then
    computes in plain float32. The reordered weights are a second copy in memory.

@@ -31,5 +31,7 @@ def use_threads(wanted: int | None = None) -> None:
     import torch
 
     if wanted is not None and wanted < 1:
-        raise ValueError(f"expected at least 1 thread, got {wanted}")
+        raise ValueError(
+            f"expected at least 1 thread, got {wanted}: leave the number out for one a processor"
+        )
     torch.set_num_threads(wanted or min(torch.get_num_threads(), available_cpus()))

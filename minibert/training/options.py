@@ -85,7 +85,7 @@ def add_commands(commands: Any) -> None:
     group.add_argument(
         "--every", type=int, default=1000, metavar="N", help="steps to a save (1000)"
     )
-    group.add_argument("--threads", type=int, metavar="N", help="of the CPU (torch's choice)")
+    group.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
     group.add_argument("--curves", metavar="OUT.svg", help="draw the log, as .svg or .html")
 
     p = add_command(
@@ -130,7 +130,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--bf16", action="store_true", help="compute in bfloat16")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, each with its own (1)")
-    p.add_argument("--threads", type=int, metavar="N", help="of the CPU (torch's choice)")
+    p.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
 
 
 def _files(parser: argparse.ArgumentParser) -> None:
