@@ -14,7 +14,8 @@ import torch
 class Apart:
     """A function made in another process by `make(*arguments)`, and called there.
 
-    The inputs go over once, with `prepare`; then every call runs the function on them and waits.
+    The process starts at once and makes the function while its maker goes on: several start side
+    by side. The first `prepare` waits for it. Every call then runs the function on those inputs.
     What the last call gave is fetched by `result`, so that its transfer is not timed.
     """
 
@@ -26,7 +27,6 @@ class Apart:
             target=_serve, args=(other, threads, make, arguments), daemon=True
         )
         self.process.start()
-        self._answer()
 
     def prepare(self, *inputs: Any) -> None:
         """Send the inputs of the following calls."""
@@ -61,7 +61,6 @@ def _serve(pipe: Connection, threads: int, make: Callable[..., Callable], argume
     output: Any = None
     try:
         function = make(*arguments)
-        pipe.send((False, None))
         while True:
             what, *rest = pipe.recv()
             answer = None

@@ -1,9 +1,9 @@
 """Texts and pairs of texts → the tensors that the model takes.
 
 A row is [CLS] A [SEP], or [CLS] A [SEP] B [SEP] with segment 0 up to the first [SEP] and 1 after
-it (section 3.2 of the BERT paper, https://arxiv.org/abs/1810.04805). Rows that are too long are
-cut, or cut into overlapping windows; rows that are too short are padded, and the attention mask
-says where.
+it (Devlin et al. 2018, https://arxiv.org/abs/1810.04805, section 3 "Input/Output Representations"
+and figure 2). Rows that are too long are cut, or cut into overlapping windows; rows that are too
+short are padded, and the attention mask says where.
 
 The argument names are those of Hugging Face's tokenizers, and so are the defaults of `encode`,
 `encode_plus` and `batch_encode_plus`. Calling the tokenizer pads and makes tensors by default.

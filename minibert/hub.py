@@ -41,7 +41,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 
-ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name before 2024
+ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name until 2024
 
 
 @dataclass(frozen=True)

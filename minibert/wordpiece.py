@@ -1,7 +1,7 @@
 """A word → the pieces of the vocabulary it is made of: greedy, longest match first.
 
-This is section 2 of Song et al. 2021, https://arxiv.org/abs/2012.15524. The linear-time matcher of
-their section 3 is not used: pieces are short, so that a trie is as fast here, and simpler.
+The rule is in section 1 of Song et al. 2021, https://arxiv.org/abs/2012.15524. Their linear-time
+matcher, section 3, is not used: pieces are short, so that a trie is as fast here, and simpler.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ WHICH = "In the very first step, how large is the move of a parameter with a gra
     WHICH,
     "m and v start at 0, so their first values are too small.",
     FORMULA,
-    seen="google-research/bert#153, where it is so on purpose; huggingface/transformers#420",
+    seen="google-research/bert#153, an oversight; huggingface/transformers#420",
 )
 def no_bias_correction():
     return {"direction": lambda m, v, step: m / (v.sqrt() + 1e-8)}

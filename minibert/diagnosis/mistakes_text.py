@@ -289,7 +289,7 @@ def matched_from_the_end(word, vocab):
 
 @wrong_pieces(
     "Words of more than 100 characters are cut, too.",
-    "What does the original code do with a word of 101 characters?",
+    "What does the reference do with a word of 101 characters?",
     "There is a limit, max_input_chars_per_word.",
     "Return ['[UNK]'] for words longer than 100 characters.",
     seen="apache/opennlp#1073",

@@ -8,9 +8,9 @@ chance two pieces stand near each other.
 
 This is not in the paper, and a long training does not need it.
 
-Source: Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", section
-3; Levy et al. 2015, "Improving Distributional Similarity", section 3 (smoothing, sqrt of the
-singular values).
+Source: Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", sections
+3 and 4; Levy et al. 2015, "Improving Distributional Similarity with Lessons Learned from Word
+Embeddings", section 3 (smoothing, sqrt of the singular values).
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Fine-tuning: train a BERT under a new classifier, all of it, on labelled texts.
 
 What BERT knows was learned without a single label, and it is only nudged: a learning rate some
-twenty times smaller than in pretraining, and a few passes over the texts. The optimizer and the
-warm-up are those of pretraining.
+twenty times smaller than in pretraining (in the paper two to five times), and a few passes over
+the texts. The optimizer and the warm-up are those of pretraining.
 
 One run tells little. The new layer's first weights and the order of the texts move the accuracy by
 a point or more, so a result is the mean over several seeds, with its deviation.
@@ -29,8 +29,8 @@ from minibert.training.step import TrainSettings, learning_rate, make_optimizer
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneSettings:
-    """How to fine-tune. For bert-base the paper chose among the rates 5e-5, 3e-5 and 2e-5, 3 or 4
-    epochs, and batches of 16 or 32; a small BERT takes a larger rate.
+    """How to fine-tune. The paper found the rates 5e-5, 3e-5 and 2e-5, 2 to 4 epochs, and batches
+    of 16 or 32 to work well (appendix A.3); a small BERT takes a larger rate.
 
     epochs         passes over the training texts
     learning_rate  the highest, reached after `warmup` (a share of the steps), then down to 0

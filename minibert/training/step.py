@@ -144,8 +144,9 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
     """AdamW as BERT was trained with, but for the bias correction.
 
     Adam's averages start at 0, and PyTorch divides by 1 - beta^step to make up for it. Google's
-    optimizer left that out, by oversight as they say: its first steps are about three times as
-    long, (1 - 0.9) / sqrt(1 - 0.999), and warm-up hides most of the difference.
+    optimizer left that out, by oversight as they say (google-research/bert, issue 153): its first
+    steps are about three times as long, (1 - 0.9) / sqrt(1 - 0.999), and warm-up hides most of the
+    difference.
     """
     matrices = [p for p in model.parameters() if p.dim() >= 2]
     vectors = [p for p in model.parameters() if p.dim() < 2]  # biases, LayerNorms

@@ -3,7 +3,7 @@
 This is byte-pair encoding with WordPiece's "##" marks, as Hugging Face's `WordPieceTrainer` does
 it, and it gives the same vocabulary. Google never released the trainer that made BERT's. Schuster
 and Nakajima (2012) describe one that joins the pair which makes a language model of the text
-likeliest; the public trainers count pairs instead.
+likeliest; Hugging Face's counts pairs instead.
 
 One thing cannot be reproduced: the reference numbers the "##" characters in the order in which it
 meets them in a randomly seeded hash map, and numbers decide between pairs of equal count. So its
