@@ -33,6 +33,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # on the disk before it takes the name: a power cut may follow
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:

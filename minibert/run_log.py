@@ -9,7 +9,7 @@ from minibert.files import written_whole
 
 class RunLog:
     """A log to go on with after `step`. Rows beyond it are dropped: the run will come by there
-    again."""
+    again. Raises ValueError if the file is there and is no such log."""
 
     COLUMNS = (
         *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
@@ -20,7 +20,8 @@ class RunLog:
 
     def __init__(self, path: Path, step: int):
         self.path = path
-        rows = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
+        old = read_log(path) if path.exists() and path.stat().st_size else []
+        rows = [row for row in old if row["step"] <= step]
         self.last = (rows[-1]["tokens"], rows[-1]["seconds"]) if rows else (0, 0.0)
         with written_whole(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
@@ -42,8 +43,19 @@ class RunLog:
 def read_log(path: str | Path) -> list[dict[str, float]]:
     """The rows of a log as numbers; what was not measured in a row is not in it.
 
-    Raises OSError if it cannot be read, ValueError for what is no number.
+    A last row that a crash cut short is left out. Raises OSError if the file cannot be read,
+    ValueError if it is no log of a training run.
     """
     with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        lines = [line for line in file if line.endswith("\n")]
+    try:
+        reader = csv.DictReader(lines, strict=True)
+        rows = [{name: float(value) for name, value in row.items() if value} for row in reader]
+        if missing := {"step", "tokens"} - set(reader.fieldnames or ()):
+            raise ValueError(f"no column {sorted(missing)[0]}")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is no log of a training run ({error}): expected log.csv, as minibert pretrain "
+            "writes it"
+        ) from None
+    return rows

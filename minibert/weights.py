@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -258,4 +259,12 @@ def save_weights(model: BertForPreTraining, folder: Path, dtype: torch.dtype | N
     config: dict[str, Any] = {"architectures": [architecture], "dtype": stored}
     text = json.dumps({**config, **model.config.to_dict()}, indent=2) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(state, folder / "model.safetensors")
+
+
+def write_tensors(state: dict[str, Tensor], path: Path) -> None:
+    """Write a .safetensors file. Raises OSError if there is no room for it."""
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path.name}: {error}") from None

@@ -82,6 +82,11 @@ def test_pretrain(folder, capsys):
     words = ["pretrain", f"{folder}/data", "-o", f"{folder}/more", "--steps", "2", "--batch", "4"]
     assert main([*words, "--from", f"{folder}/run/model"]) == 0
     assert "after 2 steps" in capsys.readouterr().out
+    assert main([*words, "--from", f"{folder}/more/model"]) == 1
+    assert "of another run: start" in capsys.readouterr().err
+    words[3] = f"{folder}/other"
+    assert main([*words, "--from", "minibert-tiny"]) == 1
+    assert "another vocabulary than the model's" in capsys.readouterr().err
 
 
 def test_pretraining_goes_on_with_more_positions(folder, capsys):

@@ -243,6 +243,8 @@ def test_shorten_takes_from_both_ends():
         ("Mr. J. Smith met Dr. Jones in St. Paul.", 1),
         ('"Go!" he said. "No." She stayed.', 3),
         ("It cost 3.50 dollars at 5 p.m. exactly.", 1),
+        ("Sie kam. Ärzte halfen. Он ушёл. «Да.»", 4),
+        ("他来了。她走了！“真的？”我问。", 4),
         ("  ", 0),
     ],
 )
@@ -319,12 +321,32 @@ def test_a_damaged_folder_is_refused(folder, tmp_path):
     (folder / "train.bin").write_bytes((folder / "train.bin").read_bytes()[:-5])
     with pytest.raises(ValueError, match="train.bin is damaged"):
         Examples(folder)
+    for content in ("{}", "[", '{"settings": {}, "vocab_size": 61, "statistics": [1]}'):
+        (folder / "data.json").write_text(content)
+        with pytest.raises(ValueError, match="data.json is not as expected.*minibert prepare"):
+            Examples(folder)
 
 
 def test_a_failed_prepare_leaves_no_folder(tmp_path, tokenizer):
     (tmp_path / "text.txt").write_text("one. Two.\n")
     with pytest.raises(ValueError, match="at least 2 documents"):
         prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "data", DataSettings(held_out=0))
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_too_few_documents_beside_those_held_out(tmp_path, tokenizer):
+    (tmp_path / "text.txt").write_text("\n\n".join("\n".join(d) for d in DOCUMENTS[:3]))
+    with pytest.raises(ValueError, match="got 3, of which 2 are held out"):
+        prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "data")
+
+
+def test_a_vocabulary_that_cannot_spell_the_text(tmp_path, tokenizer):
+    (tmp_path / "text.txt").write_text("河。 银行。\n\n水。 鱼。\n", encoding="utf-8")
+    files, settings = [tmp_path / "text.txt"], DataSettings(held_out=0)
+    with pytest.raises(ValueError, match=r"all pieces of the text are \[UNK\]"):
+        prepare(files, tokenizer, tmp_path / "data", settings)
+    with pytest.raises(ValueError, match=r"lacks \[MASK\]"):
+        prepare(files, Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]"]), tmp_path / "data", settings)
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 

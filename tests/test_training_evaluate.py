@@ -70,13 +70,22 @@ def test_blimp_from_an_archive_and_from_a_folder(model, tokenizer, tmp_path):
     assert found["accuracy"] == ((good > bad) + 0.5) / 2, "the tie counts half"
     assert found["pairs"] == 2 and found["fields"] == {"syntax": found["accuracy"]}
     (tmp_path / "empty").mkdir()
+    for name, content in (("x.jsonl", "{}"), ("y.jsonl", "3"), ("notes.txt", "no archive")):
+        (tmp_path / "empty" / name).write_text(content)
+        place = tmp_path / "empty" / (name if name == "notes.txt" else "")
+        with pytest.raises(ValueError, match="expected BLiMP's archive, or its folder"):
+            grammar(model, tokenizer, place)
+        (tmp_path / "empty" / name).unlink()
     with pytest.raises(ValueError, match="expected BLiMP's archive"):
         grammar(model, tokenizer, tmp_path / "empty")
+    with pytest.raises(ValueError, match="pairs must be at least 1, got 0"):
+        grammar(model, tokenizer, tmp_path / "data", pairs=0)
+    assert grammar(model, tokenizer, tmp_path / "data", pairs=2000)["pairs"] == 3
 
 
 def test_held_out_words(model, tmp_path):
     data = prepared(tmp_path)
-    found = held_out_words(model, data, rows=30)
+    found = held_out_words(model, Tokenizer.from_folder(data), data, rows=30)
     with torch.no_grad():
         batch = Examples(data, "heldout").batch(range(30))
         expected = model(**batch)
@@ -97,6 +106,12 @@ def test_held_out_words(model, tmp_path):
     commonest = (asked == counts.argmax()).float().mean()
     assert found["accuracy_of_commonest"] == pytest.approx(float(commonest))
     assert not model.training, "measuring must not leave dropout on"
+    tokens = (data / "vocab.txt").read_text().split()
+    tokens[-2:] = tokens[:-3:-1]  # as many, in another order: other ids
+    with pytest.raises(ValueError, match="another vocabulary than the model's"):
+        held_out_words(model, Tokenizer(tokens), data)
+    with pytest.raises(ValueError, match="another vocabulary than the model's"):
+        held_out_words(model, Tokenizer.from_folder(data, do_lower_case=False), data)
 
 
 def test_fit_line_equals_plain_gradient_descent():
@@ -155,3 +170,5 @@ def test_sentiment_is_good_or_bad(model, tokenizer, tmp_path):
     (tmp_path / "x.tsv").write_text("label\ttext\n0\ta\n1\tb\n2\tc\n")
     with pytest.raises(ValueError, match="expected two labels"):
         sentiment(model, tokenizer, tmp_path / "x.tsv", tmp_path / "x.tsv")
+    with pytest.raises(ValueError, match="at least 1, got 2000 and 0"):
+        sentiment(model, tokenizer, tmp_path / "x.tsv", tmp_path / "x.tsv", seeds=0)

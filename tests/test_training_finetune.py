@@ -234,6 +234,14 @@ def test_other_folders_are_no_classifiers(tokenizer, tmp_path):
     (tmp_path / "saved" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"shape \(3, 20\), config.json asks for \(2, 20\)"):
         load_classifier(tmp_path / "saved")
+    other = {"problem_type": "multi_label_classification"}
+    (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, **other}))
+    with pytest.raises(ValueError, match="trained for multi_label_classification"):
+        load_classifier(tmp_path / "saved")
+    other = {"architectures": ["BertForTokenClassification"]}
+    (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, **other}))
+    with pytest.raises(ValueError, match="is a BertForTokenClassification, expected"):
+        load_classifier(tmp_path / "saved")
 
 
 # ---- Learning ----
@@ -406,6 +414,11 @@ def test_columns_in_the_other_order(tmp_path):
     (tmp_path / "x.tsv").write_text("sentence\tlabel\ngood fun\t1\nno fun\t0\n")
     found = read_labelled(tmp_path / "x.tsv")
     assert found.texts == ["good fun", "no fun"] and found.labels.tolist() == [1, 0]
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path):
+    (tmp_path / "x.tsv").write_bytes(b"label\ttext\r\n1\tgood\rfun\r\n0\tbad\n")
+    assert read_labelled(tmp_path / "x.tsv").texts == ["good\rfun", "bad"]
 
 
 def test_texts_of_other_classes(tokenizer):

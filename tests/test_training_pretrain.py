@@ -19,6 +19,7 @@ from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 from minibert.run_log import read_log
+from minibert.training import devices
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
 from minibert.training.counts import label_shares
@@ -214,16 +215,26 @@ def test_a_stopped_run_equals_an_unbroken_one(data, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_crashed_run_goes_on_from_its_last_save(data, tmp_path, monkeypatch):
-    """The rows logged after the save are forgotten, and come again."""
-    pretrain(data, tmp_path / "whole", TINY, SHORT)
+def test_a_signal_to_another_process_stops_and_saves_here(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "largest", lambda own: torch.full_like(own, signal.SIGTERM))
+    stopped = pretrain(data, tmp_path / "run", TINY, SHORT)
+    assert (stopped.finished, stopped.step, stopped.signal) == (False, 0, signal.SIGTERM)
+    assert weights(tmp_path / "run")["state"]["step"] == 0
 
+
+def crash_in_step(number, monkeypatch):
     def crashing(examples, step, *rest):
-        if step == 7:
+        if step == number:
             raise MemoryError
         return batches_of_step(examples, step, *rest)
 
     monkeypatch.setattr(loop, "batches_of_step", crashing)
+
+
+def test_a_crashed_run_goes_on_from_its_last_save(data, tmp_path, monkeypatch):
+    """The rows logged after the save are forgotten, and come again."""
+    pretrain(data, tmp_path / "whole", TINY, SHORT)
+    crash_in_step(7, monkeypatch)
     with pytest.raises(MemoryError):
         pretrain(data, tmp_path / "parts", TINY, SHORT)
     assert weights(tmp_path / "parts")["state"]["step"] == 4
@@ -287,6 +298,10 @@ def test_training_goes_on_from_a_model(data, tmp_path):
     after = weights(tmp_path / "second")["model"]
     assert all((after[name] - before[name]).abs().max() < 1e-5 for name in before)
     assert any(not torch.equal(after[name], before[name]) for name in before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in start.state_dict().items())
+    assert pretrain(data, tmp_path / "second", start, small).finished  # the same weights again
+    with pytest.raises(ValueError, match="of another run: start"):
+        pretrain(data, tmp_path / "second", trained_like(TINY).float(), small)
 
 
 def test_bfloat16_stays_near_and_keeps_weights_exact(data, tmp_path):
@@ -321,6 +336,57 @@ def test_a_damaged_checkpoint_is_refused(data, tmp_path):
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(ValueError, match="checkpoint.pt is damaged"):
         pretrain(data, tmp_path / "run", TINY, SHORT)
+    for content in ({"a": 1}, [1, 2]):  # of somebody else
+        torch.save(content, file)
+        with pytest.raises(ValueError, match="or no checkpoint of a run"):
+            pretrain(data, tmp_path / "run", TINY, SHORT)
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="it ends too early|checkpoint.pt is damaged"):
+        pretrain(data, tmp_path / "run", TINY, SHORT)
+
+
+def test_a_model_of_somebody_else_is_not_overwritten(data, tmp_path):
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "thesis.txt").write_text("all of it")
+    with pytest.raises(FileExistsError, match="Choose a new output folder"):
+        pretrain(data, tmp_path / "run", TINY, SHORT)
+    assert (tmp_path / "run" / "model" / "thesis.txt").read_text() == "all of it"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "log.csv").write_text("day,hours\n1,2\n")
+    with pytest.raises(ValueError, match="no log of a training run"):
+        pretrain(data, tmp_path / "other", TINY, SHORT)
+
+
+def test_a_full_disk_is_told_in_words(data, tmp_path, monkeypatch):
+    def no_room(content, path):
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", no_room)
+    with pytest.raises(OSError, match="cannot write .*checkpoint.pt, the older one is as it was"):
+        pretrain(data, tmp_path / "run", TINY, SHORT)
+
+
+def test_a_log_that_was_cut_short_goes_on(data, tmp_path):
+    pretrain(data, tmp_path / "whole", TINY, SHORT)
+    pretrain(data, tmp_path / "parts", TINY, dataclasses.replace(SHORT, steps=8))
+    log = tmp_path / "parts" / "log.csv"
+    log.write_text(log.read_text() + "9,7e-")
+    assert [row["step"] for row in read_log(log)] == [3, 6, 8]
+    log.write_text("")  # and a crash may leave nothing of it
+    pretrain(data, tmp_path / "parts", TINY, dataclasses.replace(SHORT, steps=9))
+    assert [row["step"] for row in read_log(log)] == [9]
+    log.write_text("step,tokens\n1,x\n")
+    with pytest.raises(ValueError, match="log.csv is no log of a training run.*'x'"):
+        read_log(log)
+
+
+def test_held_out_rows_are_measured_when_asked_for(data, tmp_path):
+    """Not only where a row of the log was due anyway."""
+    settings = dataclasses.replace(SHORT, log_every=5, evaluate_every=4)
+    pretrain(data, tmp_path / "run", TINY, settings)
+    log = read_log(tmp_path / "run" / "log.csv")
+    assert [row["step"] for row in log] == [4, 5, 8, 10, 12]
+    assert [row["step"] for row in log if "heldout_loss" in row] == [4, 8, 12]
 
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(data, tmp_path, monkeypatch):
@@ -350,17 +416,23 @@ def test_data_and_model_must_fit(data, tmp_path):
         pretrain(data, tmp_path / "run", headless, SHORT)
 
 
-def test_counts_come_first_and_once(data, tmp_path):
+def test_counts_come_first_and_once(data, tmp_path, monkeypatch):
     """They are part of the start: a continued run has them behind it."""
     counted = dataclasses.replace(SHORT, count_first=True, learning_rate=1e-9)
     pretrain(data, tmp_path / "whole", TINY, counted)
     table = weights(tmp_path / "whole")["model"]["masked_word.bias"]
     shares = label_shares(Examples(data), 61)
     assert torch.allclose(table.softmax(-1), shares, atol=1e-5)
-    pretrain(data, tmp_path / "parts", TINY, dataclasses.replace(counted, steps=4))
-    pretrain(data, tmp_path / "parts", TINY, dataclasses.replace(counted, steps=12))
     with pytest.raises(ValueError, match="count_first is for new weights"):
         pretrain(data, tmp_path / "new", BertForPreTraining(BertModel(TINY)), counted)
+    fast = dataclasses.replace(counted, learning_rate=0.01)
+    pretrain(data, tmp_path / "unbroken", TINY, fast)
+    crash_in_step(7, monkeypatch)
+    with pytest.raises(MemoryError):
+        pretrain(data, tmp_path / "parts", TINY, fast)
+    monkeypatch.undo()
+    pretrain(data, tmp_path / "parts", TINY, fast)
+    assert_same_run(tmp_path / "unbroken", tmp_path / "parts")
 
 
 @pytest.mark.parametrize(

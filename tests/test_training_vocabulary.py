@@ -142,6 +142,12 @@ def test_a_vocabulary_too_small_for_its_characters_is_refused():
         train_vocabulary({"word": 1, "dorw": 1}, 12)
 
 
+def test_a_vocabulary_of_its_characters_alone_has_no_joined_pair():
+    words = {"low": 5, "lower": 2}
+    assert train_vocabulary(words, 10, special_tokens=["[UNK]"])[-1] == "##w"
+    assert len(train_vocabulary(words, 11, special_tokens=["[UNK]"])) == 11
+
+
 def test_continuations_of_another_text_are_refused():
     with pytest.raises(ValueError, match="the 2 '##' characters"):
         train_vocabulary({"cat": 1}, 100, continuations=["##a", "##x"])

@@ -10,6 +10,7 @@ Read in this order:
     step.py         one training step: losses, optimizer, learning rate
     checkpoint.py   stop, and go on as if nothing had happened
     counts.py       starting values for a model with little time
+    lengthen.py     a model of short rows -> one of long rows
     pretrain.py     the loop
     labelled.py     labelled texts -> batches of like lengths
     classifier.py   BERT under one new layer, saved and loaded

@@ -8,11 +8,13 @@ which rows without a word between them.
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from minibert.batch import Tokenizer
 from minibert.checks import IGNORE
 from minibert.training.data_settings import DataSettings
 from minibert.training.rows import example_type
@@ -26,20 +28,23 @@ class Examples:
 
     def __init__(self, folder: str | Path, part: str = "train"):
         self.folder = Path(folder)
+        wanted = f"expected a folder made by `minibert prepare FILES -o {folder}`"
         try:
             about = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+            self.settings = DataSettings(**about["settings"])
+            self.vocab_size = int(about["vocab_size"])
+            parts: dict[str, Any] = dict(about["statistics"])
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"no data.json in {folder}: expected a folder made by `minibert prepare FILES -o "
-                f"{folder}`"
+            raise FileNotFoundError(f"no data.json in {folder}: {wanted}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{self.folder / 'data.json'} is not as expected ({error!r}): {wanted}"
             ) from None
-        self.settings = DataSettings(**about["settings"])
-        self.vocab_size = int(about["vocab_size"])
-        self.statistics = about["statistics"].get(part)
-        if self.statistics is None:
+        if part not in parts:
             raise ValueError(
                 f"{folder} has no {part} part: prepare the text again, with a share held out"
             )
+        self.statistics = parts[part]
         kind = example_type(self.settings, self.vocab_size)
         path = self.folder / f"{part}.bin"
         expected = self.statistics["rows"] * kind.itemsize
@@ -52,6 +57,17 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def check_tokenizer(self, tokenizer: Tokenizer) -> None:
+        """Raise ValueError if these rows were made with another vocabulary than a model's."""
+        own = Tokenizer.from_folder(self.folder)
+        cased = "do_lower_case"
+        if own.vocab != tokenizer.vocab or own.settings[cased] != tokenizer.settings[cased]:
+            raise ValueError(
+                f"{self.folder} was prepared with another vocabulary than the model's: its ids "
+                "stand for other pieces. Prepare the text again, with --vocab and the folder of "
+                "the model"
+            )
 
     def batch(self, numbers: np.ndarray) -> dict[str, Tensor]:
         """The rows as input of `BertForPreTraining`, as wide as the longest of them.

@@ -5,6 +5,7 @@ one at any moment. It holds tensors, numbers and strings; loading it runs no cod
 """
 
 import dataclasses
+import hashlib
 import pickle
 import shutil
 import signal
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from minibert.batch import Tokenizer
+from minibert.config import BertConfig
 from minibert.files import folder_written_whole, written_whole
 from minibert.heads import BertForPreTraining
 from minibert.training import devices
@@ -25,8 +27,9 @@ from minibert.training.step import Sums, TrainSettings
 from minibert.weights import save_weights
 
 NAME = "checkpoint.pt"
+MODEL = "model"
 
-# What may differ between a run and its continuation. All else changes the numbers.
+# What may differ between a run and its continuation. All else makes it another run.
 FREE = {"steps", "at_once", "compile", "log_every", "evaluate_every", "evaluate_rows", "save_every"}
 
 
@@ -57,7 +60,12 @@ def write_checkpoint(
         "state": dataclasses.asdict(state),
     }
     with written_whole(folder / NAME) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # which is what torch makes of a full disk
+            raise OSError(
+                f"cannot write {folder / NAME}, the older one is as it was: {error}"
+            ) from None
 
 
 def read_checkpoint(
@@ -68,17 +76,25 @@ def read_checkpoint(
 ) -> State:
     """Fill model and optimizer from the folder's checkpoint; a fresh State if it has none.
 
-    Raises ValueError if the checkpoint is damaged, or belongs to another run.
+    Raises ValueError if the checkpoint is damaged, or belongs to another run; FileExistsError if
+    the folder holds a model that no checkpoint belongs to, since a run would write over it.
     """
     path = folder / NAME
     if not path.exists():
+        if (folder / MODEL).exists():
+            raise FileExistsError(
+                f"{folder / MODEL} is there and no {NAME} beside it: a run would write its own "
+                "model in that place. Choose a new output folder"
+            )
         return State()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged ({reason}): remove it to start anew") from None
-    theirs = content["run"]
+        theirs, state = content["run"], State(**content["state"])
+    except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
+        ) from None
     different = [
         f"{name} {theirs.get(name)!r}, now {run.get(name)!r}"
         for name in sorted({*theirs, *run} - FREE)
@@ -91,20 +107,34 @@ def read_checkpoint(
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
-    return State(**content["state"])
+    return state
 
 
 def describe_run(
-    settings: TrainSettings, model: BertForPreTraining, examples: Examples
+    settings: TrainSettings,
+    config: BertConfig,
+    examples: Examples,
+    start: BertForPreTraining | None = None,
 ) -> dict[str, Any]:
-    """What makes a run the same run: settings, sizes, and the text it learns from."""
+    """What makes a run the same run: settings, sizes, the text it learns from, and the weights
+    it starts from, if they are given."""
     return {
         **dataclasses.asdict(settings),
-        **{f"config.{name}": value for name, value in model.config.to_dict().items()},
+        **{f"config.{name}": value for name, value in config.to_dict().items()},
         **{f"data.{k}": v for k, v in dataclasses.asdict(examples.settings).items()},
         "data.rows": len(examples),
         "data.pieces": examples.statistics["pieces"],
+        "start": None if start is None else fingerprint(start),
     }
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """A short name for these very weights: other weights have another one."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def export_model(folder: Path, model: BertForPreTraining, vocabulary: Path) -> None:
@@ -138,8 +168,12 @@ class StopRequest:
         signal.signal(number, self.before[number])
 
     def anywhere(self, device: torch.device) -> bool:
-        """Whether any of the processes got a signal; all of them have to ask at the same time."""
-        return bool(devices.add_up(torch.tensor(float(self.signal or 0), device=device)))
+        """Whether any of the processes got a signal, which then is the signal of all; all of them
+        have to ask at the same time."""
+        highest = devices.largest(torch.tensor(self.signal or 0, device=device))
+        if highest:
+            self.signal = int(highest)
+        return bool(highest)
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():

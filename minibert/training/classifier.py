@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from minibert.batch import Tokenizer
@@ -27,11 +26,12 @@ from minibert.model import BertModel
 from minibert.pooling import mean_pool
 from minibert.training.labelled import encode, pad_rows
 from minibert.weight_files import find_config, find_weights, read_tensors
-from minibert.weights import hugging_face_state, load_weights
+from minibert.weights import hugging_face_state, load_weights, write_tensors
 
 # What the classifier reads -> its name in a weights file. The first is transformers' name; it has
 # no class that computes the second, so that one has another name there.
 POOLINGS = {"pooler": "classifier", "mean": "mean_classifier"}
+ARCHITECTURE = "BertForSequenceClassification"  # transformers' name of the first
 
 
 class BertClassifier(nn.Module):
@@ -131,14 +131,14 @@ def write_classifier(model: BertClassifier, tokenizer: Tokenizer, folder: Path) 
     state |= {f"{head}.{leaf}": tensor for leaf, tensor in model.classifier.state_dict().items()}
     state = {key: tensor.cpu().contiguous() for key, tensor in state.items()}
     config: dict[str, Any] = {
-        "architectures": ["BertForSequenceClassification" if head == "classifier" else "BertModel"],
+        "architectures": [ARCHITECTURE if head == "classifier" else "BertModel"],
         "dtype": str(model.classifier.weight.dtype).removeprefix("torch."),
         "id2label": {str(number): name for number, name in enumerate(model.classes)},
         "label2id": {name: number for number, name in enumerate(model.classes)},
         **model.bert.config.to_dict(),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(state, folder / "model.safetensors")
     tokenizer.save_vocabulary(folder)
 
 
@@ -157,11 +157,17 @@ def load_classifier(folder: str | Path) -> tuple[BertClassifier, Tokenizer]:
         )
     [(pooling, head)] = heads.items()
     weight, bias = tensors[f"{head}.weight"], tensors.get(f"{head}.bias")
+    bert = load_weights(place)[0].bert  # which checks the config
     config = json.loads(find_config(place).read_text(encoding="utf-8"))
+    told = config.get("architectures") or [ARCHITECTURE]
+    if pooling == "pooler" and told != [ARCHITECTURE]:
+        raise ValueError(f"{folder} is a {told[0]}, expected a {ARCHITECTURE}: one class a text")
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise ValueError(
+            f"{folder} was trained for {config['problem_type']}: expected one class a text"
+        )
     names = config.get("id2label") or {str(number): str(number) for number in range(len(weight))}
-    model = BertClassifier(
-        load_weights(place)[0].bert, [names[key] for key in sorted(names, key=int)], pooling
-    )
+    model = BertClassifier(bert, [names[key] for key in sorted(names, key=int)], pooling)
     expected = tuple(model.classifier.weight.shape)
     if bias is None or tuple(weight.shape) != expected or tuple(bias.shape) != expected[:1]:
         raise ValueError(

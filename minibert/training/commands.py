@@ -57,9 +57,9 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
-
     from minibert.bert import load
     from minibert.config import BertConfig
+    from minibert.run_log import read_log
     from minibert.threads import use_threads
     from minibert.training.batches import Examples
     from minibert.training.lengthen import lengthen
@@ -93,7 +93,9 @@ def pretrain(arguments: argparse.Namespace) -> int:
                 f"--{next(iter(given))} is for a new model; --from {arguments.start} has its own: "
                 "leave one of the two out"
             )
-        start = load(arguments.start).pretraining
+        bert = load(arguments.start)
+        Examples(arguments.data).check_tokenizer(bert.tokenizer)
+        start = bert.pretraining
         if arguments.positions:
             start = lengthen(start, arguments.positions)
     else:
@@ -113,17 +115,18 @@ def pretrain(arguments: argparse.Namespace) -> int:
     result = run(arguments.data, arguments.output, start, settings, progress=_progress())
     if result.rank > 0:
         return 0
-    if arguments.curves:
-        curves(result.folder / "log.csv").save(arguments.curves)
     if result.finished:
         print(f"done: {result.folder / 'model'}, after {result.step} steps")
-        return 0
-    print(
-        f"minibert: stopped and saved after {result.step} of {settings.steps} steps. The same "
-        "command goes on from there",
-        file=sys.stderr,
-    )
-    return 128 + (result.signal or 0)
+    else:
+        print(
+            f"minibert: stopped and saved after {result.step} of {settings.steps} steps. The same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
+    log = result.folder / "log.csv"
+    if arguments.curves and read_log(log):  # a run that was stopped at once has no row
+        curves(log).save(arguments.curves)
+    return 0 if result.finished else 128 + (result.signal or 0)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -136,12 +139,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")
     if not (arguments.data or arguments.blimp or arguments.sst2):
         raise ValueError("nothing to evaluate on: give --data, --blimp or --sst2")
+    for name in (arguments.blimp, arguments.sst2):  # now, and not after minutes of other work
+        if name and not Path(name).exists():
+            raise FileNotFoundError(f"{name} does not exist")
     use_threads()
     bert = load(arguments.model)
     model, tokenizer = bert.pretraining, bert.tokenizer
     results: dict[str, dict[str, Any]] = {}
     if arguments.data:
-        results["words"] = held_out_words(model, arguments.data)
+        results["words"] = held_out_words(model, tokenizer, arguments.data)
     if arguments.blimp:
         results["grammar"] = grammar(
             model, tokenizer, arguments.blimp, arguments.pairs, _progress()

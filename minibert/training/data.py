@@ -44,9 +44,19 @@ def prepare(
     few documents, OSError if the folder cannot be written; it appears whole or not at all.
     """
     settings = settings or DataSettings()
+    special = ("cls_token", "sep_token", "mask_token", "pad_token")
+    if absent := [n for n in special if tokenizer.special_tokens[n] not in tokenizer.vocab]:
+        wanted = ", ".join(tokenizer.special_tokens[name] for name in absent)
+        raise ValueError(f"the vocabulary lacks {wanted}: examples cannot be made without")
     with folder_written_whole(folder) as new:
         documents = list(read_documents(read_lines(files, progress)))
         chosen = _held_out(len(documents), settings)
+        if len(documents) - len(chosen) < 2:
+            raise ValueError(
+                f"expected at least 2 documents to learn from, since half of all next sentences "
+                f"come from another one; got {len(documents)}, of which {len(chosen)} are held "
+                "out. A blank line ends a document; held_out 0 keeps none apart."
+            )
         parts = {"train": [d for n, d in enumerate(documents) if n not in chosen]}
         if chosen:
             parts["heldout"] = [documents[n] for n in sorted(chosen)]

@@ -1,4 +1,4 @@
-"""One process or several: who am I, which device is mine, and sums over all of us.
+"""One process or several: who am I, which device is mine, what do all of us have together.
 
 `torchrun` starts one process per device and tells each its number in the environment. Without it
 everything here is the plain case: process 0 of 1.
@@ -48,4 +48,11 @@ def add_up(values: Tensor) -> Tensor:
     """The sum of all processes' values, in place; the same on all of them afterwards."""
     if dist.is_initialized():
         dist.all_reduce(values)
+    return values
+
+
+def largest(values: Tensor) -> Tensor:
+    """The largest of all processes' values, in place; the same on all of them afterwards."""
+    if dist.is_initialized():
+        dist.all_reduce(values, dist.ReduceOp.MAX)
     return values

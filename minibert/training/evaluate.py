@@ -12,9 +12,11 @@ al. 2020, https://arxiv.org/abs/1912.00582 (BLiMP); Socher et al. 2013 (SST-2).
 import dataclasses
 import io
 import json
+import lzma
 import math
 import random
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,16 @@ from minibert.training.step import PretrainingSums
 # ---- Words ----
 
 
-def held_out_words(model: BertForPreTraining, data: str | Path, rows: int = 2048) -> dict[str, Any]:
+def held_out_words(
+    model: BertForPreTraining, tokenizer: Tokenizer, data: str | Path, rows: int = 2048
+) -> dict[str, Any]:
     """Masked-word perplexity and accuracy, and next-sentence accuracy, on held-out rows.
 
-    The baseline knows how often each piece was chosen in training, and nothing else.
+    The baseline knows how often each piece was chosen in training, and nothing else. Raises
+    ValueError if the rows were prepared with another vocabulary.
     """
     heldout = Examples(data, "heldout")
+    heldout.check_tokenizer(tokenizer)
     measured = evaluate_heldout(PretrainingSums(model).eval(), heldout, rows, torch.device("cpu"))
     train = Examples(data).rows
     known = np.bincount(_labels(train[: min(len(train), 100_000)]), minlength=heldout.vocab_size)
@@ -111,17 +117,32 @@ def pseudo_log_likelihood(
 
 
 def read_blimp(path: str | Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Each paradigm's name and pairs, from the archive or a folder of .jsonl files."""
+    """Each paradigm's name and pairs, from the archive or a folder of .jsonl files.
+
+    Raises OSError if it cannot be read, ValueError if it is no such thing.
+    """
     path = Path(path)
+    try:
+        for name, lines in _jsonl_files(path):
+            rows = [json.loads(line) for line in lines]
+            if not all({"sentence_good", "sentence_bad"} <= set(row) for row in rows):
+                raise ValueError(f"a line of {name} has no sentence_good or no sentence_bad")
+            if rows:
+                yield Path(name).stem, rows
+    except (ValueError, TypeError, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise ValueError(f"{path}: expected BLiMP's archive, or its folder: {error}") from None
+
+
+def _jsonl_files(path: Path) -> Iterator[tuple[str, list[str] | list[bytes]]]:
     if path.is_dir():
         for file in sorted(path.rglob("*.jsonl")):
-            yield file.stem, [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+            yield file.name, file.read_text("utf-8").splitlines()
         return
     with tarfile.open(path) as archive:
         for member in sorted(archive.getmembers(), key=lambda member: member.name):
             content = archive.extractfile(member) if member.name.endswith(".jsonl") else None
             if content is not None:
-                yield Path(member.name).stem, [json.loads(line) for line in content]
+                yield member.name, content.readlines()
 
 
 def grammar(
@@ -135,6 +156,9 @@ def grammar(
 
     `pairs` are the first of each of the 67 paradigms. A tie counts half. Chance is 1/2.
     """
+    if pairs < 1:
+        raise ValueError(f"pairs must be at least 1, got {pairs}")
+    total = 0
     accuracy: dict[str, float] = {}
     fields: dict[str, list[float]] = {}
     for name, rows in tqdm(read_blimp(blimp), desc="grammar", disable=not progress):
@@ -143,12 +167,13 @@ def grammar(
         scores = pseudo_log_likelihood(model, tokenizer, good + bad)
         halves = np.sign(np.subtract(scores[: len(good)], scores[len(good) :])) / 2 + 0.5
         accuracy[name] = float(halves.mean())
+        total += len(good)
         field = rows[0].get("field", "all").replace("/", "_")  # the archive has both spellings
         fields.setdefault(field, []).append(accuracy[name])
     if not accuracy:
         raise ValueError(f"no .jsonl in {blimp}: expected BLiMP's archive, or its folder")
     return {
-        "pairs": pairs * len(accuracy),
+        "pairs": total,
         "accuracy": float(np.mean(list(accuracy.values()))),
         "chance": 0.5,
         "fields": {name: float(np.mean(values)) for name, values in fields.items()},
@@ -199,12 +224,14 @@ def sentiment(
     a linear probe reads the frozen mean vectors; with it both BERTs are fine-tuned on the texts,
     again from the mean.
     """
+    if rows < 1 or seeds < 1:
+        raise ValueError(f"texts and seeds must be at least 1, got {rows} and {seeds}")
     learn = read_labelled(train)
     judge = read_labelled(test, learn.classes)
     if len(learn.classes) != 2:
         raise ValueError(f"{train}: expected two labels, good and bad, got {learn.classes}")
-    results: dict[str, list[float]] = {"bert": [], "untrained": [], "bag_of_words": []}
-    commonest = []
+    names = ("bert", "untrained", "bag_of_words", "majority")
+    results: dict[str, list[float]] = {name: [] for name in names}
     for seed in tqdm(range(seeds), desc="sentiment", unit="seeds", disable=not progress):
         chosen = random.Random(seed).sample(range(len(learn.texts)), min(rows, len(learn.texts)))
         drawn = Labelled([learn.texts[n] for n in chosen], learn.labels[chosen], learn.classes)
@@ -219,12 +246,12 @@ def sentiment(
             results[name].append(right)
         bags = _bags(tokenizer, drawn.texts + judge.texts)
         results["bag_of_words"].append(_accuracy(bags, drawn.labels, judge.labels, scale=False))
-        commonest.append(majority(drawn, judge))
+        results["majority"].append(majority(drawn, judge))
     spread = {name: tuple(Spread.of(values)) for name, values in results.items()}
     method = "linear probe" if tuning is None else f"fine-tuned for {tuning.epochs} epochs"
     rows = min(rows, len(learn.texts))
     about = {"method": method, "rows": rows, "seeds": seeds}
-    return {**about, "majority": (float(np.mean(commonest)), 0.0), **spread}
+    return {**about, **spread}
 
 
 def _fine_tuned(

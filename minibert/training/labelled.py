@@ -35,7 +35,7 @@ def read_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Lab
     """
     wanted = "two columns with a tab between, a label and a text"
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_bytes().decode("utf-8").split("\n")
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist: give a table, {wanted}") from None
     except UnicodeDecodeError:

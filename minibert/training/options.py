@@ -83,7 +83,11 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--compile", action="store_true", help="torch.compile")
     group.add_argument("--seed", type=int, default=0)
     group.add_argument(
-        "--every", type=int, default=1000, metavar="N", help="steps to a save (1000)"
+        "--every",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="steps to a save, and a look at the held-out rows (1000)",
     )
     group.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
     group.add_argument("--curves", metavar="OUT.svg", help="draw the log, as .svg or .html")

@@ -2,11 +2,13 @@
 
 `step.py` is one step; here is the loop around it. Nothing random is carried along: the rows and
 the dropout of step s depend on the seed and s alone. So a checkpoint is weights, the optimizer's
-averages and a number, and going on from it gives the very numbers of a run that was never stopped.
+averages and a number. Going on from it, with the same settings and as many processes, gives the
+very numbers of a run that was never stopped.
 
 Source: Devlin et al. 2018, section 3.1 and appendix A.2.
 """
 
+import copy
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,7 @@ from minibert.run_log import RunLog
 from minibert.training import devices
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
+    MODEL,
     State,
     StopRequest,
     describe_run,
@@ -67,8 +70,9 @@ def pretrain(
     start  a config, for new weights, or a model to go on training
 
     `output` gets checkpoint.pt, log.csv and, at every save, the model as a folder that
-    `minibert.load` reads. SIGINT and SIGTERM save and stop after the step in hand. Raises
-    ValueError if data and model do not fit, or the checkpoint is of another run.
+    `minibert.load` reads. SIGINT and SIGTERM save and stop after the step in hand. A model to
+    start from stays as it is. Raises ValueError if data and model do not fit, or the checkpoint is
+    of another run, FileExistsError if `output` holds a model and no checkpoint.
     """
     settings = settings or TrainSettings()
     keep_memory()
@@ -78,12 +82,12 @@ def pretrain(
         while not run.finished and not stop.anywhere(device):
             run.step()
             bar.update()
-            if run.due(settings.log_every):
+            if run.due(settings.log_every) or run.due(settings.evaluate_every):
                 measured = run.measure(with_heldout=run.due(settings.evaluate_every))
                 bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
             if run.due(settings.save_every):
                 run.save()
-        if stop.signal is not None and not run.finished:
+        if not run.finished:
             run.save()
         bar.close()
         return Result(run.state.step, run.finished, stop.signal, run.output, devices.rank())
@@ -109,7 +113,7 @@ class Run:
         elif settings.count_first:
             raise ValueError("count_first is for new weights; the model to start from has some")
         else:
-            self.model = start
+            self.model = copy.deepcopy(start)
         check_fit(self.examples, self.model.config)
         self.module: nn.Module = PretrainingSums(self.model, settings.bf16)
         self.module.to(device).train()
@@ -117,7 +121,8 @@ class Run:
 
         if devices.rank() == 0:
             output.mkdir(parents=True, exist_ok=True)
-        self.identity = describe_run(settings, self.model, self.examples)
+        given = None if isinstance(start, BertConfig) else start
+        self.identity = describe_run(settings, self.model.config, self.examples, given)
         self.state = read_checkpoint(output, self.model, self.optimizer, self.identity)
         if settings.count_first and self.state.step == 0:
             start_from_counts(self.model, self.examples)
@@ -166,7 +171,7 @@ class Run:
         """Write the checkpoint, and the model for everybody."""
         if devices.rank() == 0:
             write_checkpoint(self.output, self.model, self.optimizer, self.identity, self.state)
-            export_model(self.output / "model", self.model, self.examples.folder)
+            export_model(self.output / MODEL, self.model, self.examples.folder)
 
 
 def check_fit(examples: Examples, config: BertConfig) -> None:

@@ -44,12 +44,13 @@ def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
 def make_examples(
     corpus: Corpus, tokenizer: Tokenizer, settings: DataSettings, *, progress: bool = False
 ) -> Iterator[np.ndarray]:
-    """Rows of `example_type`, in blocks. Raises ValueError for fewer than two documents."""
+    """Rows of `example_type`, in blocks. Raises ValueError for fewer than two documents with
+    text."""
     count = len(corpus.documents) - 1
     if count < 2:
         raise ValueError(
-            f"expected at least 2 documents, since half of all next sentences come from another "
-            f"one; got {count}. A blank line ends a document."
+            f"expected at least 2 documents with text in them, since half of all next sentences "
+            f"come from another one; got {count}. A blank line ends a document."
         )
     rng = random.Random(settings.seed)
     masker = Masker(tokenizer, settings)
@@ -88,7 +89,8 @@ def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[
     """Counts and shares, read off the rows themselves: what the paper asks for can be seen here.
 
     chosen is the share of ordinary pieces; masked, other and same are shares of the chosen ones;
-    random_next and its proofs are shares of the rows.
+    random_next is a share of the rows. special_chosen and the two proofs of random_next, which
+    are counts, must be 0. Raises ValueError if the vocabulary has none of the text's pieces.
     """
     total: Counter[str] = Counter()
     ordinary = 0
@@ -117,6 +119,11 @@ def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[
                 "special_chosen": int(np.isin(before, special).sum()),
                 "unknown": unknown,
             }
+        )
+    if total["chosen"] == 0:
+        raise ValueError(
+            f"all pieces of the text are {tokenizer.special_tokens['unk_token']}: expected a "
+            "vocabulary of its language and script"
         )
     other = total["chosen"] - total["masked"] - total["same"]
     return {

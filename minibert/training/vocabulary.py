@@ -130,10 +130,8 @@ def train_vocabulary(
     with tqdm(
         total=vocab_size, initial=len(tokens), unit="tokens", desc="join", disable=not progress
     ) as bar:
-        for token in _join_pairs(spelled, list(words.values()), tokens, min_frequency):
+        for _ in _join_pairs(spelled, list(words.values()), tokens, vocab_size, min_frequency):
             bar.update()
-            if token == vocab_size:
-                break
     return tokens
 
 
@@ -147,9 +145,14 @@ def _alphabet(words: Mapping[str, int], limit: int) -> set[str]:
 
 
 def _join_pairs(
-    words: list[list[int]], times: list[int], tokens: list[str], min_frequency: int
-) -> Iterator[int]:
-    """Join the commonest pair in all words, add its token to `tokens`, yield their number; again.
+    words: list[list[int]],
+    times: list[int],
+    tokens: list[str],
+    vocab_size: int,
+    min_frequency: int,
+) -> Iterator[str]:
+    """Join the commonest pair in all words, add its token to `tokens`, yield it; again, until
+    there are `vocab_size`.
 
     The heap holds each pair with the count it had when it was pushed, and with the words it stood
     in then. A count that has changed meanwhile is put right when the pair comes up. Of equal
@@ -167,7 +170,7 @@ def _join_pairs(
 
     heap = [(-counts[pair], pair, places) for pair, places in found.items()]
     heapq.heapify(heap)
-    while heap:
+    while heap and len(tokens) < vocab_size:
         negative, pair, places = heapq.heappop(heap)
         if counts[pair] != -negative:
             heapq.heappush(heap, (-counts[pair], pair, places))
@@ -192,7 +195,7 @@ def _join_pairs(
         for other, places in found.items():
             if counts[other] > 0:
                 heapq.heappush(heap, (-counts[other], other, places))
-        yield len(tokens)
+        yield token
 
 
 def _join_in_word(word: list[int], left: int, right: int, new: int) -> tuple[list, list]:
