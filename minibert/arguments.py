@@ -21,12 +21,14 @@ def as_samples(texts: Any, pairs: Any, split: bool) -> tuple[list[tuple[Text, Te
         raise ValueError("expected at least one text, got an empty list. Leave the call out then.")
     single = is_text(texts, split)
     if single:
-        texts, pairs = [texts], [pairs] if pairs else None  # an empty second text is none, as in HF
-    if not isinstance(texts, (list, tuple)):
-        raise TypeError(
-            f"expected a text or a list of texts, got {type(texts).__name__}: {texts!r:.60}. "
-            "Decode bytes; make a list of a generator or an array."
-        )
+        empty = isinstance(pairs, (str, list, tuple)) and not pairs  # counts as none, as in HF
+        texts, pairs = [texts], None if pairs is None or empty else [pairs]
+    for value in [texts] if pairs is None or isinstance(pairs, str) else [texts, pairs]:
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(
+                f"expected a text or a list of texts, got {type(value).__name__}: {value!r:.60}. "
+                "Decode bytes; make a list of a generator or an array."
+            )
     if pairs is None and all(isinstance(t, (list, tuple)) and len(t) == 2 for t in texts):
         if all(is_text(part, split) for text in texts for part in text):
             texts, pairs = zip(*texts, strict=True)
@@ -69,6 +71,17 @@ def strategies(padding: Any, truncation: Any, max_length: int | None) -> tuple[s
         if value not in known:
             raise ValueError(f"expected {name} True, False or one of {known[1:]}, got {value!r}.")
     return padding, truncation
+
+
+def check_cutting(stride: int, padding_side: str, truncation_side: str) -> None:
+    """Raise ValueError for a stride or a side by which nothing can be cut or padded."""
+    if stride < 0:
+        raise ValueError(
+            f"expected a stride of 0 or more, the pieces that two windows share, got {stride}."
+        )
+    for name, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
+        if side not in ("left", "right"):
+            raise ValueError(f'expected {name} "left" or "right", got {side!r}.')
 
 
 def modern(settings: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minibert.arguments import Text, as_samples, as_tensor, modern, strategies
+from minibert.arguments import Text, as_samples, as_tensor, check_cutting, modern, strategies
 from minibert.tokenizer import Pieces, WordPieceTokenizer
 from minibert.tokenizer_files import read_tokenizer
 from minibert.truncation import cut
@@ -178,6 +178,7 @@ class Tokenizer(WordPieceTokenizer):
         """
         samples, single = as_samples(texts, text_pairs, is_split_into_words)
         padding, truncation = strategies(padding, truncation, max_length)
+        check_cutting(stride, padding_side, truncation_side)
         limit = self.model_max_length if max_length is None else max_length
         encoded = [
             [self._encode(text, return_offsets_mapping) for text in sample if text is not None]

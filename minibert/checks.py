@@ -46,6 +46,7 @@ def check_inputs(
                 stacklevel=5,
             )
         return
+    _check_tensor("attention_mask", attention_mask)
     if attention_mask.shape != input_ids.shape:
         raise ValueError(
             f"attention_mask must have the shape of input_ids, expected "
@@ -64,9 +65,15 @@ def check_inputs(
         )
 
 
+def _check_tensor(name: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, got {type(value).__name__}: use torch.tensor(...)"
+        )
+
+
 def _check_ids(name: str, ids: Tensor, like: Tensor | None, limit: int, advice: str) -> None:
-    if not isinstance(ids, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(ids).__name__}: use torch.tensor(...)")
+    _check_tensor(name, ids)
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{name} must be whole numbers (torch.int64), got {ids.dtype}")
     if like is not None and ids.shape != like.shape:
@@ -86,7 +93,8 @@ def check_labels(name: str, labels: Tensor, logits: Tensor | None) -> Tensor:
     """Refuse labels that do not fit the logits (..., classes); gives the logits back."""
     if logits is None:
         raise ValueError(f"{name} given, but this model has no head that predicts them")
-    if labels.numel() != logits[..., 0].numel():
+    _check_tensor(name, labels)
+    if labels.shape != logits.shape[:-1]:
         raise ValueError(
             f"{name} must have the shape {tuple(logits.shape[:-1])}, got {tuple(labels.shape)}"
         )

@@ -28,7 +28,7 @@ class BertEmbeddings(nn.Module):
     def __init__(self, config: BertConfig):
         super().__init__()
         H = config.hidden_size
-        # padding_idx: the row of [PAD] gets no gradient
+        # padding_idx: looking [PAD] up gives its row no gradient; the tied head (heads.py) does
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=config.pad_token_id)
         self.segment = nn.Embedding(config.type_vocab_size, H)
         self.position = nn.Embedding(config.max_position_embeddings, H)

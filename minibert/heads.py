@@ -74,7 +74,7 @@ def next_sentence_loss(
 ) -> Tensor:
     """Mean cross-entropy in nats; the label (B,) is 0 where B follows A, 1 where it is random."""
     logits = check_labels("next_sentence_label", next_sentence_label, seq_relationship_logits)
-    return F.cross_entropy(logits, next_sentence_label.flatten(), ignore_index=IGNORE)
+    return F.cross_entropy(logits, next_sentence_label, ignore_index=IGNORE)
 
 
 class BertForPreTraining(nn.Module):

@@ -66,8 +66,8 @@ class WordPieceTokenizer(Vocabulary):
 
     `vocab` maps tokens to ids, or lists them in order of their ids. `do_lower_case`,
     `strip_accents` (None: as `do_lower_case`) and `tokenize_chinese_chars` switch rules on and off
-    as in Hugging Face's BertTokenizer. `rules` is "reference" or "google". Raises ValueError for a
-    vocabulary that has duplicates or lacks [UNK].
+    as in Hugging Face's BertTokenizer. `rules` is "reference" or "google". Threads may share a
+    tokenizer. Raises ValueError for a vocabulary that has duplicates or lacks [UNK].
 
     >>> tokenizer = WordPieceTokenizer(["[UNK]", "[MASK]", "un", "##able", "##aff", "a"])
     >>> tokenizer.ids("A unaffable [MASK]")
@@ -96,6 +96,8 @@ class WordPieceTokenizer(Vocabulary):
             "tokenize_chinese_chars": tokenize_chinese_chars,
             "model_max_length": model_max_length,
         }
+        if rules == "google":  # said only then: transformers reads the file too, and knows one kind
+            self.settings["rules"] = rules
         self.model_max_length = model_max_length
         self._lower = do_lower_case
         self.steps = in_order(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
@@ -283,7 +285,10 @@ class WordPieceTokenizer(Vocabulary):
         return self.convert_ids_to_tokens(self.ids(text))
 
     def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
-        """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well."""
+        """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
+
+        Google's rules are saved, but followed here alone: transformers reads on by the reference's.
+        """
         from minibert.tokenizer_files import write_tokenizer
 
         added = [token._asdict() for token in self.added.values()]

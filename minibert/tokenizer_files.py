@@ -11,10 +11,22 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from minibert.added_tokens import AddedToken
 from minibert.files import written_whole
 from minibert.vocab import SPECIAL_TOKENS, number_tokens
+
+# What the files may say under the keys that are read here; null says nothing.
+_KINDS: list[tuple[str, tuple[type, ...], str]] = [
+    ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
+    ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
+    ("a number", (int, float), "model_max_length"),
+    ("a string", (str,), "rules"),
+    ("a string or an object", (str, dict), " ".join(SPECIAL_TOKENS)),
+    ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
+    ("a list", (list,), "added_tokens"),
+]
 
 
 def read_vocab(path: str | os.PathLike[str]) -> dict[str, int]:
@@ -69,11 +81,41 @@ def _json(path: Path) -> dict[str, Any]:
     """A file's JSON object; an empty one for a file that is not there."""
     try:
         data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}. Get the file again.") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a JSON object, got a {type(data).__name__}.")
     return data
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """As `_json`, for the files whose keys are settings. ValueError if one is of another kind."""
+    data = _json(path)
+    for part in (data, data.get("normalizer") or {}):
+        for expected, kinds, keys in _KINDS:
+            for key in keys.split():
+                if part.get(key) is not None and type(part[key]) not in kinds:
+                    raise ValueError(
+                        f"{path}: expected {key} to be {expected}, got {part[key]!r:.60}. "
+                        "Correct the file, or get it again."
+                    )
+    return data
+
+
+def _added_tokens(entries: Iterable[tuple[Any, Any]], path: Path) -> list[dict[str, Any]]:
+    """(id, fields) of added tokens → fields of `AddedToken`. ValueError for anything else."""
+    kinds = get_type_hints(AddedToken)
+    form = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
+    tokens = []
+    for number, fields in entries:
+        token = {"id": number, **fields} if isinstance(fields, dict) else {}
+        if "content" not in token or any(type(v) is not kinds.get(k) for k, v in token.items()):
+            raise ValueError(
+                f"{path}: expected an added token with {form}, got {(token or fields)!r:.100}. "
+                "Correct the file, or get it again."
+            )
+        tokens.append(token)
+    return tokens
 
 
 def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -124,8 +166,8 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
     extra: dict[str, Any] = {}
     if path.is_dir():
         config = {
-            **_json(path / "special_tokens_map.json"),
-            **_json(path / "tokenizer_config.json"),
+            **_settings(path / "special_tokens_map.json"),
+            **_settings(path / "tokenizer_config.json"),
         }
         extra = _json(path / "added_tokens.json")
         path = path / ("tokenizer.json" if (path / "tokenizer.json").is_file() else "vocab.txt")
@@ -135,7 +177,7 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
             "Give the folder of a BERT model, or the path of its vocab.txt."
         )
     if path.suffix == ".json":
-        data = _json(path)
+        data = _settings(path)
         vocab = _wordpiece(data, path).get("vocab") or {}
     else:
         vocab = read_vocab(path)
@@ -146,15 +188,20 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
         "tokenize_chinese_chars": config.get(
             "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
         ),
+        "rules": config.get("rules"),
         "special_tokens": {k: _content(config[k]) for k in SPECIAL_TOKENS if config.get(k)} or None,
     }
-    added = list(data.get("added_tokens") or [])
-    added += [
-        {"id": int(number), **token}
-        for number, token in config.get("added_tokens_decoder", {}).items()
-    ]
+    added = _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
+    decoder = (config.get("added_tokens_decoder") or {}).items()
+    added += _added_tokens(
+        ((int(n) if n.isdecimal() else n, token) for n, token in decoder),
+        folder / "tokenizer_config.json",
+    )
     if not added:  # the oldest form
-        added += [{"id": n, "content": token, "normalized": True} for token, n in extra.items()]
+        added += _added_tokens(
+            ((n, {"content": token, "normalized": True}) for token, n in extra.items()),
+            folder / "added_tokens.json",
+        )
     unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
     stored["added_tokens"] = list(unique.values()) or None
     # 10^30 is how transformers writes "no limit"
@@ -179,7 +226,8 @@ def write_tokenizer(
 ) -> None:
     """Write `vocab.txt` and `tokenizer_config.json`, which transformers loads too.
 
-    Raises ValueError if the ids are not 0, 1, 2, ... since then line numbers cannot hold them.
+    Raises ValueError for what line numbers and lines cannot hold: ids that are not 0, 1, 2, ...,
+    and tokens with a line feed, or a carriage return at the end.
     """
     folder = Path(folder)
     tokens = sorted(vocab, key=vocab.__getitem__)
@@ -188,6 +236,12 @@ def write_tokenizer(
             "expected ids 0, 1, 2, ... without a gap, because vocab.txt holds them as line numbers;"
             f" got {len(tokens)} tokens with ids up to {max(vocab.values())}."
         )
+    for token in tokens:
+        if "\n" in token or token.endswith("\r"):
+            raise ValueError(
+                "expected tokens without a line feed, or a carriage return at the end, because "
+                f"each is a line of vocab.txt; got {token!r}. Add another token in its place."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "added_tokens_decoder": {str(token["id"]): dict(token) for token in added},

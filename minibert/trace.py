@@ -44,7 +44,7 @@ class Trace(Mapping[str, Tensor]):
     def rows(self) -> list[tuple[str, tuple[int, ...], float]]:
         """(name, shape, L2 norm) of every tensor; scores of padding are left out of the norm."""
         return [
-            (name, tuple(tensor.shape), float(tensor[tensor > HIDDEN].double().norm()))
+            (name, tuple(tensor.shape), float(_counted(name, tensor).double().norm()))
             for name, tensor in self.tensors.items()
         ]
 
@@ -57,6 +57,11 @@ class Trace(Mapping[str, Tensor]):
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _counted(name: str, tensor: Tensor) -> Tensor:
+    """The numbers that say something: of scores all but those of padding. NaN is kept."""
+    return tensor[~(tensor <= HIDDEN)] if name.endswith("scores") else tensor
 
 
 def record(
@@ -107,9 +112,10 @@ class Divergence:
     name        the first tensor that differs, in the order of computation
     difference  the largest absolute difference in it
     share       the share of its entries that differ
-    rows        the places along the first two axes that differ: (text, token), or (text, head)
-                for scores and probabilities
-    missing     true if the tensor is absent, or has another shape, in the second trace
+    rows        the places along the first two axes that differ: (text, token); (text, head) for
+                scores and probabilities, (text, feature) for what has no tokens, like the pooler
+    what        the second word of these: "token", "head" or "feature"
+    missing     in words, if the tensor is absent from the second trace or has another shape there
     """
 
     name: str
@@ -134,24 +140,28 @@ def compare(
 ) -> Divergence | None:
     """Walk the tensors of `first` in order; the first that differs in `second` by more than
     `tolerance` (absolute; in units of the tensor's root mean square where that is above 1), or
-    None if none does. NaN in either counts as different.
+    None if none does. NaN or infinity in either counts as different.
 
-    >>> same = {"a": torch.zeros(1, 3), "b": torch.ones(1, 3)}
+    >>> same = {"a": torch.zeros(1, 3, 1), "b": torch.ones(1, 3, 1)}
     >>> compare(same, same) is None
     True
-    >>> print(compare(same, {**same, "b": torch.tensor([[1.0, 1.5, 1.0]])}))
+    >>> print(compare(same, {**same, "b": torch.tensor([[[1.0], [1.5], [1.0]]])}))
     the first tensor that differs is b: by up to 0.5, in 33% of its numbers, at (text, token) (0, 1)
     """
     for name, expected in first.items():
-        what = "head" if expected.dim() == 4 else "token"
+        what = {2: "feature", 4: "head"}.get(expected.dim(), "token")
         got = second.get(name)
         if got is None:
             return Divergence(name, 0.0, 0.0, (), what, "it is not in the second trace")
         if got.shape != expected.shape:
             shapes = f"shape {tuple(expected.shape)} against {tuple(got.shape)}"
             return Divergence(name, 0.0, 0.0, (), what, shapes)
-        difference = (got.double().clamp(min=HIDDEN) - expected.double().clamp(min=HIDDEN)).abs()
-        size = float(expected[expected > HIDDEN].double().square().mean().sqrt())
+        one, other = expected.double(), got.double()
+        if name.endswith("scores"):
+            one, other = one.clamp(min=HIDDEN), other.clamp(min=HIDDEN)
+        difference = (other - one).abs()
+        finite = _counted(name, one)[_counted(name, one).isfinite()]
+        size = float(finite.square().mean().sqrt())
         differs = ~(difference <= tolerance * max(1.0, size))  # so that NaN differs, too
         if differs.any():
             share = float(differs.double().mean())

@@ -35,7 +35,8 @@ def longest_match_first(word: str, vocab: Mapping[str, int]) -> list[str] | None
 class Trie(dict[str, list[Any]]):
     """First letter → node; a node is [letter → node, id of the token that ends here, or None].
 
-    A first letter's part is built when it is first asked for, which halves the time to start.
+    A first letter's part is built when it is first asked for, which halves the time to start. Its
+    tokens stay in `waiting`: a second thread may ask before the part is in its place.
 
     >>> Trie([("a", 0), ("ann", 1)])["a"]
     [{'n': [{'n': [{}, 1]}, None]}, 0]
@@ -50,7 +51,7 @@ class Trie(dict[str, list[Any]]):
         root: list[Any] = [{}, None]
         if first not in self.waiting:
             return root
-        for token, number in self.waiting.pop(first):
+        for token, number in self.waiting[first]:
             node = root
             for letter in token[1:]:
                 branches = node[0]

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -190,6 +191,11 @@ def test_decode(mine, theirs):
         (lambda t: t([["a", "b", "c"]]), TypeError, "is_split_into_words"),
         (lambda t: t(["a"], ["b", "c"]), ValueError, "second text"),
         (lambda t: t(["a"], "b"), ValueError, "got one text"),
+        (lambda t: t(["a", "b"], numpy.array(["c", "d"])), TypeError, "got ndarray"),
+        (lambda t: t("a", numpy.array(["c", "d"])), TypeError, "got ndarray"),
+        (lambda t: t("a", stride=-2), ValueError, "stride of 0 or more"),
+        (lambda t: t("a", padding_side="Right"), ValueError, 'padding_side "left" or "right"'),
+        (lambda t: t("a", truncation_side="Left"), ValueError, 'truncation_side "left" or "right"'),
         (lambda t: t("a", max_length=4), ValueError, "neither to cut nor to pad"),
         (lambda t: t("a", truncation=True, max_length=1), ValueError, "2 or more"),
         (lambda t: t("a", truncation="only_second", max_length=2), ValueError, "pairs"),
@@ -266,6 +272,44 @@ def test_other_bad_files(tmp_path):
         Tokenizer.from_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("tokenizer_config.json", '{"do_lower_case": "false"}', "do_lower_case .* true or false"),
+        ("tokenizer_config.json", '{"model_max_length": "512"}', "model_max_length .* a number"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": []}', "_decoder .* an object"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"6": null}}', "content .* got None"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"x": {"content": "x"}}}', "id .*'x'"),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"6": {"content": 6}}}', ": 6}"),
+        ("special_tokens_map.json", '{"cls_token": ["[CLS]"]}', "cls_token .* a string or an obj"),
+        ("added_tokens.json", '{"Foo": "6"}', "id .int.*got .*'6'"),
+        ("tokenizer.json", '{"normalizer": {"lowercase": 1}}', "lowercase .* true or false, got 1"),
+        ("tokenizer.json", '{"normalizer": "Bert"}', "normalizer .* an object"),
+        ("tokenizer.json", "[" * 200_000, "expected JSON"),
+    ],
+)
+def test_bad_settings_name_file_and_key(tmp_path, name, text, words):
+    write(tmp_path / "vocab.txt", "\n".join(VOCAB))
+    write(tmp_path / name, text)
+    with pytest.raises(ValueError, match=f"{re.escape(name)}: .*{words}"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_bad_added_tokens_of_tokenizer_json(tmp_path, official):
+    data = json.loads((official / "tokenizer.json").read_text(encoding="utf-8"))
+    for wrong in ("[PAD]", {"id": 0}, {"content": "a"}, {"id": 0, "content": "a", "unknown": True}):
+        text = json.dumps({**data, "added_tokens": [wrong]})
+        with pytest.raises(ValueError, match="tokenizer.json: expected an added token"):
+            Tokenizer.from_folder(write(tmp_path / "tokenizer.json", text))
+
+
+def test_settings_that_say_nothing(tmp_path):
+    write(tmp_path / "vocab.txt", "\n".join(VOCAB))
+    unsaid = {"added_tokens_decoder": None, "do_lower_case": None, "model_max_length": 1e30}
+    write(tmp_path / "tokenizer_config.json", json.dumps(unsaid))
+    assert Tokenizer.from_folder(tmp_path).settings == Tokenizer(VOCAB).settings
+
+
 def test_settings_come_from_the_config_then_from_tokenizer_json(official, tmp_path):
     data = json.loads((official / "tokenizer.json").read_text(encoding="utf-8"))
     data["normalizer"]["strip_accents"] = False
@@ -329,6 +373,21 @@ def test_saved_vocabulary_loads_in_transformers_and_here(tmp_path, lower):
         "tokenizer_config.json",
         "vocab.txt",
     ]
+
+
+def test_google_rules_are_saved(tmp_path):
+    saved = Tokenizer(VOCAB, rules="google")
+    saved.save_vocabulary(tmp_path)
+    loaded = Tokenizer.from_folder(tmp_path)
+    assert loaded.ids("[MASK] a") == saved.ids("[MASK] a") != Tokenizer(VOCAB).ids("[MASK] a")
+    assert BertTokenizer.from_pretrained(tmp_path).vocab_size == len(VOCAB)
+
+
+@pytest.mark.parametrize("token", ["\n", "a\nb", "a\r"])
+def test_tokens_that_no_line_can_hold_are_not_saved(tmp_path, token):
+    with pytest.raises(ValueError, match="line feed"):
+        Tokenizer(VOCAB, added_tokens=[token]).save_vocabulary(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_official_folder_as_transformers_reads_it(official):

@@ -37,6 +37,9 @@ def model():
             r"expected \(1, 3\), got \(1, 2\)",
         ),
         ({"position_ids": torch.tensor([[0, 1, 16]])}, ValueError, "0..15, got 16"),
+        ({"attention_mask": [[1, 1, 1]]}, TypeError, "attention_mask must be a tensor, got list"),
+        ({"token_type_ids": [[0, 0, 0]]}, TypeError, "token_type_ids must be a tensor, got list"),
+        ({"position_ids": [[0, 1, 2]]}, TypeError, "position_ids must be a tensor, got list"),
         ({"attention_mask": torch.ones(1, 4)}, ValueError, r"expected \(1, 3\), got \(1, 4\)"),
         ({"attention_mask": torch.tensor([[0, -10000, 0]])}, ValueError, "1 .read. and 0"),
         ({"attention_mask": torch.tensor([[1, 0.5, 0]])}, ValueError, "1 .read. and 0"),
@@ -75,6 +78,10 @@ def test_labels():
         check_labels("labels", torch.full((2, 3), 8), logits)
     with pytest.raises(ValueError, match=r"shape \(2, 3\), got \(2, 4\)"):
         check_labels("labels", torch.zeros(2, 4, dtype=torch.long), logits)
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), got \(3, 2\)"):
+        check_labels("labels", torch.zeros(3, 2, dtype=torch.long), logits)
+    with pytest.raises(TypeError, match="labels must be a tensor, got list"):
+        check_labels("labels", [[0, 0, 0]] * 2, logits)
     with pytest.raises(ValueError, match="no head"):
         check_labels("labels", torch.zeros(2, 3, dtype=torch.long), None)
 

@@ -12,7 +12,9 @@ import random
 import re
 import shutil
 import subprocess
+import threading
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -418,6 +420,26 @@ def test_memories_are_bounded_and_stay_behind(uncased):
     for other in (pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer)):
         assert len(other._chunk_ids) == 0
         assert other.ids("x17 [MASK] unaffable") == tokenizer.ids("x17 [MASK] unaffable")
+
+
+def test_threads_share_a_tokenizer():
+    """A word may come while another thread builds its first letter's part of the trie."""
+    building, asked = threading.Event(), threading.Event()
+
+    class Slow(str):
+        def __getitem__(self, place):
+            if place == slice(1, None) and not building.is_set():  # from the trie
+                building.set()
+                asked.wait(60)
+            return super().__getitem__(place)
+
+    tokenizer = WordPieceTokenizer(["[UNK]", Slow("ab"), "##c"])
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(tokenizer.ids, "abc")
+        assert building.wait(60)
+        second = tokenizer.ids("abc")
+        asked.set()
+    assert first.result() == second == tokenizer.ids("abc") == [1, 2]
 
 
 LONG = 10**6

@@ -120,6 +120,8 @@ def test_compare_names_the_first_difference(traced):
     assert (found.name, found.rows, found.what) == (name, ((1, 3),), "head")
     found = changed("pooler.dense", lambda t: t[0].fill_(torch.nan))
     assert found.name == "pooler.dense" and "pooler.dense" in str(found)
+    found = changed("pooler.dense", lambda t: t[0, 17].add_(1))
+    assert "at (text, feature) (0, 17)" in str(found)
 
 
 def test_how_low_padding_is_pushed_makes_no_difference(traced):
@@ -131,6 +133,22 @@ def test_how_low_padding_is_pushed_makes_no_difference(traced):
     assert compare(traced, tensors, tolerance=1e-9) is None
     weak = {**traced, name: traced[name].clamp(min=-1.0)}
     assert compare(traced, weak, tolerance=1e-9).name == name
+
+
+def test_only_scores_have_a_lowest_number():
+    first, second = torch.tensor([[-2000.0]]), torch.tensor([[-9000.0]])
+    assert compare({"masked_scores": first}, {"masked_scores": second}) is None
+    assert compare({"x": first}, {"x": second}).difference == 7000
+    assert compare({"x": first * torch.inf}, {"x": second}).name == "x"
+    norms = [norm for _, _, norm in Trace({"x": first, "masked_scores": first}).rows()]
+    assert norms == [2000, 0]
+
+
+@pytest.mark.parametrize("name", ["x", "masked_scores"])
+def test_nan_is_shown_and_differs(name):
+    tensors = {name: torch.full((1, 1, 2), torch.nan)}
+    assert str(Trace(tensors)).endswith(" nan")
+    assert compare(tensors, tensors).name == name
 
 
 def test_compare_missing_and_misshapen(traced):
