@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -43,6 +42,7 @@ class Bert:
     report: LoadReport
     recipe: Recipe = Recipe()
     source: str = ""
+    _kept: Engine | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
     def model(self) -> BertModel:
@@ -167,9 +167,11 @@ class Bert:
         changes: Any = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(self.recipe, **changes)
 
-    @cached_property
+    @property
     def _engine(self) -> Engine:
-        return Engine(self.model)
+        if self._kept is None or self._kept.model is not self.model:
+            self._kept = Engine(self.model)
+        return self._kept
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]:
         """The likeliest words for every [MASK] of `text`: one list per [MASK], best first."""
@@ -221,10 +223,11 @@ def load(
     model, report = load_weights(found.path, dtype)
     folder = found.path.parent if found.path.is_file() else found.path
     tokenizer = Tokenizer.from_folder(folder)
-    if tokenizer.vocab_size > model.config.vocab_size:
+    last = max(tokenizer.inverse)
+    if last >= model.config.vocab_size:
         raise ValueError(
-            f"the tokenizer of {folder} has {tokenizer.vocab_size} tokens, the model a table of "
-            f"{model.config.vocab_size}: they do not belong together"
+            f"the tokenizer of {folder} has ids up to {last}, the model a table of "
+            f"{model.config.vocab_size} rows: they do not belong together"
         )
     source = str(name) if found.revision is None else f"{name} at revision {found.revision}"
     return Bert(model, tokenizer, report, Recipe.from_folder(folder), source)

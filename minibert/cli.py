@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.environ.get("MINIBERT_DEBUG"):
         return arguments.run(arguments) or 0
     try:
-        return arguments.run(arguments) or 0
+        code = arguments.run(arguments) or 0
+        sys.stdout.flush()  # a reader that has gone is noticed here, not after the end
+        return code
     except KeyboardInterrupt:
         print("minibert: stopped", file=sys.stderr)
         return 130
@@ -133,7 +135,11 @@ def make_parser() -> argparse.ArgumentParser:
         help=".npy or .safetensors: an array, a row per line; .jsonl: every token, as Google's "
         "extract_features.py writes them",
     )
-    p.add_argument("--layer", default="-1", help="0 embeddings ... 12 or -1 last block, or several")
+    p.add_argument(
+        "--layer",
+        default="-1",
+        help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
+    )
     p.add_argument("--combine", default="concat", help="several layers: concat, sum or mean")
     p.add_argument("--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)")
     p.add_argument("--normalize", action="store_true", default=None, help="to length 1")
@@ -142,8 +148,8 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time")
     p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers")
     p.add_argument("--deterministic", action="store_true", help="the same bits in any company")
-    p.add_argument("--errors", default="strict", help="bytes that are not UTF-8: strict, replace")
-    p.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    _errors_argument(p)
+    p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
     p.add_argument("--restart", action="store_true", help="start anew, do not resume")
 
     p = add(
@@ -156,6 +162,7 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
     p.add_argument("file", metavar="FILE", help="the lines they were made of")
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (5)")
+    _errors_argument(p)
 
     p = add(
         trace,
@@ -202,6 +209,15 @@ def make_parser() -> argparse.ArgumentParser:
 def _text_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text", nargs="*", metavar="TEXT", help="(default: lines of standard input)"
+    )
+
+
+def _errors_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--errors",
+        default="strict",
+        choices=("strict", "replace"),
+        help="bytes that are not UTF-8: refused, or each read as U+FFFD",
     )
 
 

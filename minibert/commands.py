@@ -131,12 +131,18 @@ def embed(arguments: argparse.Namespace) -> None:
         layers = [int(number) for number in arguments.layer.split(",")]
     except ValueError:
         raise ValueError(
-            f"--layer takes numbers, as in -1 or -4,-3: got {arguments.layer}"
+            f"--layer takes numbers, as in --layer=-1 or --layer=-4,-3: got {arguments.layer}"
         ) from None
     output = Path(arguments.output)
-    settings = {"pooling": "none"} if output.suffix == ".jsonl" else {"pooling": arguments.pooling}
+    pooling = arguments.pooling or ("none" if output.suffix == ".jsonl" else None)
+    if arguments.file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "standard input can be read once, and every process of torchrun reads the texts: "
+            "write them to a file first"
+        )
+    device = _device(arguments.device)
     bert = _load(arguments)
-    bert.pretraining.to(_device(arguments.device))
+    bert.pretraining.to(device)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(arguments.file)
         if arguments.file == "-":
@@ -149,6 +155,7 @@ def embed(arguments: argparse.Namespace) -> None:
                 output,
                 layer=layers,
                 combine=arguments.combine,
+                pooling=pooling,
                 normalize=arguments.normalize,
                 max_length=arguments.max_length,
                 long_texts=arguments.long_texts,
@@ -158,7 +165,6 @@ def embed(arguments: argparse.Namespace) -> None:
                 errors=arguments.errors,
                 restart=arguments.restart,
                 progress=sys.stderr.isatty(),
-                **settings,
             )
         except KeyboardInterrupt:
             kept = f"what is finished is kept in {output}.part"
@@ -185,18 +191,25 @@ def _device(name: str) -> str:
     """The device by name; under torchrun each process has a GPU of its own."""
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("no GPU that this torch can use was found: leave --device out")
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    known = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    known += ["mps"] * torch.backends.mps.is_available()
+    if name not in known:
+        raise ValueError(f"no device {name} here: --device takes {', '.join(known)}")
+    return name
 
 
 def nearest(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    lines = _lines(Path(arguments.file).read_bytes(), arguments.file)
+    from minibert.line_chunks import read_chunks
+
+    chunks = read_chunks(Path(arguments.file), 4096, arguments.errors)
+    lines = [text for chunk in chunks for text in chunk.texts]
     try:
         vectors = np.load(arguments.vectors, mmap_mode="r")
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ValueError(f"{arguments.vectors} is not a .npy file: {error}") from None
     if len(lines) != len(vectors):
         raise ValueError(

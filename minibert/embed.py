@@ -23,6 +23,7 @@ from minibert.batch import Tokenizer
 from minibert.embed_plan import Plan, Window, windows_of
 from minibert.engine import Engine
 from minibert.fast import FastBert
+from minibert.linear import full_float32
 from minibert.model import BertModel
 from minibert.nearest import TokenVectors
 from minibert.pooling import POOLS, combine_layers, join_windows
@@ -97,7 +98,8 @@ def _pool(states: Tensor, plan: Plan, model: BertModel) -> Tensor:
     for name in plan.pools:
         if name == "pooler":
             assert model.pooler is not None
-            columns.append(model.pooler(states.to(model.pooler.dense.weight.dtype)))
+            with full_float32():
+                columns.append(model.pooler(states.to(model.pooler.dense.weight.dtype)))
         else:
             columns.append(POOLS[name](states.float() if name == "mean" else states, mask))
     return torch.cat([column.float() for column in columns], dim=-1)

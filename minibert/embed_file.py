@@ -3,7 +3,8 @@
 The file streams through in chunks, so a million lines need no more memory than a few thousand.
 What is finished stands in OUT.part, and OUT.part.0.json says how far it is and with which
 settings: after Ctrl-C, a full disk or a power cut the same command goes on from there. OUT itself
-appears when it is complete.
+appears when it is complete. The source is read twice, to count its lines and to embed them, so it
+must be a plain file that nobody writes to meanwhile.
 
 Three formats, by the ending of the name: `.npy` (N, W), `.safetensors` with the one tensor
 "vectors" (N, W), and `.jsonl`, every token of every text.
@@ -16,13 +17,15 @@ output may be written. An empty line is a text, [CLS] [SEP], and has its row: ro
 """
 
 import dataclasses
+import datetime
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import torch.distributed
 from tqdm import tqdm
@@ -56,8 +59,17 @@ class State:
 
     def write(self, path: Path) -> None:
         temporary = path.with_name(path.name + ".new")
-        temporary.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(self)))
+            _to_disk(file)
         temporary.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "State":
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, OSError):
+            raise ValueError(f"{path} is damaged: start anew (restart)") from None
 
 
 def embed_file(
@@ -67,14 +79,12 @@ def embed_file(
     target: str | Path,
     plan: Plan,
     *,
-    name: str = "",
     errors: str = "strict",
     restart: bool = False,
     progress: bool = False,
 ) -> Done:
     """Write the vectors of the lines of `source` to `target`; go on where an earlier run stopped.
 
-    name     what the model is called; without it, its weights and vocabulary tell it from others
     errors   "strict" refuses bytes that are not UTF-8; "replace" reads each as U+FFFD
     restart  start anew, whatever an earlier run left
 
@@ -91,19 +101,26 @@ def embed_file(
         "format": target.suffix,
         "lines": rows,
         "processes": world,
-        "model": name or _print_of(engine, tokenizer),
+        "model": _print_of(engine, tokenizer),
         **json.loads(json.dumps(dataclasses.asdict(plan))),
     }
-    fresh = restart or not (part.is_file() and states[0].is_file())
-    state = State(settings) if fresh else _resumed(states[rank], settings)
+    left = _states_of(part)
+    begun = not restart and part.is_file() and any(State.read(path).chunks for path in left)
     _wait_for_all(world)
-    if fresh:
+    if not begun:
         _check_room(target, HEADER + rows * width * 4)
-        state.write(states[rank])
-        if rank == 0:
+        if rank == 0:  # states go first and come last: where one is, OUT.part has its header
+            for path in left:
+                path.unlink()
             with part.open("wb") as file:
                 file.write(header(target.suffix, rows, width))
+                _to_disk(file)
+        _wait_for_all(world)
+        State(settings).write(states[rank])
     _wait_for_all(world)
+    for path in _states_of(part):  # an earlier run's, and those of the other processes of this one
+        _check_same(path, settings)
+    state = State.read(states[rank])
     try:
         _run(engine, tokenizer, source, part, states, state, plan, errors, progress)
     except OSError as error:
@@ -114,7 +131,7 @@ def embed_file(
             f"make room and run the same again"
         ) from error
     _wait_for_all(world)
-    cut = sum(json.loads(path.read_text(encoding="utf-8"))["cut"] for path in states)
+    cut = sum(State.read(path).cut for path in states)
     _wait_for_all(world)
     if rank == 0:
         part.replace(target)
@@ -138,10 +155,14 @@ def _run(
     rank, world = int(os.environ.get("RANK", "0")), len(states)
     size = CHUNK if plan.pools else TOKEN_CHUNK
     row_bytes = plan.width(engine.model.config) * 4
-    done = 0
-    bar = tqdm(total=state.settings["lines"], unit="text", disable=not progress or rank > 0)
+    lines = state.settings["lines"]
+    done = seen = 0
+    bar = tqdm(total=lines, unit="text", disable=not progress or rank > 0)
     with part.open("r+b") as file, bar:
         for chunk in read_chunks(source, size, errors):
+            seen += len(chunk.texts)
+            if seen > lines:
+                break
             bar.update(len(chunk.texts))
             if chunk.number % world != rank:
                 continue
@@ -165,11 +186,15 @@ def _run(
                     line = json_line(number, tokens, plan.layers, count)
                     file.write(line.encode("utf-8"))
                 file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+            _to_disk(file)
             state.chunks, state.digest, state.bytes = done, chunk.digest, file.tell()
             state.cut += cut
             state.write(states[rank])
+    if seen != lines:
+        raise ValueError(
+            f"{source} changed while it was read ({lines} lines, then {seen}): start anew "
+            f"(restart), with a copy that nobody writes to"
+        )
 
 
 def _check_wishes(target: Path, plan: Plan, errors: str, world: int) -> None:
@@ -198,21 +223,25 @@ def _check_room(target: Path, needed: int) -> None:
         )
 
 
-def _resumed(path: Path, settings: dict[str, Any]) -> State:
-    """What an earlier run left. Raises ValueError if it was another run than this."""
-    try:
-        state = State(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, OSError):
-        raise ValueError(f"{path} is damaged: start anew (restart)") from None
-    differing = [key for key, value in settings.items() if state.settings.get(key) != value]
-    if differing:
-        key = differing[0]
-        raise ValueError(
-            f"{path.parent} holds an unfinished run of the same name with another {key}: "
-            f"{state.settings.get(key)!r} then, {settings[key]!r} now. Use the same, choose "
-            f"another output, or start anew (restart)"
-        )
-    return state
+def _states_of(part: Path) -> list[Path]:
+    return sorted(part.parent.glob(f"{glob.escape(part.name)}.*.json"))
+
+
+def _check_same(path: Path, settings: dict[str, Any]) -> None:
+    """Raise ValueError if a state is of another run than this."""
+    then = State.read(path).settings
+    for key, value in settings.items():
+        if then.get(key) != value:
+            raise ValueError(
+                f"{path.parent} holds an unfinished run of the same name with another {key}: "
+                f"{then.get(key)!r} then, {value!r} now. Use the same, choose another output, or "
+                f"start anew (restart)"
+            )
+
+
+def _to_disk(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _print_of(engine: Engine, tokenizer: Tokenizer) -> str:
@@ -227,5 +256,7 @@ def _print_of(engine: Engine, tokenizer: Tokenizer) -> str:
 def _wait_for_all(world: int) -> None:
     if world > 1:
         if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("gloo")
+            # They wait until the slowest has done its share, however long that takes.
+            patience = datetime.timedelta(days=30)
+            torch.distributed.init_process_group("gloo", timeout=patience)
         torch.distributed.barrier()

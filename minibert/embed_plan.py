@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from minibert.batch import Tokenizer
 from minibert.config import BertConfig
+from minibert.fast import PRECISIONS
 from minibert.model import BertModel
 from minibert.pooling import COMBINATIONS, pools_of
 from minibert.recipe import Recipe
@@ -76,6 +77,8 @@ class Plan:
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         if batch_tokens is not None and batch_tokens < 1:
             raise ValueError(f"batch_tokens must be 1 or more, got {batch_tokens}")
         counted = tuple(number % states for number in layers)
@@ -85,10 +88,16 @@ class Plan:
         if "pooler" in pools and counted != (states - 1,):
             raise ValueError(f"the pooler reads the last layer alone, got layer {layer}: use -1")
         longest = model.config.max_position_embeddings
-        limit = min(recipe.max_length or tokenizer.model_max_length, longest)
+        wanted = tokenizer.model_max_length if recipe.max_length is None else recipe.max_length
+        limit = min(wanted, longest)
         if limit < 3:
             raise ValueError(
                 f"max_length must be 3 or more, for [CLS], a piece, [SEP]: got {limit}"
+            )
+        if tokenizer.cls_id is None or tokenizer.sep_id is None:
+            raise ValueError(
+                "the vocabulary lacks [CLS] or [SEP], which stand around every text: is it the "
+                "vocabulary of this model?"
             )
         return cls(
             counted,

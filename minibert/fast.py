@@ -55,7 +55,7 @@ from minibert.unpadded import (
     attend_in_groups,
     attend_unpadded,
     cut_by_tokens,
-    unpadded_kernel_exists,
+    unpadded_kernel_works,
 )
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
@@ -104,6 +104,15 @@ class FastBlock:
         for up, down in zip(self.up, self.down):
             total = down(up(x, gelu=self.gelu), residual=total)
         return F.layer_norm(total, *self.norms[1])
+
+
+def _checked(block: nn.Module) -> BertBlock:
+    if not isinstance(block, BertBlock):
+        raise TypeError(
+            f"expected a BertBlock, got {type(block).__name__}: give the model as it was loaded; "
+            f"for torch.compile, compile=True"
+        )
+    return block
 
 
 def _norm(norm: nn.LayerNorm, dtype: torch.dtype) -> tuple:
@@ -165,9 +174,8 @@ class FastBert:
         width = SLICE if kind is PackedLinear else self.config.intermediate_size
         with torch.inference_mode(), full_float32():
             self.blocks = [
-                FastBlock(block, make, width, self.dtype)
+                FastBlock(_checked(block), make, width, self.dtype)
                 for block in model.encoder.blocks
-                if isinstance(block, BertBlock)
             ]
             self.norm = _norm(model.embeddings.norm, self.dtype)
         if kind is PackedLinear:
@@ -176,7 +184,8 @@ class FastBert:
         if compile:
             for block in self.blocks:
                 block.compile()
-        unpadded = unpadded_kernel_exists(self.device, self.dtype)
+        D = self.config.hidden_size // self.config.num_attention_heads
+        unpadded = unpadded_kernel_works(self.device, self.dtype, D)
         self.attend = attend_unpadded if unpadded else attend_in_groups
         self.batch_tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self._versions = self._weight_versions()
@@ -191,7 +200,10 @@ class FastBert:
         return FusedLinear if copied else PlainLinear
 
     def _weight_versions(self) -> list[tuple[int, int]]:
-        return [(p.data_ptr(), p._version) for p in self.model.parameters()]
+        # A tensor made in inference mode has no version: a change in place of it goes unseen.
+        return [
+            (p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.model.parameters()
+        ]
 
     def is_current(self) -> bool:
         """False once the model's weights were trained further, loaded anew or moved."""
@@ -277,5 +289,6 @@ class FastBert:
         hidden_states = tuple(whole.view(count, B, T, H))
         last = hidden_states[-1]
         pooler = self.model.pooler
-        pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
+        with full_float32():
+            pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
         return BertOutput(last, pooled, hidden_states if output_hidden_states else None)

@@ -31,7 +31,8 @@ from minibert.hub_errors import (
 SMALL_FILES = (
     *("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
     *("special_tokens_map.json", "added_tokens.json"),
-    *("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"),
+    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "1_Pooling/config.json",
 )
 # The first of these that a repository has is the one fetched: safetensors before pickles.
 WEIGHT_FILES = (
@@ -46,7 +47,7 @@ ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name unt
 
 @dataclass(frozen=True)
 class Pin:
-    """One commit of a repository, and the sha256 of every file that is fetched from it."""
+    """One commit of a repository: the files that are fetched from it, and the sha256 of each."""
 
     revision: str
     sha256: dict[str, str]
@@ -88,8 +89,9 @@ def resolve(
     """Find a model by name, and download it if that is needed.
 
     `revision` is a branch, tag or commit of a hub repository: by default the pinned commit where
-    this file pins one, else "main". Every file is checked once, as it arrives, against its
-    pinned checksum, or else the one that the hub lists for it. With `local_files_only`, or with
+    this file pins one, else "main". Every file is checked once, as it arrives, against its pinned
+    checksum, or else the one that the hub lists for it. Of a pinned commit all pinned files are
+    needed, and no others are fetched, whatever a mirror lists. With `local_files_only`, or with
     HF_HUB_OFFLINE=1, only the cache is read. With `tokenizer_only` no weights are fetched. A hub
     that cannot be reached is a warning if the revision is in the cache, and an error if not.
 
@@ -156,11 +158,11 @@ def _from_hub(
         revision, sums = revision or "main", {}
 
     cached = _cached_folder(repo, revision, cache, tokenizer_only)
+    needed = [file for file in sums if not tokenizer_only or file in SMALL_FILES]
+    if cached is not None and not all((cached / file).exists() for file in needed):
+        cached = None
     if cached is not None:
-        have_all_pinned = sums and all(
-            (cached / file).exists() for file in sums if not tokenizer_only or file in SMALL_FILES
-        )
-        if have_all_pinned or local_files_only or constants.HF_HUB_OFFLINE:
+        if sums or local_files_only or constants.HF_HUB_OFFLINE:
             return Resolved(cached, "hub", cached.name)
     elif local_files_only or constants.HF_HUB_OFFLINE:
         raise HubError(
@@ -228,9 +230,17 @@ def _download(
     sums: dict[str, str],
     tokenizer_only: bool,
 ) -> Resolved:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
     files = {file.rfilename: file for file in listing.siblings}
+    if sums:
+        absent = sorted(set(sums) - set(files))
+        if absent:
+            raise HubError(
+                f"{repo} at {revision} must have {', '.join(absent)}, and {constants.ENDPOINT} "
+                f"does not list it: suspect the proxy or mirror in between. {ways_on(repo)}"
+            )
+        files = {name: files[name] for name in sums}
     weights = next((file for file in WEIGHT_FILES if file in files), None)
     if weights is None or "config.json" not in files:
         raise HubError(

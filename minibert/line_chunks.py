@@ -21,7 +21,13 @@ def decode_line(line: bytes, number: int, errors: str) -> str:
 
 
 def survey(source: Path, errors: str) -> int:
-    """How many lines there are. Raises ValueError if there are none, or one is not UTF-8."""
+    """How many lines there are. Raises ValueError if there are none, if one is not UTF-8, or if
+    the source cannot be read a second time."""
+    if source.exists() and not source.is_file():
+        raise ValueError(
+            f"expected a plain file, which can be read twice, got {source}: a pipe, a device or a "
+            f"folder. Write the texts to a file first; on the command line, - is standard input"
+        )
     count = 0
     with source.open("rb") as file:
         for count, line in enumerate(file, 1):

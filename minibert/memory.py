@@ -34,7 +34,9 @@ def use_large_pages() -> None:
     """Ask Linux to move what this process holds in large blocks onto large pages, now."""
     with contextlib.suppress(OSError, AttributeError):
         advise = ctypes.CDLL("libc.so.6").madvise
-        for start, end in large_blocks(Path("/proc/self/maps").read_text(encoding="ascii")):
+        # It names every mapped file, and a file's name may hold any bytes.
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        for start, end in large_blocks(maps):
             first = -(-start // LARGE_PAGE) * LARGE_PAGE
             length = ctypes.c_size_t((end - first) // LARGE_PAGE * LARGE_PAGE)
             for advice in (WILL_BE_HUGE, COLLAPSE):

@@ -83,7 +83,12 @@ class Recipe:
             for i, kind in enumerate(kinds)
         ]
         chosen = pools_of(self.pooling)
-        modes = {f"pooling_mode_{theirs}": ours in chosen for ours, theirs in WRITTEN.items()}
+        modes: dict[str, Any] = {
+            f"pooling_mode_{theirs}": ours in chosen for ours, theirs in WRITTEN.items()
+        }
+        if list(chosen) != [ours for ours in WRITTEN if ours in chosen]:
+            # Another order than theirs: only the form of sentence-transformers 5.4 can say it.
+            modes = {"pooling_mode": ["lasttoken" if ours == "last" else ours for ours in chosen]}
         _write_json(folder / "modules.json", modules)
         (folder / "1_Pooling").mkdir()
         pooling = {"word_embedding_dimension": hidden_size, **modes}

@@ -79,12 +79,15 @@ def attend_unpadded(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
     return context.reshape(N, H)
 
 
-def unpadded_kernel_exists(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `attend_unpadded` runs here: a GPU, half precision, torch 2.10 or later."""
-    if device.type != "cuda" or dtype == torch.float32:
+def unpadded_kernel_works(device: torch.device, dtype: torch.dtype, D: int) -> bool:
+    """Whether `attend_unpadded` runs here with heads of size D, found by trying.
+
+    It takes a GPU, half precision, torch 2.10 or later.
+    """
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return False
     try:
-        from torch.nn.attention import varlen  # noqa: F401
-    except ImportError:
+        attend_unpadded(torch.zeros(3, 3 * D, dtype=dtype, device=device), [2, 1], heads=1)
+    except (ImportError, RuntimeError):
         return False
     return True

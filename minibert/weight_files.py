@@ -23,6 +23,9 @@ def find_config(folder: Path) -> Path:
 
 def find_weights(path: Path) -> tuple[Path, list[Path]]:
     """The folder, and its weights file or shards. safetensors is preferred to .bin."""
+    part = path.suffix.startswith((".index", ".data-")) or Path(f"{path}.index").is_file()
+    if part and not path.is_dir():
+        raise _unconverted(path.parent)
     if path.is_file():
         return path.parent, _shards(path) if path.name.endswith(".index.json") else [path]
     for name in ("model.safetensors", "pytorch_model.bin"):
@@ -31,13 +34,17 @@ def find_weights(path: Path) -> tuple[Path, list[Path]]:
         if (path / f"{name}.index.json").is_file():
             return path, _shards(path / f"{name}.index.json")
     if any(path.glob("*.ckpt.index")):
-        raise FileNotFoundError(
-            f"{path} holds a TensorFlow checkpoint: convert it first, "
-            f"python -m weights_tools convert {path} NEW_FOLDER"
-        )
+        raise _unconverted(path)
     raise FileNotFoundError(
         f"no weights in {path}: expected model.safetensors or pytorch_model.bin (or their "
         f".index.json with shards)"
+    )
+
+
+def _unconverted(folder: Path) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{folder} holds a TensorFlow checkpoint: convert it first, "
+        f"python -m weights_tools convert {folder} NEW_FOLDER"
     )
 
 

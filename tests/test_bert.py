@@ -1,5 +1,6 @@
 """The public face: load, predict, embed, save, with real weights where they are needed."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_save_and_load_again(bert, tmp_path):
         bert.save(tmp_path / "saved")
 
 
+def test_another_model_in_its_place(bert):
+    """What `embed` keeps is of the model that it was made for."""
+    one = dataclasses.replace(bert)
+    before = one.embed(["the river"])
+    one.pretraining = trained_like(seed=1).float()
+    after = one.embed(["the river"])
+    assert np.array_equal(after, dataclasses.replace(one).embed(["the river"]))
+    assert np.abs(after - before).max() > 0.01
+
+
 def test_a_failed_save_leaves_nothing(bert, tmp_path, monkeypatch):
     def no_space(*arguments, **settings):
         raise OSError(28, "No space left on device")
@@ -144,6 +155,20 @@ def test_a_tokenizer_of_another_model(folder, tmp_path):
     words = WORDS + [f"more{n}" for n in range(60)]
     (tmp_path / "model" / "vocab.txt").write_text("\n".join(words) + "\n")
     with pytest.raises(ValueError, match="do not belong together"):
+        minibert.load(tmp_path / "model")
+
+
+def test_an_id_beyond_the_table(folder, tmp_path):
+    """As many tokens as rows, and one of them with a larger id."""
+    shutil.copytree(folder, tmp_path / "model")
+    vocab = {word: number for number, word in enumerate(WORDS[:-1])} | {"far": TINY.vocab_size}
+    content = {
+        "model": {"type": "WordPiece", "vocab": vocab},
+        "normalizer": {"type": "BertNormalizer"},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+    }
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="ids up to 61, the model a table of 61 rows"):
         minibert.load(tmp_path / "model")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -164,3 +165,15 @@ def test_as_a_program(folder):
         pipe, shell=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_is_gone(folder):
+    """As in `minibert tokenize ... | true`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "minibert", "tokenize", "-m", str(folder), "river"]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, cwd=Path(__file__).parent.parent
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

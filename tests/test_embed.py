@@ -14,6 +14,8 @@ import transformers
 from conftest import shared
 
 import minibert
+from minibert.batch import Tokenizer
+from minibert.embed import embed
 from minibert.embed_plan import cut_windows
 from minibert.nearest import nearest, spans_of
 from minibert.pooling import POOLINGS, POOLS, combine_layers, join_windows, pools_of
@@ -242,12 +244,19 @@ def test_cut_texts_are_told_of(minilm):
         ({"long_texts": "drop"}, "long_texts must be one of cut"),
         ({"batch_tokens": 0}, "batch_tokens must be 1 or more"),
         ({"max_length": 2}, "max_length must be 3 or more"),
+        ({"max_length": 0}, "max_length must be 3 or more"),
         ({"precision": "int4"}, "precision must be one of"),
     ],
 )
 def test_refusals(minilm, settings, message):
     with pytest.raises(ValueError, match=message):
         minilm.embed(FEW, **settings)
+
+
+def test_a_vocabulary_without_cls(minilm):
+    words = [word for word in minilm.tokenizer.vocab if word != "[CLS]"]
+    with pytest.raises(ValueError, match=r"the vocabulary lacks \[CLS\] or \[SEP\]"):
+        embed(minilm.model, Tokenizer(words), FEW, recipe=Recipe())
 
 
 def test_what_is_no_text_is_named(minilm):
@@ -330,7 +339,14 @@ def test_recipes_that_minibert_does_not_compute(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe("cls+max", True, 30, True, "p: "), Recipe("last"), Recipe()]
+    "recipe",
+    [
+        Recipe("cls+max", True, 30, True, "p: "),
+        Recipe("last"),
+        Recipe(),
+        Recipe("mean+max"),
+        Recipe("last+cls"),
+    ],
 )
 def test_a_saved_recipe_comes_back(tmp_path, recipe):
     recipe.save(tmp_path, 384)

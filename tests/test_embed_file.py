@@ -166,6 +166,52 @@ def test_room_on_the_disk_is_checked_first(minilm, source, tmp_path, monkeypatch
     assert left_in(tmp_path) == []
 
 
+def test_a_first_chunk_that_failed_holds_up_nothing(minilm, source, tmp_path, monkeypatch):
+    target = tmp_path / "v.npy"
+    interrupted(minilm, source, target, monkeypatch, after=0, error=RuntimeError("no such kernel"))
+    assert left_in(tmp_path) == ["v.npy.part", "v.npy.part.0.json"]
+    minilm.embed_file(source, target, layer=[-1, -2])
+    assert np.load(target).shape == (50, 768) and left_in(tmp_path) == ["v.npy"]
+
+
+def test_no_state_stands_beside_another_header(minilm, source, tmp_path, small_chunks, monkeypatch):
+    """A power cut between a restart's first steps."""
+    target = tmp_path / "v.npy"
+    interrupted(minilm, source, target, monkeypatch, after=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "header", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            minilm.embed_file(source, target, layer=[-1, -2], restart=True)
+    assert left_in(tmp_path) == ["v.npy.part"]
+    minilm.embed_file(source, target, layer=[-1, -2])
+    assert np.load(target).shape == (50, 768)
+
+
+@pytest.mark.parametrize("change", ["one more\n", ""])
+def test_a_source_that_changes_while_it_is_read(minilm, source, tmp_path, monkeypatch, change):
+    def changed(path, *args):
+        path.write_text(change and path.read_text("utf-8") + change, encoding="utf-8")
+        return original(path, *args)
+
+    original = module.read_chunks
+    monkeypatch.setattr(module, "read_chunks", changed)
+    then = 51 if change else 0
+    with pytest.raises(ValueError, match=rf"changed while it was read \(50 lines, then {then}\)"):
+        minilm.embed_file(source, tmp_path / "v.npy")
+    assert not (tmp_path / "v.npy").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no /dev/fd on this system")
+def test_a_pipe_is_refused_before_it_is_read(minilm, tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"one\ntwo\n")
+    os.close(writing)
+    with pytest.raises(ValueError, match="expected a plain file, which can be read twice"):
+        minilm.embed_file(f"/dev/fd/{reading}", tmp_path / "v.npy")
+    assert os.read(reading, 99) == b"one\ntwo\n" and left_in(tmp_path) == []
+    os.close(reading)
+
+
 def test_undecodable_bytes(minilm, tmp_path):
     source = tmp_path / "sentences.txt"
     source.write_bytes(b"fine\nnot \xff fine\nfine\n")
@@ -201,6 +247,8 @@ def test_a_long_line(minilm, tmp_path):
         ("v.npy", {"pooling": "none"}, "only .jsonl can hold"),
         ("v.npy", {"errors": "ignore"}, "errors must be"),
         ("no/folder/v.npy", {}, "does not exist"),
+        ("v.npy", {"precision": "bf16"}, "precision must be one of float32, .*, got 'bf16'"),
+        ("v.npy", {"max_length": 0}, "max_length must be 3 or more"),
     ],
 )
 def test_refused_before_the_work(minilm, source, tmp_path, name, settings, message):
@@ -213,6 +261,8 @@ def test_unusable_inputs_and_outputs(minilm, source, tmp_path):
     (tmp_path / "folder.npy").mkdir()
     with pytest.raises(IsADirectoryError, match="name a file in it"):
         minilm.embed_file(source, tmp_path / "folder.npy")
+    with pytest.raises(ValueError, match="expected a plain file"):
+        minilm.embed_file(tmp_path, tmp_path / "v.npy")
     with pytest.raises(FileNotFoundError):
         minilm.embed_file(tmp_path / "absent.txt", tmp_path / "v.npy")
     (tmp_path / "empty.txt").touch()
@@ -239,7 +289,59 @@ def test_the_commands(source, tmp_path, capsys, expected):
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [50]
     assert main(["embed", "-m", MODEL, str(source), "-o", target, "--layer=last"]) == 1
-    assert "--layer takes numbers" in capsys.readouterr().err
+    assert "--layer takes numbers, as in --layer=-1 or" in capsys.readouterr().err
+    assert main(["embed", "-m", MODEL, str(source), "-o", target, "--pooling", "cls"]) == 1
+    assert 'use pooling "none"' in capsys.readouterr().err
+
+
+def test_nearest_reads_lines_as_embed_does(tmp_path, capsys):
+    source, target = tmp_path / "sentences.txt", tmp_path / "v.npy"
+    source.write_bytes(b"\xef\xbb\xbffine\r\nnot \xff fine\n")
+    replace = ["--errors", "replace"]
+    assert main(["embed", "-m", MODEL, str(source), "-o", str(target), *replace]) == 0
+    capsys.readouterr()
+    assert main(["nearest", "-m", MODEL, "fine", str(target), str(source), *replace]) == 0
+    assert [line[8:] for line in capsys.readouterr().out.splitlines()] == [
+        "fine",
+        "not \ufffd fine",
+    ]
+    assert main(["nearest", "-m", MODEL, "fine", str(target), str(source)]) == 1
+    assert "line 2 is not UTF-8" in capsys.readouterr().err
+    target.write_bytes(b"")
+    assert main(["nearest", "-m", MODEL, "fine", str(target), str(source), *replace]) == 1
+    assert "is not a .npy file" in capsys.readouterr().err
+
+
+def test_devices_and_processes(source, tmp_path, capsys, monkeypatch):
+    arguments = ["embed", "-m", MODEL, str(source), "-o", str(tmp_path / "v.npy")]
+    for name in ("gpu", "cuda:99", "cpu:0"):
+        assert main([*arguments, "--device", name]) == 1
+        assert f"no device {name} here: --device takes cpu" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["embed", "-m", MODEL, "-", "-o", str(tmp_path / "v.npy")]) == 1
+    assert "standard input can be read once" in capsys.readouterr().err
+
+
+def test_processes_wait_for_the_slowest_and_agree(minilm, source, tmp_path, monkeypatch):
+    """The first of two processes; the other one has counted the lines of another file."""
+    given = {}
+    monkeypatch.setattr(module.torch.distributed, "is_initialized", lambda: bool(given))
+    monkeypatch.setattr(
+        module.torch.distributed, "init_process_group", lambda name, **more: given.update(more)
+    )
+
+    def other():
+        first = tmp_path / "v.npy.part.0.json"
+        if first.exists():
+            content = json.loads(first.read_text())
+            content["settings"]["lines"] = 49
+            (tmp_path / "v.npy.part.1.json").write_text(json.dumps(content))
+
+    monkeypatch.setattr(module.torch.distributed, "barrier", other)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="with another lines: 49 then, 50 now"):
+        minilm.embed_file(source, tmp_path / "v.npy")
+    assert given["timeout"].days > 7
 
 
 def run(*command, **settings):
@@ -255,7 +357,7 @@ def test_ctrl_c_and_on_again(tmp_path, source):
     command = ["-m", "minibert", "embed", "-m", MODEL, str(source), "-o", str(target), "--layer=0"]
     process = run(*command, stderr=subprocess.PIPE, text=True)
     state = tmp_path / "v.npy.part.0.json"
-    for _ in range(600):
+    while process.poll() is None:
         if state.exists() and json.loads(state.read_text())["chunks"] > 0:
             break
         time.sleep(0.05)

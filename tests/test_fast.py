@@ -190,6 +190,24 @@ def test_float32_stays_float32_when_others_asked_for_less(tiny, monkeypatch):
     assert torch.equal(result, expected)
 
 
+def test_the_pooler_stays_in_float32_too(minilm):
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip("this torch has no such setting")
+    seen = []
+    handle = minilm.model.pooler.register_forward_hook(
+        lambda *_: seen.append(torch.backends.mkldnn.matmul.fp32_precision)
+    )
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        FastBert(minilm.model, packed=False)(torch.tensor([[101, 102]]))
+        minilm.embed(["a river"], pooling="pooler")
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+        handle.remove()
+    assert seen == ["ieee", "ieee"]
+
+
 def test_the_old_way_of_asking_for_less_precision(tiny):
     expected = FastBert(tiny)(**tiny_batch()).last_hidden_state
     torch.set_float32_matmul_precision("medium")
@@ -229,6 +247,13 @@ def test_weights_changed_after_packing_are_noticed():
     assert largest(after[real], model(**batch).last_hidden_state[real]) < 1e-5
 
 
+def test_weights_made_in_inference_mode():
+    with torch.inference_mode():
+        model = trained_like().float().bert
+    engine = Engine(model)
+    assert engine.for_tokens(1) is engine.for_tokens(1)
+
+
 def test_the_engine_packs_when_it_pays(tiny):
     engine = Engine(tiny)
     assert isinstance(engine.for_tokens(engines.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
@@ -249,6 +274,20 @@ def test_refusals(tiny):
         FastBert(tiny)(torch.full((1, 17), 5))
     with pytest.raises(ValueError, match="input_ids must lie in"):
         FastBert(tiny)(torch.tensor([[61]]))
+    model = trained_like().bert
+    model.encoder.blocks[1] = torch.nn.Sequential(model.encoder.blocks[1])
+    with pytest.raises(TypeError, match="expected a BertBlock, got Sequential"):
+        FastBert(model)
+
+
+def test_the_unpadded_kernel_is_for_half_precision_on_a_gpu():
+    """What makes a GPU refuse can be seen only there."""
+    for device, dtype in (
+        ("cpu", torch.bfloat16),
+        ("cuda", torch.float64),
+        ("cuda", torch.float32),
+    ):
+        assert not unpadded.unpadded_kernel_works(torch.device(device), dtype, 32)
 
 
 def test_no_gradient_is_kept(tiny):

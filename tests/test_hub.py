@@ -18,7 +18,9 @@ from hub_server import HubServer, checksum
 from huggingface_hub import constants, file_download
 
 from minibert import hub, hub_errors
+from minibert.batch import Tokenizer
 from minibert.hub import HubError, Pin, Resolved
+from minibert.recipe import Recipe
 
 REPO = "org/tiny-bert"
 CONFIG = b'{"model_type": "bert"}'
@@ -28,6 +30,7 @@ SMALL = {
     "vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\n",
     "tokenizer_config.json": b'{"do_lower_case": true}',
     "modules.json": b"[]",
+    "config_sentence_transformers.json": b'{"prompts": {}}',
     "1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true}',
 }
 WANTED = {**SMALL, "model.safetensors": TENSORS}
@@ -94,6 +97,27 @@ def test_download_brings_the_files_that_are_needed_and_no_others(server, cache):
     # Not even asked for, and the weights are asked for last.
     assert sorted(server.downloads()) == sorted(WANTED)
     assert server.downloads()[-1] == "model.safetensors"
+
+
+def test_every_small_file_that_is_read_is_fetched(tmp_path, monkeypatch):
+    """What the recipe and the tokenizer look for in a folder is what comes from the hub."""
+    looked_for = {"config.json"}  # by load_weights
+    original = Path.read_text, Path.is_file
+    modules = b'[{"type": "Transformer"}, {"type": "Pooling", "path": "1_Pooling"}]'
+    for name, content in {**SMALL, "modules.json": modules}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def noted(path):
+        if path.is_relative_to(tmp_path):
+            looked_for.add(path.relative_to(tmp_path).as_posix())
+        return path
+
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: original[0](noted(path), **how))
+    monkeypatch.setattr(Path, "is_file", lambda path: original[1](noted(path)))
+    Recipe.from_folder(tmp_path)
+    Tokenizer.from_folder(tmp_path)
+    assert looked_for == set(hub.SMALL_FILES)
 
 
 def test_pickled_weights_are_taken_only_where_there_are_no_others(server):
@@ -290,6 +314,30 @@ def test_pinned_checksum_beats_what_the_hub_says(server, monkeypatch, cache):
     with pytest.raises(HubError, match=f"is not the file it should be: expected.*{pinned_sum}"):
         hub.resolve(REPO)
     assert b"other weights" not in blobs(cache)
+
+
+def test_a_mirror_without_a_pinned_file_is_refused(server, monkeypatch):
+    """Its pickle, for which there is no checksum, is no substitute."""
+    other = {name: data for name, data in MODEL.items() if name != "model.safetensors"}
+    pin(monkeypatch, server.commit(REPO, other), WANTED)
+    with pytest.raises(HubError, match="must have model.safetensors, and .* does not list it"):
+        hub.resolve(REPO)
+    assert server.downloads() == []
+
+
+def test_what_a_mirror_adds_to_a_pinned_commit_is_not_fetched(server, monkeypatch):
+    pin(monkeypatch, server.commit(REPO, {**MODEL, "added_tokens.json": b'{"the": 9}'}), WANTED)
+    assert contents(hub.resolve(REPO).path) == WANTED
+
+
+def test_a_pinned_commit_offline_is_whole_or_refused(server, monkeypatch):
+    commit = server.commit(REPO, MODEL)
+    pin(monkeypatch, commit, WANTED)
+    for name in (*SMALL, "pytorch_model.bin"):
+        huggingface_hub.hf_hub_download(REPO, name, revision=commit)
+    with pytest.raises(HubError, match="not all of it"):
+        hub.resolve(REPO, local_files_only=True)
+    assert hub.resolve(REPO, local_files_only=True, tokenizer_only=True).revision == commit
 
 
 def test_alias_leads_to_the_pinned_repository(server, monkeypatch):

@@ -1,5 +1,6 @@
 """memory.py: requests to the system are seen to be granted, in a process of their own."""
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,19 @@ print(before // 1024, huge() // 1024, int((weights == torch.arange(32 << 20)).al
     if after == before == 0:
         pytest.skip("this kernel moves nothing on request (before Linux 6.1)")
     assert after - before > 200 or before > 200  # of 256 megabytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/maps is of Linux")
+def test_a_mapped_file_may_have_any_name(tmp_path, monkeypatch):
+    from minibert import memory
+
+    path = tmp_path / "gewichte-für-é.bin"
+    path.write_bytes(bytes(4096))
+    seen = []
+    monkeypatch.setattr(memory, "large_blocks", lambda maps: seen.append(maps) or [])
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        memory.use_large_pages()
+    assert path.name in seen[0]
 
 
 def test_where_the_requests_are_not_understood_nothing_happens(monkeypatch):

@@ -247,6 +247,9 @@ def test_absent_files(tmp_path):
     write(tmp_path, {"a": torch.zeros(2)})
     with pytest.raises(FileNotFoundError, match="no config.json"):
         load_weights(tmp_path)
+    for name in ("bert_model.ckpt", "bert_model.ckpt.index"):  # never the file beside it
+        with pytest.raises(FileNotFoundError, match=f"convert {tmp_path} NEW_FOLDER"):
+            load_weights(tmp_path / name)
 
 
 def test_config_of_another_file(folder, state):
