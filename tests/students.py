@@ -1,5 +1,7 @@
 """BERTs as students write them: right ones in other words, and wrong ones. For the checker."""
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -87,9 +89,45 @@ class Layer(nn.Module):
     def forward(self, x, visible, heads):
         q, k, v = (w(x).unflatten(-1, (heads, -1)) for w in (self.wq, self.wk, self.wv))
         scores = torch.einsum("bqhd,bkhd->bhqk", q / q.shape[-1] ** 0.5, k)
-        p = scores.masked_fill(~visible, -torch.inf).softmax(-1)
-        x = self.n1(x + self.wo(torch.einsum("bhqk,bkhd->bqhd", p, v).flatten(2)))
-        return self.n2(x + self.down(F.gelu(self.up(x))))
+        p = self.softmax(scores.masked_fill(~visible, -torch.inf))
+        x = self.n1(self.add(x, self.wo(torch.einsum("bhqk,bkhd->bqhd", p, v).flatten(2))))
+        return self.n2(self.add(x, self.down(F.gelu(self.up(x)))))
+
+    def softmax(self, scores):
+        return scores.softmax(-1)
+
+    def add(self, x, y):
+        return x + y
+
+
+class AddsInPlace(OtherWords):
+    """Right numbers; but `x += ...` changes tensors that the backward pass needs."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        for layer in self.layers:
+            layer.add = torch.Tensor.add_
+
+
+class SoftmaxInFloat32(OtherWords):
+    """As in models made for half precision; probabilities and values then have two dtypes."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        for layer in self.layers:
+            layer.softmax = functools.partial(torch.softmax, dim=-1, dtype=torch.float32)
+
+
+class FailsInTrainMode(OtherWords):
+    def forward(self, tokens, segments, mask):
+        x = super().forward(tokens, segments, mask)
+        return self.dropuot(x) if self.training else x
+
+
+class LogitsAlone(transformers.BertForMaskedLM):
+    def forward(self, input_ids=None, token_type_ids=None, attention_mask=None):
+        x = super().forward(input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
+        return x.logits
 
 
 NAMES = {
@@ -152,6 +190,18 @@ def numpy(config, weights):
 
     def call(input_ids, token_type_ids, attention_mask):
         return numpy_states(bert, input_ids, token_type_ids, attention_mask)
+
+    return call
+
+
+def turned_attentions(config, weights):
+    """Right, but for the first two axes of the attentions, which are exchanged."""
+    right = numpy(config, weights)
+
+    def call(input_ids, token_type_ids, attention_mask):
+        output = right(input_ids, token_type_ids, attention_mask)
+        tables = {name: x.swapaxes(0, 1) for name, x in output.items() if "attentions" in name}
+        return {**output, **tables}
 
     return call
 

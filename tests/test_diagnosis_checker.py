@@ -10,7 +10,7 @@ import students
 import torch
 import transformers
 
-from minibert.diagnosis.checker import Checker
+from minibert.diagnosis.checker import GRADED, Checker, _gradient_difference
 from minibert.diagnosis.command import add_arguments, dump_probe, make_student, run
 from minibert.diagnosis.mistakes import CATALOGUE
 from minibert.diagnosis.probe import probe_model
@@ -87,6 +87,33 @@ def test_a_float32_student_passes(checker):
     diagnosis = diagnose(checker, students.hugging_face_float32)
     assert diagnosis.passed
     assert any("float64" in note for note in diagnosis.notes)
+
+
+def test_a_module_that_runs_in_float32_alone_passes(checker):
+    diagnosis = diagnose(checker, students.SoftmaxInFloat32, students.NAMES)
+    assert diagnosis.passed, diagnosis.text()
+    names = {check.name: check for check in diagnosis.checks}
+    assert names["gradients"].passed is True
+    assert "there is none" in names["dropout"].text  # looked at, in float32
+
+
+def test_the_noise_of_float32_gradients_is_far_from_their_tolerance(checker):
+    single = Checker()
+    single.model.float()
+    right, rough = (each._reference_gradients([], GRADED) for each in (checker, single))
+    worst = max(
+        float((right[name] - rough[name]).abs().max() / right[name].abs().max().clamp(min=1))
+        for name in right
+    )
+    assert 1e-7 < worst < FLOAT32_TOLERANCE / 3
+    assert _gradient_difference(right, rough) == []
+
+
+def test_a_right_model_that_returns_logits_alone_is_not_said_to_lack_dropout(checker):
+    diagnosis = diagnose(checker, students.LogitsAlone)
+    assert diagnosis.passed, diagnosis.text()
+    (dropout,) = (check for check in diagnosis.checks if check.name == "dropout")
+    assert dropout.passed is None and "return last_hidden_state" in dropout.text
 
 
 def test_float32_noise_is_far_from_its_tolerance(checker):
@@ -182,6 +209,12 @@ def test_what_the_invariants_say(checker):
     assert "more padding on the right changes real tokens" in diagnosis.invariants
 
 
+def test_attentions_with_their_axes_exchanged_are_named(checker):
+    diagnosis = diagnose(checker, students.turned_attentions)
+    assert diagnosis.tensor == "encoder.blocks.0.attention.probabilities"
+    assert "expected shape (6, 4, 7, 7), got (4, 6, 7, 7)" in diagnosis.relations[0]
+
+
 @pytest.mark.parametrize(
     ("target", "check", "words"),
     [
@@ -189,6 +222,8 @@ def test_what_the_invariants_say(checker):
         (students.LiveDropout, "repeatable", "it must be off there"),
         (students.ChangesItsInput, "inputs untouched", "input_ids"),
         (students.Detached, "gradients", "no gradient at all"),
+        (students.AddsInPlace, "gradients", "the backward pass fails: RuntimeError"),
+        (students.FailsInTrainMode, "dropout", "in train mode, it fails"),
         (students.gives_nan, "no NaN", "the last hidden states"),
         (students.returns_nothing_known, "output", "return last_hidden_state"),
     ],
@@ -264,6 +299,13 @@ def test_the_dumped_probe_comes_back_right_from_numpy(checker, tmp_path):
     )
 
 
+def test_the_dumped_files_may_be_read_by_whoever_may_read_new_files(checker, tmp_path):
+    dump_probe(checker, tmp_path / "probe")
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "probe").iterdir()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
 def test_arrays_in_float32_pass_and_wrong_ones_are_named(checker):
     arrays = {name: t.float().numpy() for name, t in checker.expected.items()}
     config = checker.model.config
@@ -315,6 +357,23 @@ def test_the_command(tmp_path, capsys):
     assert "there is no file" in json.loads(capsys.readouterr().out)["error"]
     assert command() == 2
     assert "say what to diagnose" in capsys.readouterr().err
+
+
+def test_a_file_that_ends_the_program_is_refused_in_words(tmp_path, capsys):
+    file = tmp_path / "ends.py"
+    file.write_text("import sys\nclass MyBert: pass\nsys.exit(0)\n")
+    assert command(f"{file}:MyBert") == 2
+    assert "ends the program" in capsys.readouterr().err
+    assert command("students:OtherWords", "--mistakes", file) == 2
+    assert "ends the program" in capsys.readouterr().err
+
+
+def test_a_file_with_a_dataclass_can_be_imported(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\n"
+        "@dataclasses.dataclass\nclass Config:\n    size: int = 3\n"
+    )
+    assert load_target(f"{tmp_path / 'own.py'}:Config")().size == 3
 
 
 def test_the_command_takes_names_and_mistakes_of_ones_own(tmp_path, capsys, monkeypatch):

@@ -78,6 +78,16 @@ def test_a_right_solution_passes(lesson):
     assert diagnosis.passed, diagnosis.text()
 
 
+@pytest.mark.parametrize("function", ["mask_tokens", "adamw_step"])
+def test_several_results_may_be_a_list(function):
+    model = probe_model()
+    right = getattr(exercise_solutions, function)
+    subject = BY_FUNCTION[function].subject(model)
+    assert judge(subject, lambda *inputs: list(right(*inputs)), model).passed
+    missing = judge(subject, lambda *inputs: right(*inputs)[0].sum(), model)
+    assert "expected a tuple, got a tensor" in missing.text()
+
+
 @each_lesson
 def test_the_answer_can_be_revealed(lesson):
     shown = reveal(lesson)
@@ -245,6 +255,8 @@ BROKEN = {
     "def gelu(x):\n    x *= 2\n    return x\n": ("wrong", "changed in place"),
     "def gelu(x):\n    x * 2\n": ("wrong", "is there a return?"),
     "def gelu(x):\n    return [1.0]\n": ("wrong", "expected a tensor, got a list"),
+    "def gelu(x):\n    return x.numpy() * 1\n": ("wrong", "expected a tensor, got a numpy array"),
+    "def gelu(x):\n    return [x, x]\n": ("wrong", "expected a tensor, got a list"),
     "def gelu(x):\n    return x[:3]\n": ("wrong", "expected shape (241,), got (3,)"),
     "def gelu(x):\n    return x / 0\n": ("wrong", "NaN or infinite"),
     "import torch\ndef gelu(x):\n    return x + torch.rand(241)\n": ("wrong", "two calls"),
@@ -252,6 +264,10 @@ BROKEN = {
     "    return x * (1 + torch.erf(x / 2**0.5)) / 2\n": ("wrong", "carries no gradient"),
     "def gelu(x:\n": ("broken", "line 1"),
     "x = 1 / 0\n": ("broken", "line 1: ZeroDivisionError"),
+    "raise SystemExit(0)\n": ("broken", "ends the program"),
+    "from __future__ import annotations\nimport dataclasses\n"
+    "@dataclasses.dataclass\nclass Sizes:\n    T: int = 1\n"
+    "def gelu(x):\n    raise NotImplementedError\n": ("not written", "NotImplementedError"),
     "def other(x):\n    return x\n": ("broken", "there is no function gelu()"),
     "def gelu(x):\n    raise NotImplementedError\n": ("not written", "NotImplementedError"),
     "import minibert\nfrom minibert.encoder import activation_function\n"

@@ -16,6 +16,8 @@ from conftest import ROOT, shared
 from twins import TINY, trained_like, twin_of
 
 from minibert.config import BertConfig
+from minibert.tokenizer import WordPieceTokenizer
+from minibert.tokenizer_files import read_tokenizer
 from minibert.weights import hugging_face_state, load_weights, save_weights
 from weights_tools.convert import convert, convert_to_tf, expected_shapes
 from weights_tools.errors import CorruptError, WeightsError
@@ -186,6 +188,61 @@ def test_case_is_taken_from_the_name_or_asked_for(google, tmp_path):
     assert not (tmp_path / "out").exists()
     (nameless / "vocab.txt").unlink()
     assert "no tokenizer" in str(convert(nameless, tmp_path / "out"))
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "für", "fur", "mehr", "人", "口", "人口"]
+ADDED = {"id": 11, "content": "<zahl>", "special": True}
+TOKENIZERS = {
+    "vocab.txt and its settings": {
+        "vocab.txt": "\n".join(WORDS),
+        "tokenizer_config.json": {
+            "do_lower_case": True,
+            "strip_accents": False,
+            "tokenize_chinese_chars": False,
+            "added_tokens_decoder": {"11": {"content": "<zahl>", "special": True}},
+        },
+    },
+    "tokenizer.json alone": {
+        "tokenizer.json": {
+            "version": "1.0",
+            "added_tokens": [
+                dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False) | ADDED
+            ],
+            "normalizer": {
+                "type": "BertNormalizer",
+                "clean_text": True,
+                "lowercase": True,
+                "strip_accents": False,
+                "handle_chinese_chars": False,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "model": {
+                "type": "WordPiece",
+                "unk_token": "[UNK]",
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": {word: number for number, word in enumerate(WORDS)},
+            },
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("files", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_the_tokenizer_of_a_hugging_face_folder_gives_the_same_ids(files, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    save_weights(trained_like().float(), source)
+    for name, content in files.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (source / name).write_text(text, encoding="utf-8")
+    report = convert(source, tmp_path / "out")
+    assert set(files) | {"tokenizer_config.json"} <= set(report.files)
+    text, theirs = "Für mehr <zahl> 人口", []
+    for folder in (source, tmp_path / "out"):
+        assert WordPieceTokenizer(**read_tokenizer(folder)).ids(text) == [5, 7, 11, 10]
+        theirs.append(transformers.AutoTokenizer.from_pretrained(folder)(text).input_ids)
+    assert theirs[0] == theirs[1]  # not the same as ours for a tokenizer.json without settings
 
 
 def test_googles_zip(google, tmp_path):

@@ -18,7 +18,8 @@ def folder(tmp_path):
     source = tmp_path / "model"
     source.mkdir()
     save_weights(trained_like(TINY).float(), source)
-    (source / "vocab.txt").write_text("x\n")
+    for name in ("vocab.txt", "tokenizer.json", "special_tokens_map.json", "added_tokens.json"):
+        (source / name).write_text("{}\n")
     return source
 
 
@@ -28,7 +29,8 @@ def test_onnx_gives_the_numbers_of_transformers(folder, tmp_path):
     report = export_onnx(folder, tmp_path / "onnx", heads=True)
     assert report.largest_difference < 1e-4
     assert sorted(path.name for path in (tmp_path / "onnx").iterdir()) == [
-        *("config.json", "model.onnx", "vocab.txt"),
+        *("added_tokens.json", "config.json", "model.onnx", "special_tokens_map.json"),
+        *("tokenizer.json", "vocab.txt"),
     ]
     session = onnxruntime.InferenceSession(str(tmp_path / "onnx/model.onnx"))
     reference = twin_of(trained_like(TINY)).float()

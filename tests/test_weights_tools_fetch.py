@@ -12,7 +12,7 @@ import weights_tools.fetch
 from minibert import hub
 from minibert.hub import Pin
 from minibert.hub_errors import HubError
-from weights_tools.fetch import NAMES, fetch, plan, repository_of
+from weights_tools.fetch import NAMES, Plan, fetch, plan, repository_of
 
 REPO = NAMES["bert-tiny"]
 WEIGHTS = bytes(range(256)) * 40
@@ -115,6 +115,11 @@ def test_sharded_weights_are_planned_whole(server):
     }
     server.commit("org/large", files)
     assert set(plan("org/large").sizes) == set(files)
+
+
+def test_a_file_whose_size_the_hub_does_not_say():
+    text = str(Plan("tiny", "org/tiny", "main", {"config.json": None, "vocab.txt": 1234}, ()))
+    assert "  ?  config.json" in text and "  1,234  vocab.txt" in text
 
 
 def test_the_names():

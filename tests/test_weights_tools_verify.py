@@ -453,6 +453,14 @@ def test_a_claim_that_the_sizes_contradict(tmp_path):
     assert verify(named, with_transformers=False).exit_code == 1
 
 
+def test_a_claim_may_be_a_repository_and_must_be_known(tmp_path):
+    save_weights(trained_like().float(), tmp_path)
+    verdict = verify(tmp_path, claim="google-bert/bert-base-uncased", with_transformers=False)
+    assert verdict.exit_code == 1
+    with pytest.raises(ValueError, match="'bert-base-uncasd'.*expected one of.*bert-base-uncased"):
+        verify(tmp_path, claim="bert-base-uncasd", with_transformers=False)
+
+
 def test_a_model_of_base_size_with_other_weights():
     """The pack of bert-base-uncased on a model of its sizes: every kind of check runs, and none
     of the numbers can fit."""

@@ -7,7 +7,6 @@ code of its own: a file that imports the library, or another ready BERT, is not 
 import argparse
 import ast
 import dataclasses
-import importlib.util
 import inspect
 import json
 import sys
@@ -99,13 +98,10 @@ def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
     """Import the file and take the function. Raises AttributeError if it is not there."""
-    spec = importlib.util.spec_from_file_location(f"exercise_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, name, None)):
+    function = getattr(import_file(path), name, None)
+    if not callable(function):
         raise AttributeError(f"there is no function {name}() in the file; keep its name")
-    return getattr(module, name)
+    return function
 
 
 def borrowed(source: str) -> list[str]:

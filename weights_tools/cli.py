@@ -85,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         "python -m weights_tools verify            # the golden numbers alone: are they in order",
     )
     p.add_argument("model", nargs="?", metavar="DIR", help="a folder, a file, a TensorFlow prefix")
-    p.add_argument("--claim", metavar="NAME", help="what the model says it is")
+    p.add_argument("--claim", metavar="NAME", help="what the model says it is, as in bert-tiny")
     p.add_argument("--pack", metavar="FILE", help="another golden pack, a JSON file")
     p.add_argument("--no-transformers", action="store_true", help="without that comparison")
     return parser

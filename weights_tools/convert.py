@@ -7,6 +7,8 @@ and everything goes through memory one tensor at a time.
 Not stored in Google's files: whether the vocabulary is lower-cased. It is taken from the name
 (``uncased_L-12_H-768_A-12``) or has to be said. Nor can one see which GELU a model was trained
 with: ``hidden_act`` stays what the config says.
+
+The tokenizer files of a Hugging Face folder are copied as they are, so that ids stay the same.
 """
 
 from __future__ import annotations
@@ -33,6 +35,13 @@ from weights_tools.weight_files import StoredTensor, WeightFiles, by_key, open_w
 from weights_tools.writers import Planned, write_safetensors, write_tf_checkpoint
 
 _CONFIG_NAMES = ("config.json", "bert_config.json")
+TOKENIZER_FILES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -62,13 +71,13 @@ class ConvertReport:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A source that has been opened and found whole: config, tensors by key, vocabulary."""
+    """A source that has been opened and found whole: config, tensors by key, their folder."""
 
     config: BertConfig
     extra_config: dict[str, Any]
     tensors: dict[str, StoredTensor]
     ignored: dict[str, str]
-    vocab: Path | None
+    folder: Path
     notes: tuple[str, ...]
 
 
@@ -81,8 +90,8 @@ def convert(
 ) -> ConvertReport:
     """Convert ``source`` (a folder, a file, a TensorFlow prefix or Google's zip) to a new folder.
 
-    ``lowercase`` says whether the vocabulary is uncased; None takes it from the name. Weights are
-    written as float32. Nothing is left behind if something goes wrong.
+    ``lowercase`` says whether the vocabulary is uncased; None takes it from the tokenizer's files
+    or the name. Weights are written as float32. Nothing is left behind if something goes wrong.
 
     Raises FileNotFoundError, FileExistsError, or a ``WeightsError`` that names the tensor.
     """
@@ -90,7 +99,8 @@ def convert(
     with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
         model = open_model(opened)
         notes = list(model.notes)
-        if model.vocab is not None and lowercase is None:
+        names = [name for name in TOKENIZER_FILES if (model.folder / name).is_file()]
+        if lowercase is None and "vocab.txt" in names and "tokenizer.json" not in names:
             lowercase = guess_lowercase(Path(source), opened)
         planned = [
             Planned(
@@ -102,21 +112,26 @@ def convert(
         ]
         write_safetensors(new / "model.safetensors", planned, progress=progress)
         _write_json(new / "config.json", _config(model))
-        if model.vocab is None:
-            notes.append("the source has no vocab.txt, so the folder has no tokenizer")
+        for name in names:
+            shutil.copyfile(model.folder / name, new / name)
+        if not {"vocab.txt", "tokenizer.json"} & set(names):
+            notes.append("no vocab.txt and no tokenizer.json, so the folder has no tokenizer")
         else:
-            shutil.copyfile(model.vocab, new / "vocab.txt")
-            _write_json(
-                new / "tokenizer_config.json",
-                {
-                    "tokenizer_class": "BertTokenizer",
-                    "do_lower_case": lowercase,
-                    "model_max_length": model.config.max_position_embeddings,
-                },
-            )
+            _complete_tokenizer(new / "tokenizer_config.json", model.config, lowercase)
         files = tuple(sorted(file.name for file in new.iterdir()))
         numbers = sum(tensor.size for tensor in model.tensors.values())
         return ConvertReport(folder, files, len(planned), numbers, model.ignored, tuple(notes))
+
+
+def _complete_tokenizer(settings: Path, config: BertConfig, lowercase: bool | None) -> None:
+    """Write what a copied tokenizer_config.json lacks; Google's files have none at all."""
+    stored = read_json(settings) if settings.is_file() else {}
+    said = {} if lowercase is None else {"do_lower_case": lowercase}
+    usual = {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": config.max_position_embeddings,
+    }
+    _write_json(settings, {**usual, **stored, **said})
 
 
 def convert_to_tf(
@@ -133,8 +148,8 @@ def convert_to_tf(
         write_tf_checkpoint(new / "bert_model.ckpt", planned, progress=progress)
         config = {k: v for k, v in model.config.to_dict().items() if k in _GOOGLE_CONFIG}
         _write_json(new / "bert_config.json", config)
-        if model.vocab is not None:
-            shutil.copyfile(model.vocab, new / "vocab.txt")
+        if (model.folder / "vocab.txt").is_file():
+            shutil.copyfile(model.folder / "vocab.txt", new / "vocab.txt")
         files = tuple(sorted(file.name for file in new.iterdir()))
         numbers = sum(tensor.size for tensor in model.tensors.values())
         return ConvertReport(folder, files, len(planned), numbers, model.ignored, model.notes)
@@ -187,7 +202,7 @@ def open_model(source: Path) -> Model:
         if tensor.dtype == "float64"
     )[:1]
     extra = {k: v for k, v in read_json(config_file).items() if k in ("id2label", "label2id")}
-    return Model(config, extra, tensors, ignored, vocab if vocab.is_file() else None, notes)
+    return Model(config, extra, tensors, ignored, folder, notes)
 
 
 def expected_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
@@ -372,7 +387,7 @@ def _unpack(source: Path, folder: Path) -> None:
 
 
 def _belongs_to_model(name: str) -> bool:
-    return name in (*_CONFIG_NAMES, "vocab.txt", "tokenizer_config.json") or (
+    return name in (*_CONFIG_NAMES, *TOKENIZER_FILES) or (
         ".ckpt." in name and not name.endswith(".meta")
     )
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from minibert.files import folder_written_whole
 from minibert.heads import BertForPreTraining
 from minibert.weights import load_weights
+from weights_tools.convert import TOKENIZER_FILES
 from weights_tools.errors import WeightsError
 
 _TOLERANCE = 1e-4
@@ -79,7 +80,7 @@ class _Exported(nn.Module):
 
 
 def export_onnx(source: str | Path, folder: str | Path, *, heads: bool = False) -> OnnxReport:
-    """Write ``folder/model.onnx`` (and its data file, if large), with config and vocabulary.
+    """Write ``folder/model.onnx`` (and its data file, if large), with config and tokenizer.
 
     Inputs are ``input_ids``, ``attention_mask`` and ``token_type_ids`` (batch, tokens), of any
     size up to the model's; outputs are ``last_hidden_state``, ``pooler_output`` and, with
@@ -106,7 +107,7 @@ def export_onnx(source: str | Path, folder: str | Path, *, heads: bool = False) 
                 f"nothing was written. Try other versions of onnxscript and onnxruntime"
             )
         beside = source if source.is_dir() else source.parent
-        for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
+        for name in ("config.json", *TOKENIZER_FILES):
             if (beside / name).is_file():
                 (new / name).write_bytes((beside / name).read_bytes())
     return OnnxReport(folder / "model.onnx", tuple(example), tuple(wrapped.names), worst)

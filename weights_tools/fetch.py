@@ -63,7 +63,8 @@ class Plan:
         lines = [f"{self.name}: {self.repository} at {self.revision}, {total:,} bytes"]
         for file, size in self.sizes.items():
             known = "sha256 published" if file in self.pinned else "checked against the hub alone"
-            lines.append(f"  {size if size is not None else '?':>13,}  {file}  ({known})")
+            shown = "?" if size is None else f"{size:,}"
+            lines.append(f"  {shown:>13}  {file}  ({known})")
         if not self.pinned:
             lines.append("  unpinned: this is what the hub has today; no sha256 was published")
         return "\n".join(lines)

@@ -33,18 +33,26 @@ def verify(
 ) -> Verdict:
     """Check a model folder, a weight file or a TensorFlow checkpoint; None checks the packs alone.
 
-    ``claim`` is what the model says it is ("bert-base-uncased"). Without it the name of the
-    folder is taken, and failing that, the sizes: then a model that does not fit is taken for
-    another one of the same size, not for a broken one. ``pack`` is the path of another golden
-    pack, to be used whatever the name.
+    ``claim`` is what the model says it is: "bert-base-uncased" or its repository on the hub.
+    Without it the name of the folder is taken, and failing that, the sizes: then a model that does
+    not fit is taken for another one of the same size, not for a broken one. ``pack`` is the path
+    of another golden pack, to be used whatever the name.
 
-    Raises FileNotFoundError or ValueError if the source cannot be opened at all.
+    Raises FileNotFoundError or ValueError if the source cannot be opened at all, and ValueError
+    for a claim about which nothing is known here.
     """
     packs = [load_pack(pack)] if pack is not None else [load_pack(name) for name in PACKS]
     if source is None:
         return Verdict("no model given", tuple(pack_row(one, "no model given") for one in packs))
     path = Path(source)
-    claim = claim or _claim_of(path, packs)
+    known = {name for one in packs for name in (one.name, *one.claims)}
+    known |= {release["model"] for release in known_fingerprints().values()}
+    claim = _claim_of(path, known) if claim is None else claim.rpartition("/")[2]
+    if claim is not None and claim not in known:
+        raise ValueError(
+            f"nothing is known here about a model named {claim!r}: expected one of "
+            f"{', '.join(sorted(known))}; leave the claim out to check what does not need it"
+        )
     rows = check_files(path, claim)
     if not _is_tensorflow(path):
         rows += _check_model(path, packs, claim, pack is not None, with_transformers, progress)
@@ -87,12 +95,10 @@ def _is_tensorflow(path: Path) -> bool:
     return path.suffix == ".index" or Path(f"{path}.index").is_file()
 
 
-def _claim_of(path: Path, packs: list[Pack]) -> str | None:
+def _claim_of(path: Path, known: set[str]) -> str | None:
     """The model that a path names: a folder's name, or that of a repository in the hub's cache."""
-    claims = {claim for pack in packs for claim in pack.claims}
-    claims |= {release["model"] for release in known_fingerprints().values()}
     for part in reversed(path.absolute().parts):
         name = part.rpartition("--")[2]
-        if name in claims:
+        if name in known:
             return name
     return None

@@ -14,7 +14,7 @@ The checker says "reproduces your numbers", never "you wrote": another slip may 
 import copy
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -169,7 +169,7 @@ class Checker:
         """What must hold for any BERT, whatever its weights."""
         padded = self.batch["attention_mask"] == 0
         for name, table in raw.items():
-            if name.endswith("probabilities") and table.dim() == 4 and table.shape[-1] == 7:
+            if name.endswith("probabilities") and table.shape == self.expected[name].shape:
                 mass = float((table * padded[:, None, None, :])[judged_rows(padded, table)].max())
                 if mass > 1e-6:
                     yield f"{title(name)}: up to {mass:.2g} falls on padding, it must be 0"
@@ -240,11 +240,15 @@ class Checker:
                 text = "not looked at: give a class, or build(config, weights) of a torch module"
                 return Check("dropout", None, text), "", []
             twin.module.train()
-            with torch.no_grad():
-                output = twin.run(self._fresh_batch())
-            tensors = outputs_by_name(output, self.expected, self.model.config)
+            try:
+                tensors = _call(twin, self._fresh_batch(), twin.returned)
+            except StudentError as error:
+                return Check("dropout", False, f"in train mode, {error}"), "", []
             known = {n: tensors[n].double() for n in common(self.expected, tensors) if n in STATES}
             got.update({f"{kind}: {n}": t for n, t in blank(known, mask).items()})
+        if not got:
+            text = "not looked at: return last_hidden_state or hidden_states"
+            return Check("dropout", None, text), "", []
         plain = self._dropped((), on=False)
         if first_difference(plain, got, mask, FLOAT32_TOLERANCE) is None:
             text = "there is none: right for use, but not for training"
@@ -281,17 +285,21 @@ class Checker:
         module = student.module
         module.eval().zero_grad()
         batch = {name: t for name, t in self._fresh_batch().items() if "label" not in name}
-        live = outputs_by_name(student.run(batch), self.expected, self.model.config)
-        graded = [name for name in GRADED if name in live]
-        total = _objective({name: live[name] for name in graded}, batch["attention_mask"])
-        if not total.requires_grad:
-            return Check("gradients", False, "the output carries no gradient at all"), "", []
-        total.backward()
+        try:
+            live = outputs_by_name(student.run(batch), self.expected, self.model.config)
+            graded = [name for name in GRADED if name in live]
+            total = _objective({name: live[name] for name in graded}, batch["attention_mask"])
+            if not total.requires_grad:
+                return Check("gradients", False, "the output carries no gradient at all"), "", []
+            total.backward()
+        except Exception as error:
+            text = f"the backward pass fails: {type(error).__name__}: {error}"
+            return Check("gradients", False, text), "", []
         own = dict(module.named_parameters(remove_duplicate=False))
         got = {}
         for ours, keys in student.parameters.items():
             grad = own[keys[0]].grad if keys[0] in own else None
-            got[ours] = torch.zeros(()) if grad is None else grad.detach()
+            got[ours] = torch.zeros(()).double() if grad is None else grad.detach()
         right = self._reference_gradients((), graded)
         wrong = _gradient_difference(right, got)
         if not wrong:
@@ -360,16 +368,26 @@ def judged_rows(padded: Tensor, table: Tensor) -> Tensor:
     return (~padded)[:, None, :, None].expand(table.shape)
 
 
-def _call(student: Student, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _call(
+    student: Student,
+    batch: Mapping[str, Tensor],
+    compute: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> dict[str, Tensor]:
+    """All tensors of a student, or those that its method `compute` gives.
+
+    A module that mixes float64 with numbers of its own is made float32, and tried again.
+    """
+    compute = compute or student.tensors
     try:
-        return student.tensors(batch)
+        return compute(batch)
     except StudentError:
         raise
     except Exception as error:
-        if isinstance(student, Callee) and student.module is not None and "dtype" in str(error):
+        mixed = "dtype" in str(error) or "scalar type" in str(error)  # PyTorch's two wordings
+        if isinstance(student, Callee) and student.module is not None and mixed:
             student.module.float()
             try:
-                return student.tensors(batch)
+                return compute(batch)
             except Exception as second:
                 error = second
         raise StudentError(
@@ -399,7 +417,8 @@ def _gradient_difference(right: Mapping[str, Tensor], got: Mapping[str, Tensor])
             a, b = torch.broadcast_tensors(tensor.double(), got[name].double())
             if name == "embeddings.token.weight" and a.dim() == 2:
                 a, b = a[1:], b[1:]  # whether the row of [PAD] learns is a matter of taste
-            if not torch.allclose(a, b, rtol=0, atol=1e-7 * max(1.0, float(a.abs().max()))):
+            tolerance = 1e-7 if got[name].dtype == torch.float64 else FLOAT32_TOLERANCE
+            if not torch.allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(a.abs().max()))):
                 wrong.append(name)
     return wrong
 

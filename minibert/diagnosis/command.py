@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from minibert.diagnosis.students import (
     load_target,
     read_names,
 )
+from minibert.files import written_whole
 from minibert.weights import hugging_face_state
 
 DESCRIPTION = """Compare a BERT of your own with the reference, tensor by tensor, on a tiny probe
@@ -117,31 +116,17 @@ def dump_probe(checker: Checker, folder: Path) -> str:
         "expected": {name: t.contiguous().clone() for name, t in checker.expected.items()},
     }
     config = json.dumps(checker.model.config.to_dict(), indent=2) + "\n"
-    _write(folder / "config.json", lambda path: path.write_text(config, encoding="utf-8"))
+    with written_whole(folder / "config.json") as path:
+        path.write_text(config, encoding="utf-8")
     for name, tensors in parts.items():
         arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
-        _write(folder / f"{name}.npz", lambda path, a=arrays: _save_npz(path, a))
-        _write(folder / f"{name}.safetensors", lambda path, t=tensors: save_file(t, path))
+        with written_whole(folder / f"{name}.npz") as path, path.open("wb") as file:
+            np.savez(file, **arrays)
+        with written_whole(folder / f"{name}.safetensors") as path:
+            save_file(tensors, path)
     return (
         f"{folder}: config.json, and weights, inputs and expected tensors as .npz and "
         ".safetensors.\nCompute as many of the expected tensors as you can, write them under "
         "their names, and run\n  minibert diagnose results.npz\n"
         "Padded tokens are 0 in expected.*; yours may hold anything there."
     )
-
-
-def _save_npz(path: Path, arrays: dict[str, Any]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def _write(path: Path, write: Any) -> None:
-    """Write beside the target first, so that no half-written file is ever left under its name."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

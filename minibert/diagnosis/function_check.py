@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,11 +81,13 @@ def judge(subject: Subject, student: Callable[..., Any], model: BertForPreTraini
     expected = subject.results(model)
     checks: list[Check] = []
     results = []
-    for name, case in subject.cases.items():
+    for (name, case), right in zip(subject.cases.items(), expected, strict=True):
         result, failed = _call(student, case)
         checks += failed
         if failed:
             return Diagnosis(f"{subject.name}", _named(failed, name))
+        if isinstance(result, list) and isinstance(right, tuple):
+            result = tuple(result)  # both are fine for several results
         results.append(result)
     checks.append(Check("runs, leaves its inputs alone, gives the same twice", True))
     for name, right, result in zip(subject.cases, expected, results, strict=True):
@@ -132,10 +135,10 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
     except Exception as error:
         return None, [Check("runs", False, _told(error, student))]
     for place, (before, after) in enumerate(zip(case, arguments, strict=True)):
-        if not callable(before) and not _equal(_flat(before), _flat(after)):
+        if not callable(before) and not _equal(before, after):
             text = f"argument {place + 1} was changed in place; work on a copy"
             return None, [Check("inputs untouched", False, text)]
-    if not _equal(_flat(result), _flat(again)):
+    if not _equal(result, again):
         text = "two calls with the same inputs give different results"
         return None, [Check("repeatable", False, text)]
     if result is None:
@@ -162,15 +165,24 @@ def _flat(value: Any, names: Sequence[str] = ()) -> dict[str, Any]:
     return {"": value}
 
 
-def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    def same(a: Any, b: Any) -> bool:
-        if isinstance(a, Tensor) or isinstance(b, Tensor):
-            if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.shape != b.shape:
-                return False
-            return torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True)
-        return bool(a == b)
+def _equal(a: Any, b: Any) -> bool:
+    """The same value, also inside lists, tuples and dicts; NaN is equal to itself.
 
-    return list(one) == list(other) and all(same(one[name], other[name]) for name in one)
+    >>> _equal([torch.ones(2), np.ones(2)], [torch.ones(2), np.ones(2)])
+    True
+    """
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.shape != b.shape:
+            return False
+        return torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True)
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        alike = type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
+        return alike and a.tobytes() == b.tobytes()
+    return bool(a == b)
 
 
 def _has_tensors(value: Any) -> bool:
@@ -179,8 +191,6 @@ def _has_tensors(value: Any) -> bool:
 
 def _form(right: Any, result: Any, subject: Subject) -> str:
     """What is wrong with type, shape or dtype; "" if nothing is."""
-    if isinstance(result, list) and isinstance(right, tuple):
-        result = tuple(result)
     if type(right) is not type(result) and not (
         isinstance(right, Tensor) and isinstance(result, Tensor)
     ):
@@ -205,7 +215,13 @@ def _form(right: Any, result: Any, subject: Subject) -> str:
 
 
 def _kind(value: Any) -> str:
-    names = {Tensor: "a tensor", list: "a list", tuple: "a tuple", str: "a string"}
+    names: dict[type, str] = {
+        Tensor: "a tensor",
+        np.ndarray: "a numpy array",
+        list: "a list",
+        tuple: "a tuple",
+        str: "a string",
+    }
     if value is None:
         return "nothing (None)"
     known = next((words for kind, words in names.items() if isinstance(value, kind)), None)
@@ -215,13 +231,12 @@ def _kind(value: Any) -> str:
 def _difference(
     right: Any, result: Any, subject: Subject, model: BertForPreTraining
 ) -> tuple[str, list[str]]:
-    a = _flat(right, subject.returns)
-    b = _flat(tuple(result) if isinstance(right, tuple) else result, subject.returns)
+    a, b = _flat(right, subject.returns), _flat(result, subject.returns)
     sizes = sizes_of(model.config, 7)
     for name, one in a.items():
         other, words = b[name], f"{name}, " if name else ""
         if not isinstance(one, Tensor):
-            if one != other:
+            if not _equal(one, other):
                 return f"{words}expected {one!r}, got {other!r}", _list_relation(one, other)
             continue
         one, other = _settled(one, subject.hides), _settled(other, subject.hides)
@@ -238,7 +253,7 @@ def _list_relation(one: Any, other: Any) -> list[str]:
     if isinstance(one, list) and isinstance(other, list):
         pairs = itertools.zip_longest(one, other, fillvalue="nothing")
         for place, (a, b) in enumerate(pairs):
-            if a != b:
+            if not _equal(a, b):
                 return [f"they part at place {place}: expected {a!r}, got {b!r}"]
     return []
 
@@ -256,8 +271,7 @@ def _agree(one: Tensor, other: Tensor) -> Tensor:
 
 def _match(subject: Subject, one: Sequence[Any], other: Sequence[Any]) -> bool:
     for right, result in zip(one, other, strict=True):
-        a = _flat(right)
-        b = _flat(tuple(result) if isinstance(right, tuple) else result)
+        a, b = _flat(right), _flat(result)
         if list(a) != list(b):
             return False
         for name in a:
@@ -265,7 +279,7 @@ def _match(subject: Subject, one: Sequence[Any], other: Sequence[Any]) -> bool:
                 x, y = _settled(a[name], subject.hides), _settled(b[name], subject.hides)
                 if x.shape != y.shape or not bool(_agree(x, y).all()):
                     return False
-            elif type(a[name]) is not type(b[name]) or a[name] != b[name]:
+            elif type(a[name]) is not type(b[name]) or not _equal(a[name], b[name]):
                 return False
     return True
 

@@ -143,17 +143,20 @@ class Callee(Student):
                 if ours in self.reference:
                     hooks.append(module.register_forward_hook(_keep(seen, ours)))
         try:
-            with torch.no_grad():
-                output = self.run(batch)
+            found = self.returned(batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        found = outputs_by_name(output, self.reference, self.config)
         # a module that is called more than once has no one output to compare
         for name, calls in seen.items():
             if len(calls) == 1:
                 found.setdefault(name, _as_wide(calls[0], self.reference[name]))
         return found
+
+    def returned(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the student itself returns, without what its modules compute on the way."""
+        with torch.no_grad():
+            return outputs_by_name(self.run(batch), self.reference, self.config)
 
     def run(self, batch: Mapping[str, Tensor]) -> Any:
         """Call the student on (a copy of) the batch; its own output comes back."""
@@ -184,7 +187,7 @@ def _passes_on(call: Any, wanted: Mapping[str, inspect.Parameter], switch: str) 
 def _keep(seen: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            seen.setdefault(name, []).append(output.detach())
+            seen.setdefault(name, []).append(output.detach().clone())  # += may write to it
 
     return hook
 
@@ -451,7 +454,7 @@ def load_target(text: str) -> Any:
                 module = importlib.import_module(place)
             finally:
                 sys.path.pop(0)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StudentError(f"cannot import {place}: {type(error).__name__}: {error}") from error
     if name:
         if not hasattr(module, name):
@@ -469,15 +472,25 @@ def _public(module: Any) -> list[str]:
 
 
 def import_file(path: Path) -> Any:
-    """The module that a Python file holds; its code is run."""
+    """The module that a Python file holds; its code is run.
+
+    Raises whatever that code raises, and ImportError for code that ends the program.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"_imported_{path.stem}"  # nobody else's module has this name
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look for the module they are in
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise ImportError(
+            f"{path} ends the program while it is imported (SystemExit: {error}); "
+            'put what does so under: if __name__ == "__main__"'
+        ) from error
     finally:
         sys.path.pop(0)
     return module
