@@ -7,6 +7,7 @@ and all dimensions differ, so that a wrong reshape cannot pass by luck.
 
 import torch
 import transformers
+from transformers.initialization import no_init_weights
 
 from minibert.config import BertConfig
 from minibert.heads import BertForPreTraining
@@ -50,7 +51,7 @@ def twin_of(model: BertForPreTraining) -> transformers.BertForPreTraining:
     """transformers' BertForPreTraining with the same weights, eager attention, eval mode."""
     config = transformers.BertConfig(**model.config.to_dict())
     config._attn_implementation = "eager"
-    with transformers.initialization.no_init_weights():
+    with no_init_weights():
         twin = transformers.BertForPreTraining(config)
     state = hugging_face_state(model)
     state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"]
