@@ -1,7 +1,7 @@
 """minibert side by side with its peers, in one run.
 
     python -m benchmarks                        all parts, about twenty minutes
-    python -m benchmarks --quick                fewer rounds and shapes, float32 alone: 4 minutes
+    python -m benchmarks --quick                fewer rounds and shapes, in float32: 2 to 3 minutes
     python -m benchmarks --only shapes end      some of: shapes, end, start, training
     python -m benchmarks --write                also into README.md and benchmarks/results/
     python -m benchmarks --base FOLDER          the official bert-base-uncased, say
@@ -89,7 +89,7 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         if "end" in arguments.only:
             figures["end to end"] = end_to_end.run(scratch, quick, bf16)
             texts.append(
-                f"**{200 if quick else '1,000'} real sentences of mixed length**, "
+                f"**{100 if quick else '1,000'} real sentences of mixed length**, "
                 "all-MiniLM-L6-v2, tokenization included: times as fast as "
                 "sentence-transformers, median (quartiles)\n\n" + table(figures["end to end"])
             )

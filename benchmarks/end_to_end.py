@@ -63,7 +63,7 @@ def embedders(scratch: Path, bf16: bool) -> dict[str, Apart]:
 
 def run(scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:
     """One row per candidate: ratio to sentence-transformers, error, smallest cosine."""
-    texts = sentences()[: 200 if quick else 1000]
+    texts = sentences()[: 100 if quick else 1000]
     candidates = embedders(scratch, bf16)
     for candidate in candidates.values():
         candidate.prepare(texts)

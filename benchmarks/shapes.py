@@ -51,7 +51,8 @@ def run(folder: Path, scratch: Path, quick: bool, bf16: bool) -> list[dict[str, 
         ids = torch.randint(999, 30000, (B, T), generator=torch.Generator().manual_seed(B * T))
         for candidate in candidates.values():
             candidate.prepare(ids, torch.ones_like(ids))
-        times = interleaved(candidates, 4 if quick else max(4, min(25, 8000 // (B * T))), 0.03)
+        fewest, most, tokens = (2, 6, 1000) if quick else (4, 25, 8000)
+        times = interleaved(candidates, max(fewest, min(most, tokens // (B * T))), 0.03)
         outputs = {name: candidate.result() for name, candidate in candidates.items()}
         for name in candidates:
             seconds = summary(times[name]).median

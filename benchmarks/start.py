@@ -73,7 +73,8 @@ def run(folder: Path, quick: bool) -> tuple[list[dict[str, Any]], float]:
         memory[name] = program(name, folder, PROGRAMS[name] + REPORT)
 
     names = [name for name in PROGRAMS if not (quick and name == "sentence-transformers")]
-    times = interleaved({name: partial(start, name) for name in names}, 2 if quick else 7)
+    programs = {name: partial(start, name) for name in names}
+    times = interleaved(programs, 1 if quick else 7)
     loading = summary([program("load", folder, LOAD)[0] for _ in range(2 if quick else 7)]).median
     rows = [
         {
