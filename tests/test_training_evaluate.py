@@ -15,6 +15,7 @@ from minibert.heads import BertForPreTraining
 from minibert.model import BertModel
 from minibert.training.batches import Examples
 from minibert.training.evaluate import (
+    _bag_of_words,
     as_table,
     fit_line,
     grammar,
@@ -23,7 +24,7 @@ from minibert.training.evaluate import (
     sentiment,
 )
 from minibert.training.finetune import FinetuneSettings
-from minibert.training.labelled import read_labelled
+from minibert.training.labelled import Labelled, read_labelled
 from minibert.training.vocabulary import count_words, train_vocabulary
 
 SENTENCES = ["aa bb done.", "bq.", "cc cw ce done aa aa aa", "dd"]
@@ -125,6 +126,28 @@ def test_fit_line_equals_plain_gradient_descent():
         other = other - 0.3 * (features.T @ error / 50 + 0.1 * other)
         shift = shift - 0.3 * error.mean()
     assert torch.allclose(weight, other, atol=1e-3) and abs(bias - shift) < 1e-3
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_bag_of_words_equals_scikit_learns(tokenizer, count):
+    """Its logistic regression with C = 1/2, which weighs the decay against the sum over texts."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(count)
+    words = ["aa", "bb", "cc", "dd", "done", "bq", "ce", "cw", "aa bb", "."]
+
+    def draw(number: int) -> tuple[Labelled, np.ndarray]:
+        chosen = rng.random((number, len(words))) < 0.3
+        labels = (chosen[:, 0] + 0.5 * chosen[:, 3] + rng.normal(0, 0.5, number) > 0.5).astype(int)
+        texts = [" ".join(word for word, there in zip(words, row) if there) for row in chosen]
+        bags = np.zeros((number, tokenizer.vocab_size))
+        for row, text in enumerate(texts):
+            bags[row, tokenizer.ids(text)] = 1
+        return Labelled(texts, labels, ["bad", "good"]), bags
+
+    (learn, known), (judge, asked) = draw(count), draw(500)
+    theirs = linear_model.LogisticRegression(C=0.5, tol=1e-8).fit(known, learn.labels)
+    assert 0.6 < theirs.score(asked, judge.labels) < 0.95
+    assert _bag_of_words(tokenizer, learn, judge) == theirs.score(asked, judge.labels)
 
 
 def test_sentiment_of_words_that_tell_it(tokenizer, model, tmp_path):

@@ -244,8 +244,7 @@ def sentiment(
                 own = dataclasses.replace(tuning, seed=seed)
                 right = _fine_tuned(encoder, tokenizer, drawn, judge, own)
             results[name].append(right)
-        bags = _bags(tokenizer, drawn.texts + judge.texts)
-        results["bag_of_words"].append(_accuracy(bags, drawn.labels, judge.labels, scale=False))
+        results["bag_of_words"].append(_bag_of_words(tokenizer, drawn, judge))
         results["majority"].append(majority(drawn, judge))
     spread = {name: tuple(Spread.of(values)) for name, values in results.items()}
     method = "linear probe" if tuning is None else f"fine-tuned for {tuning.epochs} epochs"
@@ -269,25 +268,33 @@ def _fine_tuned(
 
 
 def _probe(encoder: BertModel, tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
-    vectors = embed(encoder, tokenizer, learn.texts + judge.texts, recipe=Recipe())
-    return _accuracy(torch.from_numpy(vectors), learn.labels, judge.labels)
+    texts = learn.texts + judge.texts
+    vectors = torch.from_numpy(embed(encoder, tokenizer, texts, recipe=Recipe()))
+    known, asked = vectors[: len(learn.texts)], vectors[len(learn.texts) :]
+    mean, deviation = known.mean(0), known.std(0) + 1e-6
+    known, asked = (known - mean) / deviation, (asked - mean) / deviation
+    return _told_by_line(known, asked, learn, judge, decay=1e-2)
 
 
-def _accuracy(vectors: Tensor, learn: np.ndarray, judge: np.ndarray, scale: bool = True) -> float:
-    known, asked = vectors[: len(learn)], vectors[len(learn) :]
-    if scale:
-        mean, deviation = known.mean(0), known.std(0) + 1e-6
-        known, asked = (known - mean) / deviation, (asked - mean) / deviation
-    weight, bias = fit_line(known, torch.from_numpy(learn), 1e-2 if scale else 1e-3)
-    return float(((asked @ weight + bias > 0).numpy() == judge).mean())
+def _bag_of_words(tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
+    # The decay is weighed against a mean over the texts: the more there are, the less it may count.
+    known, asked = _bags(tokenizer, learn.texts), _bags(tokenizer, judge.texts)
+    return _told_by_line(known, asked, learn, judge, decay=2 / len(learn.texts))
+
+
+def _told_by_line(
+    known: Tensor, asked: Tensor, learn: Labelled, judge: Labelled, decay: float
+) -> float:
+    weight, bias = fit_line(known, torch.from_numpy(learn.labels), decay)
+    return float(((asked @ weight + bias > 0).numpy() == judge.labels).mean())
 
 
 def _bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Which pieces a text holds: a row of 0 and 1 for each."""
-    bags = torch.zeros(len(texts), tokenizer.vocab_size)
-    for row, text in enumerate(texts):
-        bags[row, tokenizer.ids(text)] = 1
-    return bags
+    """Which pieces a text holds: a row of 0 and 1 for each, of which only the 1 are stored."""
+    places = [(row, piece) for row, text in enumerate(texts) for piece in set(tokenizer.ids(text))]
+    shape = (len(texts), tokenizer.vocab_size)
+    at = torch.tensor(places, dtype=torch.long).reshape(-1, 2).T
+    return torch.sparse_coo_tensor(at, torch.ones(len(places)), shape, check_invariants=True)
 
 
 def as_table(results: dict[str, dict[str, Any]]) -> str:
