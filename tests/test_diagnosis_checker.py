@@ -368,6 +368,22 @@ def test_a_file_that_ends_the_program_is_refused_in_words(tmp_path, capsys):
     assert "ends the program" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("inside", ["build", "forward"])
+def test_a_student_that_ends_the_program_has_not_passed(inside, tmp_path, capsys):
+    bodies = {
+        "build": "return forward",
+        "forward": "return input_ids",
+        inside: "raise SystemExit(0)",
+    }
+    file = tmp_path / "ends.py"
+    file.write_text(
+        f"def forward(input_ids, **more):\n    {bodies['forward']}\n"
+        f"def build(config, weights):\n    {bodies['build']}\n"
+    )
+    assert command(f"{file}:build") == 2
+    assert "SystemExit: 0" in capsys.readouterr().err
+
+
 def test_a_file_with_a_dataclass_can_be_imported(tmp_path):
     (tmp_path / "own.py").write_text(
         "from __future__ import annotations\nimport dataclasses\n"

@@ -265,6 +265,7 @@ BROKEN = {
     "def gelu(x:\n": ("broken", "line 1"),
     "x = 1 / 0\n": ("broken", "line 1: ZeroDivisionError"),
     "raise SystemExit(0)\n": ("broken", "ends the program"),
+    "def gelu(x):\n    raise SystemExit(0)\n": ("wrong", "SystemExit: 0"),
     "from __future__ import annotations\nimport dataclasses\n"
     "@dataclasses.dataclass\nclass Sizes:\n    T: int = 1\n"
     "def gelu(x):\n    raise NotImplementedError\n": ("not written", "NotImplementedError"),

@@ -382,7 +382,7 @@ def _call(
         return compute(batch)
     except StudentError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         mixed = "dtype" in str(error) or "scalar type" in str(error)  # PyTorch's two wordings
         if isinstance(student, Callee) and student.module is not None and mixed:
             student.module.float()

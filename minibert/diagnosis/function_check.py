@@ -132,7 +132,7 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
             again = student(*copy.deepcopy(list(case)))
     except NotImplementedError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return None, [Check("runs", False, _told(error, student))]
     for place, (before, after) in enumerate(zip(case, arguments, strict=True)):
         if not callable(before) and not _equal(before, after):
@@ -146,7 +146,7 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
     return result, []
 
 
-def _told(error: Exception, student: Callable[..., Any]) -> str:
+def _told(error: BaseException, student: Callable[..., Any]) -> str:
     """The error, and the student's own line in which it came up."""
     file = getattr(getattr(student, "__code__", None), "co_filename", "")
     frames = traceback.extract_tb(error.__traceback__)

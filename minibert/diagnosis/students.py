@@ -388,7 +388,7 @@ def build(
                     filled = _filled(module, config, names)
         except StudentError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise StudentError(
                 f"{getattr(target, '__name__', target)} could not be built with the probe's sizes "
                 f"(hidden_size {config.hidden_size}, {config.num_attention_heads} heads, "
@@ -486,11 +486,14 @@ def import_file(path: Path) -> Any:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except SystemExit as error:
-        raise ImportError(
-            f"{path} ends the program while it is imported (SystemExit: {error}); "
-            'put what does so under: if __name__ == "__main__"'
-        ) from error
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, SystemExit):
+            raise ImportError(
+                f"{path} ends the program while it is imported (SystemExit: {error}); "
+                'put what does so under: if __name__ == "__main__"'
+            ) from error
+        raise
     finally:
         sys.path.pop(0)
     return module
