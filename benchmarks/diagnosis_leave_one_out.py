@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from minibert.diagnosis.mistakes import EQUIVALENT, model_mistakes
+from minibert.diagnosis.catalogue.all import EQUIVALENT, model_mistakes
 from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.search import Replay
 

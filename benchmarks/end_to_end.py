@@ -13,7 +13,7 @@ from benchmarks import peers
 from benchmarks.apart import Apart
 from benchmarks.measure import interleaved, ratio, summary
 from benchmarks.models import MINILM, sentences
-from minibert.nearest import cosines
+from minibert.vectors.nearest import cosines
 
 BASE = "sentence-transformers"
 Embed = Callable[[list[str]], np.ndarray]

@@ -59,7 +59,7 @@ def ratio(times: Mapping[str, list[float]], name: str, base: str) -> Timing:
 
 def product_peak(dtype: torch.dtype = torch.float32, rounds: int = 7) -> float:
     """The fastest matrix product this machine shows, in GFLOP/s: packed where that works."""
-    from minibert.linear import FusedLinear, PackedLinear, packing_works
+    from minibert.fast.linear import FusedLinear, PackedLinear, packing_works
 
     kind = PackedLinear if packing_works(dtype) else FusedLinear
     best = 0.0

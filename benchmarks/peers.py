@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minibert.fast import FastBert
-from minibert.weights import load_weights
+from minibert.fast.bert import FastBert
+from minibert.weights.loading import load_weights
 
 Forward = Callable[[torch.Tensor, torch.Tensor], object]
 THREADS = torch.get_num_threads()

@@ -9,7 +9,7 @@ import torch
 from benchmarks import peers
 from benchmarks.apart import Apart
 from benchmarks.measure import flops, interleaved, product_peak, ratio, summary
-from minibert.config import BertConfig
+from minibert.core.config import BertConfig
 
 SHAPES = ((1, 16), (1, 128), (8, 128), (32, 128), (8, 512))
 BASE = "transformers sdpa"

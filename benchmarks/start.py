@@ -44,9 +44,9 @@ minibert.load(FOLDER).embed(["A first sentence."], deterministic=True)
 }
 
 LOAD = """
-import time, minibert.weights, minibert.batch, pathlib
+import time, minibert.weights.loading, minibert.tokenizer.batch, pathlib
 start = time.perf_counter()
-minibert.weights.load_weights(pathlib.Path(FOLDER))
+minibert.weights.loading.load_weights(pathlib.Path(FOLDER))
 print("RESULT", 1000 * (time.perf_counter() - start), 0)
 """
 

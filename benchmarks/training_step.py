@@ -16,9 +16,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from minibert.config import BertConfig
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 from minibert.training.step import (
     PretrainingSums,
     Sums,

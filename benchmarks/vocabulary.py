@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def with_minibert(lines: list[str], size: int) -> list[str]:
-    from minibert.training.vocabulary import count_words, train_vocabulary
+    from minibert.training.wordpiece_trainer import count_words, train_vocabulary
 
     return train_vocabulary(count_words(lines), size, min_frequency=0)
 

@@ -13,14 +13,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "BertConfig": "config",
-    "Tokenizer": "batch",
-    "Batch": "batch",
-    "BertModel": "model",
-    "BertOutput": "model",
-    "BertForPreTraining": "heads",
-    "PreTrainingOutput": "heads",
-    "LoadReport": "weights",
+    "BertConfig": "core.config",
+    "Tokenizer": "tokenizer.batch",
+    "Batch": "tokenizer.batch",
+    "BertModel": "core.model",
+    "BertOutput": "core.model",
+    "BertForPreTraining": "core.heads",
+    "PreTrainingOutput": "core.heads",
+    "LoadReport": "weights.loading",
     "Trace": "trace",
     "compare": "trace",
     "Bert": "bert",

@@ -1,5 +1,5 @@
 import sys
 
-from minibert.cli import main
+from minibert.cli.main import main
 
 sys.exit(main())

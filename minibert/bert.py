@@ -8,22 +8,29 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 
-from minibert import hub
-from minibert.batch import Tokenizer
-from minibert.config import BertConfig
-from minibert.embed import embed, embed_tokens
-from minibert.embed_file import Done, embed_file
-from minibert.embed_plan import Plan
-from minibert.engine import Engine
-from minibert.files import folder_written_whole
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
-from minibert.nearest import Neighbour, TokenVectors, cosines, nearest, span_vectors, spans_of
-from minibert.pooling import pools_of
-from minibert.predict import Prediction, fill_mask, next_sentence
-from minibert.recipe import Recipe
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+from minibert.fast.engine import Engine
+from minibert.system.files import folder_written_whole
+from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence
+from minibert.tokenizer.batch import Tokenizer
 from minibert.trace import Trace, record
-from minibert.weights import LoadReport, load_weights, save_weights
+from minibert.vectors.embed import embed, embed_tokens
+from minibert.vectors.file import Done, embed_file
+from minibert.vectors.nearest import (
+    Neighbour,
+    TokenVectors,
+    cosines,
+    nearest,
+    span_vectors,
+    spans_of,
+)
+from minibert.vectors.plan import Plan
+from minibert.vectors.pooling import pools_of
+from minibert.vectors.recipe import Recipe
+from minibert.weights import hub
+from minibert.weights.loading import LoadReport, load_weights, save_weights
 
 
 @dataclasses.dataclass
@@ -117,7 +124,7 @@ class Bert:
         progress: bool = False,
         **settings: Any,
     ) -> Done:
-        """The lines of a file -> a .npy, .safetensors or .jsonl file; see `minibert.embed_file`.
+        """The lines of a file -> a .npy, .safetensors or .jsonl file; see `minibert.vectors.file`.
 
         `settings` as for `embed`. Resumes where an earlier run of the same stopped.
         """

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 
 HIDDEN = -1e3  # scores of padding lie below; their exponential is 0, so their size says nothing
 
@@ -72,7 +72,7 @@ def record(
     `batch` is what the model takes: input_ids (B, T) and, if wanted, the other arguments.
     The model must be in eval mode; ValueError otherwise.
 
-    >>> from minibert.config import BertConfig
+    >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=1,
     ...                     num_attention_heads=4, intermediate_size=44)
     >>> trace = record(BertModel(config).eval(), {"input_ids": torch.tensor([[2, 5, 3]])})

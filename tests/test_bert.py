@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from twins import TINY, trained_like, twin_of
 
 import minibert
-from minibert.config import BertConfig
-from minibert.weights import save_weights
+from minibert.core.config import BertConfig
+from minibert.weights.loading import save_weights
+from tests.parity.twins import TINY, trained_like, twin_of
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIALS, "the", "river", "bank", "was", "##s", "a", "man", "he", "went", "in"]
@@ -127,7 +127,7 @@ def test_a_failed_save_leaves_nothing(bert, tmp_path, monkeypatch):
     def no_space(*arguments, **settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minibert.weights.save_file", no_space)
+    monkeypatch.setattr("minibert.weights.loading.save_file", no_space)
     with pytest.raises(OSError, match="no space left on the disk"):
         bert.save(tmp_path / "saved")
     assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from twins import TINY, tiny_batch, trained_like, twin_of
 
 from minibert.trace import Trace, compare, record
+from tests.parity.twins import TINY, tiny_batch, trained_like, twin_of
 
 ATTENTION = ("query", "key", "value", "scores", "masked_scores", "probabilities", "context")
 PER_BLOCK = [f"attention.{name}" for name in (*ATTENTION, "output")]

@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.attention import BertAttention, attention_bias_from_mask
+from minibert.core.attention import BertAttention, attention_bias_from_mask
+from minibert.core.embeddings import BertEmbeddings
+from minibert.core.encoder import BertBlock, BertFeedForward, activation_function
+from minibert.core.heads import BertForPreTraining, MaskedWordHead, masked_word_loss
+from minibert.core.model import BertPooler
 from minibert.diagnosis import functions
+from minibert.diagnosis.catalogue.all import CATALOGUE, Mistake
+from minibert.diagnosis.catalogue.attention import Steps
+from minibert.diagnosis.catalogue.mistake import blocks
 from minibert.diagnosis.function_check import Case, Subject
-from minibert.diagnosis.mistake import blocks
-from minibert.diagnosis.mistakes import CATALOGUE, Mistake
-from minibert.diagnosis.mistakes_attention import Steps
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_model
 from minibert.diagnosis.traces import observe
-from minibert.embeddings import BertEmbeddings
-from minibert.encoder import BertBlock, BertFeedForward, activation_function
-from minibert.heads import BertForPreTraining, MaskedWordHead, masked_word_loss
-from minibert.model import BertPooler
 from tutorials import numpy_bert
 
 TEXTS = {

@@ -2,7 +2,7 @@
 
 `weights` is a dict of arrays under Hugging Face's names (as in model.safetensors; the prefix
 `bert.` and the old words gamma and beta are understood). Every function takes and gives arrays;
-the letters are those of minibert/config.py.
+the letters are those of minibert/core/config.py.
 """
 
 from math import erf, sqrt

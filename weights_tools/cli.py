@@ -184,7 +184,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from weights_tools.verify import verify
+    from weights_tools.verify.command import verify
 
     verdict = verify(
         arguments.model,

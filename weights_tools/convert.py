@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from minibert.config import BertConfig
-from minibert.files import folder_written_whole
+from minibert.core.config import BertConfig
+from minibert.system.files import folder_written_whole
 from weights_tools.errors import CorruptError, UnsupportedDtypeError, WeightsError
+from weights_tools.files.reading import StoredTensor, WeightFiles, by_key, open_weights, read_json
+from weights_tools.files.writing import Planned, write_safetensors, write_tf_checkpoint
 from weights_tools.names import tf_name_of
-from weights_tools.tf_checkpoint import TFCheckpoint
-from weights_tools.weight_files import StoredTensor, WeightFiles, by_key, open_weights, read_json
-from weights_tools.writers import Planned, write_safetensors, write_tf_checkpoint
+from weights_tools.tensorflow.checkpoint import TFCheckpoint
 
 _CONFIG_NAMES = ("config.json", "bert_config.json")
 TOKENIZER_FILES = (
@@ -215,9 +215,9 @@ def expected_shapes(config: BertConfig) -> dict[str, tuple[int, ...]]:
     """
     import torch
 
-    from minibert.heads import BertForPreTraining
-    from minibert.model import BertModel
-    from minibert.weights import hugging_face_state
+    from minibert.core.heads import BertForPreTraining
+    from minibert.core.model import BertModel
+    from minibert.weights.loading import hugging_face_state
 
     with torch.device("meta"):
         model = BertForPreTraining(BertModel(config))

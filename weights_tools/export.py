@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert.files import folder_written_whole
-from minibert.heads import BertForPreTraining
-from minibert.weights import load_weights
+from minibert.core.heads import BertForPreTraining
+from minibert.system.files import folder_written_whole
+from minibert.weights.loading import load_weights
 from weights_tools.convert import TOKENIZER_FILES
 from weights_tools.errors import WeightsError
 

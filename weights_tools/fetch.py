@@ -2,8 +2,8 @@
 
 The hub's own client downloads and resumes, into its cache; every file is checked there. With a
 folder given, the checked files are then copied into it in one step. What is pinned to a known
-commit and sha256 is in ``minibert/hub.py``; everything else is what the hub has today, which is
-said before anything is downloaded.
+commit and sha256 is in ``minibert/weights/hub.py``; everything else is what the hub has today,
+which is said before anything is downloaded.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from minibert import hub
-from minibert.files import folder_written_whole
-from minibert.hub_errors import HubError, explained
-from weights_tools.golden import known_fingerprints
+from minibert.system.files import folder_written_whole
+from minibert.weights import hub
+from minibert.weights.hub_errors import HubError, explained
+from weights_tools.verify.golden import known_fingerprints
 
 _SMALL = {
     f"bert_uncased_L-{layers}_H-{width}_A-{width // 64}": (

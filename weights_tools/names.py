@@ -160,7 +160,7 @@ def our_name_of(key: str) -> str | None:
     >>> our_name_of("bert.encoder.layer.3.output.LayerNorm.bias")
     'encoder.blocks.3.output_norm.bias'
     """
-    from minibert.weights import NAME_TABLE as OUR_TABLE
+    from minibert.weights.loading import NAME_TABLE as OUR_TABLE
 
     general, number = _without_number(key.removeprefix("bert."))
     leaf = general.rpartition(".")[2]

@@ -16,15 +16,15 @@ import numpy as np
 from tqdm import tqdm
 
 from weights_tools.errors import MissingShardError
-from weights_tools.names import our_name_of, part_of
-from weights_tools.tf_checkpoint import DTYPES
-from weights_tools.weight_files import (
+from weights_tools.files.reading import (
     StoredTensor,
     WeightFiles,
     by_key,
     iterate_numbers,
     open_weights,
 )
+from weights_tools.names import our_name_of, part_of
+from weights_tools.tensorflow.checkpoint import DTYPES
 
 
 @dataclasses.dataclass(frozen=True)

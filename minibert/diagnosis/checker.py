@@ -20,7 +20,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from minibert.diagnosis.mistake import CATALOGUE, Mistake, patched
+from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake, patched
 from minibert.diagnosis.names import title
 from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.relations import relations, sizes_of, where

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minibert.diagnosis.mistake import Mistake, Variant, patched
+from minibert.core.heads import BertForPreTraining
+from minibert.diagnosis.catalogue.mistake import Mistake, Variant, patched
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.traces import HIDDEN, Place
-from minibert.heads import BertForPreTraining
 
 Case = Sequence[Any]  # the arguments of one call
 MOST = 3  # mistakes in one explanation

@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from minibert.checks import IGNORE
-from minibert.config import BertConfig
-from minibert.heads import masked_word_loss
-from minibert.pooling import mean_pool
-from minibert.rules import (
+from minibert.core.checks import IGNORE
+from minibert.core.config import BertConfig
+from minibert.core.heads import masked_word_loss
+from minibert.core.rules import (
     clean,
     isolate_ideographs,
     isolate_punctuation,
     lowercase,
     strip_accents,
 )
-from minibert.weights import name_table
-from minibert.wordpiece import longest_match_first
+from minibert.core.wordpiece import longest_match_first
+from minibert.vectors.pooling import mean_pool
+from minibert.weights.loading import name_table
 
 RULES = (clean, isolate_ideographs, strip_accents, lowercase, isolate_punctuation)
 

@@ -18,10 +18,10 @@ that matters, `minibert diagnose --dump-probe` writes them to files.
 import torch
 from torch import Tensor
 
-from minibert.checks import IGNORE
-from minibert.config import BertConfig
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
+from minibert.core.checks import IGNORE
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 
 # Three texts: 7, 5 and 4 tokens long, each of two segments.
 TEXTS = [[2, 17, 43, 8, 3, 29, 3], [2, 11, 3, 56, 3], [2, 35, 3, 3]]

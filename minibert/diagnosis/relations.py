@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from minibert.config import BertConfig
+from minibert.core.config import BertConfig
 from minibert.diagnosis.names import title
 from minibert.diagnosis.traces import Place
 

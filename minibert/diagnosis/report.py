@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minibert.diagnosis.mistake import CATALOGUE, Mistake
+from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from minibert.diagnosis.mistake import Mistake, patched
-from minibert.diagnosis.mistakes import model_mistakes
+from minibert.core.heads import BertForPreTraining
+from minibert.diagnosis.catalogue.all import model_mistakes
+from minibert.diagnosis.catalogue.mistake import Mistake, patched
 from minibert.diagnosis.traces import HIDDEN, TOLERANCE, Stopped, common, observe
-from minibert.heads import BertForPreTraining
 
 MOST = 4  # mistakes in one explanation
 WIDTH = 6  # partial explanations that are followed
@@ -27,7 +27,7 @@ class Replay:
     """The reference with mistakes in it, on one batch; runs are remembered.
 
     >>> from minibert.diagnosis.probe import full_batch, probe_model
-    >>> from minibert.diagnosis.mistakes import CATALOGUE
+    >>> from minibert.diagnosis.catalogue.all import CATALOGUE
     >>> replay = Replay(probe_model(), full_batch())
     >>> replay.explain(replay.tensors([CATALOGUE["relu"]]))
     [('relu',)]

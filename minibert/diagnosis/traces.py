@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert.heads import BertForPreTraining
+from minibert.core.heads import BertForPreTraining
 from minibert.trace import record
 
 HIDDEN = -1e3  # a score below this is hidden: its exponential is 0 in every precision

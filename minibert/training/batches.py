@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minibert.batch import Tokenizer
-from minibert.checks import IGNORE
+from minibert.core.checks import IGNORE
+from minibert.tokenizer.batch import Tokenizer
 from minibert.training.data_settings import DataSettings
 from minibert.training.rows import example_type
 

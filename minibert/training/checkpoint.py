@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.batch import Tokenizer
-from minibert.config import BertConfig
-from minibert.files import folder_written_whole, written_whole
-from minibert.heads import BertForPreTraining
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.system.files import folder_written_whole, written_whole
+from minibert.tokenizer.batch import Tokenizer
 from minibert.training import devices
 from minibert.training.batches import Examples
 from minibert.training.step import Sums, TrainSettings
-from minibert.weights import save_weights
+from minibert.weights.loading import save_weights
 
 NAME = "checkpoint.pt"
 MODEL = "model"

@@ -27,13 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from minibert.batch import Tokenizer
-from minibert.embed import embed
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
-from minibert.recipe import Recipe
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+from minibert.tasks.classification import new_classifier
+from minibert.tasks.labelled import Labelled, read_labelled
+from minibert.tokenizer.batch import Tokenizer
 from minibert.training.batches import Examples
-from minibert.training.classifier import new_classifier
 from minibert.training.finetune import (
     FinetuneSettings,
     Spread,
@@ -41,9 +40,10 @@ from minibert.training.finetune import (
     finetune,
     majority,
 )
-from minibert.training.labelled import Labelled, read_labelled
 from minibert.training.pretrain import evaluate_heldout
 from minibert.training.step import PretrainingSums
+from minibert.vectors.embed import embed
+from minibert.vectors.recipe import Recipe
 
 # ---- Words ----
 

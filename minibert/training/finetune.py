@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minibert.batch import Tokenizer
-from minibert.memory import keep_memory
-from minibert.training.classifier import BertClassifier, predict
-from minibert.training.labelled import Labelled, batches_by_length, encode, pad_rows
+from minibert.system.memory import keep_memory
+from minibert.tasks.classification import BertClassifier, predict
+from minibert.tasks.labelled import Labelled, batches_by_length, encode, pad_rows
+from minibert.tokenizer.batch import Tokenizer
 from minibert.training.step import TrainSettings, learning_rate, make_optimizer
 
 

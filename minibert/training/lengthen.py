@@ -12,8 +12,8 @@ import dataclasses
 
 import torch
 
-from minibert.heads import BertForPreTraining
-from minibert.model import BertModel
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 
 
 def lengthen(model: BertForPreTraining, positions: int) -> BertForPreTraining:
@@ -21,7 +21,7 @@ def lengthen(model: BertForPreTraining, positions: int) -> BertForPreTraining:
 
     Raises ValueError if the model takes more already.
 
-    >>> from minibert.config import BertConfig
+    >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=1,
     ...                     num_attention_heads=4, intermediate_size=44, max_position_embeddings=4)
     >>> longer = lengthen(BertForPreTraining(BertModel(config)), 10)

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from minibert.config import BertConfig
-from minibert.heads import BertForPreTraining
-from minibert.memory import keep_memory
-from minibert.model import BertModel
-from minibert.run_log import RunLog
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+from minibert.system.memory import keep_memory
 from minibert.training import devices
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
@@ -35,7 +34,8 @@ from minibert.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from minibert.training.counts import start_from_counts
+from minibert.training.run_log import RunLog
+from minibert.training.start import start_from_counts
 from minibert.training.step import (
     PretrainingSums,
     Sums,

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from minibert.checks import IGNORE
-from minibert.heads import BertForPreTraining
+from minibert.core.checks import IGNORE
+from minibert.core.heads import BertForPreTraining
 from minibert.training import devices
 
 

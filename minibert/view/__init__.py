@@ -7,14 +7,14 @@ Every function gives a `Picture`: `.svg` is text, the same in every run; `.page(
 needs no network; `.save(path)` writes either; a notebook shows it by itself.
 """
 
+from minibert.view.attention import attention
 from minibert.view.charts import bars, curves, lines
-from minibert.view.heads import attention
 from minibert.view.heat import grid, matrix
 from minibert.view.lens import lens
 from minibert.view.picture import Picture
+from minibert.view.senses import word
 from minibert.view.shapes import shapes
 from minibert.view.tokens import tokenization
-from minibert.view.words import word
 
 __all__ = [
     "Picture",

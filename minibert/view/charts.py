@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from minibert.run_log import read_log
+from minibert.training.run_log import read_log
 from minibert.view import svg
 from minibert.view.picture import Picture
 from minibert.view.plot import Series, plot

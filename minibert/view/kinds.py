@@ -5,8 +5,8 @@ Found by applying the rules of `rules.py` to the character alone: hardly any rul
 
 from typing import NamedTuple
 
-from minibert.rules import clean, normalise
-from minibert.tokenizer import WordPieceTokenizer
+from minibert.core.rules import clean, normalise
+from minibert.tokenizer.pieces import WordPieceTokenizer
 
 
 class Kind(NamedTuple):

@@ -5,7 +5,7 @@ import html
 import re
 from pathlib import Path
 
-from minibert.files import check_writable, written_whole
+from minibert.system.files import check_writable, written_whole
 from minibert.view.page import stand_alone
 
 

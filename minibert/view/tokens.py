@@ -7,8 +7,8 @@ in `kinds.py`.
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from minibert.rules import normalise
-from minibert.tokenizer import Pieces, WordPieceTokenizer
+from minibert.core.rules import normalise
+from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
 from minibert.view import svg
 from minibert.view.kinds import KINDS, Kind, kinds_of
 from minibert.view.picture import Picture

@@ -165,8 +165,8 @@ def _read_code(chapter: Chapter, token: Token, figures: int) -> int:
     if unknown or not all(needs):
         chapter.problem(
             line,
-            f"expected nothing, no-run, needs=NAME or a file such as minibert/attention.py after "
-            f"```python, got {' '.join(unknown or words)!r}",
+            "expected nothing, no-run, needs=NAME or a file such as minibert/core/attention.py "
+            f"after ```python, got {' '.join(unknown or words)!r}",
         )
         return figures
     if token.level > 0:

@@ -179,7 +179,7 @@ def why_absent(need: str) -> str | None:
 @cache
 def official_folder() -> Path | None:
     """Where the official weights are: the folder MINIBERT_OFFICIAL, or the hub's cache."""
-    from minibert import hub
+    from minibert.weights import hub
 
     if folder := os.environ.get("MINIBERT_OFFICIAL"):
         return Path(folder) if Path(folder).is_dir() else None
@@ -208,7 +208,7 @@ def weights_by_name() -> Iterator[dict[str, str]]:
     if not os.environ.get("MINIBERT_OFFICIAL") or official_folder() is None:
         yield environment
         return
-    from minibert.hub import PINNED
+    from minibert.weights.hub import PINNED
 
     with tempfile.TemporaryDirectory() as cache_folder:
         repository = Path(cache_folder) / f"models--{OFFICIAL.replace('/', '--')}"

@@ -35,7 +35,7 @@ def read_along(root: Path) -> list[str]:
 
 
 def page_name(path: str) -> str:
-    """The page of a file: `minibert/attention.py` has `minibert.attention.html`."""
+    """The page of a file: `minibert/core/attention.py` has `minibert.core.attention.html`."""
     return path.removesuffix(".py").replace("/", ".") + ".html"
 
 

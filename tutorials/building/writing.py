@@ -7,7 +7,7 @@ changed; a chapter that somebody edited while its cells ran is left alone.
 import re
 from pathlib import Path
 
-from minibert.files import written_whole
+from minibert.system.files import written_whole
 from tutorials.building.chapter import Cell, Chapter, read_chapter
 from tutorials.building.notebook import notebook_text
 from tutorials.building.running import Result, Run, seconds_shown

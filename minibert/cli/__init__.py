@@ -1,0 +1,1 @@
+"""minibert/cli/__init__.py"""

@@ -1,0 +1,132 @@
+"""`minibert diagnose`: judge a whole model, or write the probe for one outside Python."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from minibert.diagnosis.checker import Checker
+from minibert.diagnosis.students import (
+    Arrays,
+    Student,
+    StudentError,
+    build,
+    import_file,
+    load_target,
+    read_names,
+)
+from minibert.system.files import written_whole
+from minibert.weights.loading import hugging_face_state
+
+DESCRIPTION = """Compare a BERT of your own with the reference, tensor by tensor, on a tiny probe
+model, and name the mistake where it is a known one. TARGET is imported, which runs its code."""
+
+TARGETS = """what TARGET may be:
+  file.py:NAME or package.module:NAME
+      an nn.Module class, built as NAME(config) and filled with the probe's weights by name;
+      an nn.Module object of the probe's size;
+      a function NAME(config, weights) that returns something to call on a batch: weights are
+      numpy arrays under Hugging Face's names, so any framework will do.
+      The model takes input_ids, token_type_ids and attention_mask, and returns a tensor, a tuple
+      or a dict; the more tensors it returns by name, the finer the diagnosis.
+  results.npz or results.safetensors
+      tensors computed anywhere from the files of --dump-probe, under the same names.
+
+names of parameters and modules: Hugging Face's, minibert's, or yours with --names table.json,
+  {"layers.N.att.wq": "encoder.layer.N.attention.self.query", ...}; N is the block's number.
+
+exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged.
+
+example:
+  minibert diagnose my_bert.py:MyBert"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments of `minibert diagnose`."""
+    parser.description = DESCRIPTION
+    parser.epilog = TARGETS
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="what to judge, see below")
+    parser.add_argument("--names", type=Path, metavar="FILE", help="your names, as JSON")
+    parser.add_argument(
+        "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
+    )
+    parser.add_argument(
+        "--hint", type=int, choices=range(4), default=3, help="0: the place alone ... 3: the fix"
+    )
+    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
+    parser.add_argument(
+        "--dump-probe", type=Path, metavar="DIR", help="write weights, inputs and expected tensors"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments ask for; returns the exit code."""
+    try:
+        if args.dump_probe is None and args.target is None:
+            raise StudentError(
+                "say what to diagnose (TARGET), or where to --dump-probe; see --help"
+            )
+        if args.mistakes is not None:
+            _add_mistakes(args.mistakes)
+        checker = Checker()
+        if args.dump_probe is not None:
+            print(dump_probe(checker, args.dump_probe))
+            if args.target is None:
+                return 0
+        names = read_names(args.names) if args.names else {}
+        diagnosis = checker.check(make_student(args.target, checker, names), args.target)
+    except (StudentError, OSError) as error:
+        if args.json:
+            print(json.dumps({"subject": args.target, "passed": False, "error": str(error)}))
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(diagnosis.to_dict()) if args.json else diagnosis.text(args.hint))
+    return 0 if diagnosis.passed else 1
+
+
+def _add_mistakes(path: Path) -> None:
+    try:
+        import_file(path)
+    except Exception as error:
+        raise StudentError(f"cannot import {path}: {type(error).__name__}: {error}") from error
+
+
+def make_student(target: str, checker: Checker, names: dict[str, str]) -> Student:
+    """What `target` names, ready to be judged."""
+    loaded = load_target(target)
+    if isinstance(loaded, dict):
+        return Arrays(loaded, checker.expected, checker.model.config)
+    return build(loaded, checker.model, checker.expected, names)
+
+
+def dump_probe(checker: Checker, folder: Path) -> str:
+    """Write config.json, weights, inputs and expected tensors into `folder`; says what it wrote."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: t.contiguous() for name, t in hugging_face_state(checker.model).items()}
+    parts: dict[str, dict[str, torch.Tensor]] = {
+        "weights": state,
+        "inputs": checker.batch,
+        "expected": {name: t.contiguous().clone() for name, t in checker.expected.items()},
+    }
+    config = json.dumps(checker.model.config.to_dict(), indent=2) + "\n"
+    with written_whole(folder / "config.json") as path:
+        path.write_text(config, encoding="utf-8")
+    for name, tensors in parts.items():
+        arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
+        with written_whole(folder / f"{name}.npz") as path, path.open("wb") as file:
+            np.savez(file, **arrays)
+        with written_whole(folder / f"{name}.safetensors") as path:
+            save_file(tensors, path)
+    return (
+        f"{folder}: config.json, and weights, inputs and expected tensors as .npz and "
+        ".safetensors.\nCompute as many of the expected tensors as you can, write them under "
+        "their names, and run\n  minibert diagnose results.npz\n"
+        "Padded tokens are 0 in expected.*; yours may hold anything there."
+    )

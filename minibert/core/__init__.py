@@ -1,0 +1,1 @@
+"""minibert/core/__init__.py"""

@@ -1,0 +1,1 @@
+"""minibert/diagnosis/catalogue/__init__.py"""

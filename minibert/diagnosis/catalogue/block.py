@@ -1,0 +1,585 @@
+"""Known mistakes of LayerNorm, the feed-forward layer, and the way a block is put together."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minibert.diagnosis.catalogue.attention import Steps, drop_bias, take_parameters
+from minibert.diagnosis.catalogue.mistake import blocks, mistake, override
+
+
+def norms(model):
+    """Every LayerNorm of the model, with its parent and its name there."""
+    return [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.LayerNorm | OwnNorm)
+    ]
+
+
+class OwnNorm(nn.Module):
+    """LayerNorm with every step open to change; unchanged, it is nn.LayerNorm."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self.axis, self.unbiased = -1, False
+        self.center = lambda x: x.mean(dim=self.axis, keepdim=True)
+        self.root = lambda variance: (variance + self.eps).sqrt()
+
+    def forward(self, x):
+        variance = x.var(dim=self.axis, keepdim=True, correction=int(self.unbiased))
+        normed = (x - self.center(x)) / self.root(variance)
+        return normed * self.weight + self.bias
+
+
+def own_norms(model):
+    """Every LayerNorm of the model as an OwnNorm."""
+    found = []
+    for parent, name, norm in norms(model):
+        if not isinstance(norm, OwnNorm):
+            norm = OwnNorm(norm)
+            setattr(parent, name, norm)
+        found.append(norm)
+    return found
+
+
+EPS_SEEN = "keras-hub#642; gluon-nlp#1215; lucidrains/x-transformers#37; Redwood's MLAB"
+EPS_QUESTION = "Which epsilon does the weights' own config.json name?"
+EPS_PLACE = "Everything is almost right: look for a small constant in LayerNorm."
+
+
+@mistake(
+    "norm",
+    "LayerNorm's epsilon is 1e-5, PyTorch's default, instead of 1e-12.",
+    EPS_QUESTION,
+    EPS_PLACE,
+    "nn.LayerNorm(H, eps=1e-12).",
+    seen=EPS_SEEN,
+    changes="norm eps",
+)
+def norm_eps_1e5(model):
+    for _, _, norm in norms(model):
+        norm.eps = 1e-5
+
+
+@mistake(
+    "norm",
+    "LayerNorm's epsilon is 1e-6 instead of 1e-12.",
+    EPS_QUESTION,
+    EPS_PLACE,
+    "nn.LayerNorm(H, eps=1e-12).",
+    seen="the Annotated Transformer's default",
+    changes="norm eps",
+)
+def norm_eps_1e6(model):
+    for _, _, norm in norms(model):
+        norm.eps = 1e-6
+
+
+@mistake(
+    "norm",
+    "LayerNorm's epsilon is 1e-3, Keras's default, instead of 1e-12.",
+    EPS_QUESTION,
+    EPS_PLACE,
+    "epsilon=1e-12.",
+    seen="keras.layers.LayerNormalization's default",
+    changes="norm eps",
+)
+def norm_eps_1e3(model):
+    for _, _, norm in norms(model):
+        norm.eps = 1e-3
+
+
+@mistake(
+    "norm",
+    "LayerNorm uses the unbiased variance, divided by H - 1.",
+    "By what does your variance divide the sum of squares?",
+    "torch.var and torch.std divide by H - 1 unless told otherwise; numpy divides by H.",
+    "x.var(dim=-1, unbiased=False).",
+    seen="the Annotated Transformer and three copies of it; codertimo/BERT-pytorch#30",
+    changes="norm variance",
+)
+def norm_unbiased(model):
+    for norm in own_norms(model):
+        norm.unbiased = True
+
+
+@mistake(
+    "norm",
+    "LayerNorm adds an epsilon of 1e-6 to the standard deviation, outside the root.",
+    "Is epsilon added to the variance or to its root?",
+    EPS_PLACE,
+    "(x - mean) / sqrt(variance + 1e-12).",
+    seen="the Annotated Transformer; hyunwoongko/transformer#7",
+    changes="norm eps",
+)
+def norm_eps_outside_root(model):
+    for norm in own_norms(model):
+        norm.root = lambda variance: variance.sqrt() + 1e-6
+
+
+@mistake(
+    "norm",
+    "LayerNorm adds its epsilon of 1e-12 to the standard deviation, outside the root.",
+    "Is epsilon added to the variance or to its root?",
+    EPS_PLACE,
+    "(x - mean) / sqrt(variance + 1e-12).",
+    seen="copies of the Annotated Transformer with BERT's epsilon; no public case noted",
+    changes="norm eps",
+)
+def norm_tiny_eps_outside_root(model):
+    for norm in own_norms(model):
+        norm.root = lambda variance: variance.sqrt() + 1e-12
+
+
+@mistake(
+    "norm",
+    "LayerNorm divides by the variance, without the root.",
+    "What is the standard deviation of the result, before weight and bias?",
+    "Look at the denominator.",
+    "(x - mean) / sqrt(variance + eps).",
+    seen="a near slip of the formula; no public case noted",
+    changes="norm eps",
+)
+def norm_without_root(model):
+    for norm in own_norms(model):
+        norm.root = lambda variance, norm=norm: variance + norm.eps
+
+
+@mistake(
+    "norm",
+    "LayerNorm does not subtract the mean (that is RMSNorm, but for its denominator).",
+    "What is the mean of the result, before weight and bias?",
+    "Look at the numerator.",
+    "(x - mean) / sqrt(variance + eps).",
+    seen="habits from newer models; no public case noted",
+    changes="norm mean",
+)
+def norm_mean_kept(model):
+    for norm in own_norms(model):
+        norm.center = lambda x: 0.0
+
+
+@mistake(
+    "norm",
+    "LayerNorm normalises over the tokens of a text instead of over the features of a token.",
+    "Over which axis should each vector have mean 0 and variance 1?",
+    "Look at the dim of mean and variance.",
+    "mean and variance over the last axis, dim=-1.",
+    seen="axis mix-ups with BatchNorm; no public case noted",
+    changes="norm axis",
+)
+def norm_over_tokens(model):
+    for norm in own_norms(model):
+        norm.axis = 1
+
+
+@mistake(
+    "norm",
+    "LayerNorm's weight (gamma) is not used, or was not loaded and is still 1.",
+    "In a fresh LayerNorm, what is the weight? And in a trained one?",
+    "Old files call it gamma: did your loading report it as missing?",
+    "Multiply by the loaded weight.",
+    seen="salesforce/sqlova#24; files with the old names gamma and beta",
+    changes="norm weight",
+)
+def norm_weight_missing(model):
+    for _, _, norm in norms(model):
+        norm.weight = nn.Parameter(torch.ones_like(norm.weight))
+
+
+@mistake(
+    "norm",
+    "LayerNorm's bias (beta) is not used, or was not loaded and is still 0.",
+    "In a fresh LayerNorm, what is the bias? And in a trained one?",
+    "Old files call it beta: did your loading report it as missing?",
+    "Add the loaded bias.",
+    seen="salesforce/sqlova#24; files with the old names gamma and beta",
+    changes="norm bias",
+)
+def norm_bias_missing(model):
+    for _, _, norm in norms(model):
+        norm.bias = nn.Parameter(torch.zeros_like(norm.bias))
+
+
+@mistake(
+    "norm",
+    "LayerNorm's weight and bias are exchanged (gamma and beta).",
+    "Which of gamma and beta is multiplied, and which is added?",
+    "gamma is near 1 and beta near 0 in a trained model.",
+    "normed * gamma + beta; gamma is the weight, beta the bias.",
+    seen="renaming of gamma and beta while loading; no public case noted",
+    changes="norm weight+norm bias",
+)
+def norm_weight_and_bias_swapped(model):
+    for _, _, norm in norms(model):
+        norm.weight, norm.bias = norm.bias, norm.weight
+
+
+@mistake(
+    "feed_forward",
+    "The activation is the tanh approximation of GELU, not the exact one.",
+    "GELU has two definitions that differ by 0.0005. Which do these weights use?",
+    "The differences are largest where the input is near +2.7 and -2.7.",
+    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
+    seen="CyberZHG/keras-bert#129; huggingface/candle#900",
+    changes="activation",
+)
+def gelu_tanh(model):
+    replace_activation(model, lambda: nn.GELU(approximate="tanh"))
+
+
+@mistake(
+    "feed_forward",
+    "The activation is the sigmoid approximation of GELU, x * sigmoid(1.702 x).",
+    "GELU has an exact definition and two approximations. Which do these weights use?",
+    "The differences are up to 0.02.",
+    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
+    seen="QuickGELU of other model families",
+    changes="activation",
+)
+def gelu_sigmoid(model):
+    replace_activation(model, lambda: Steps(lambda x: x * (1.702 * x).sigmoid()))
+
+
+@mistake(
+    "feed_forward",
+    "The activation is SiLU (swish), x * sigmoid(x), not GELU.",
+    "Which function does hidden_act name?",
+    "The shape is like GELU's, but the differences are up to 0.2.",
+    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
+    seen="habits from newer models; no public case noted",
+    changes="activation",
+)
+def silu(model):
+    replace_activation(model, lambda: nn.SiLU())
+
+
+@mistake(
+    "feed_forward",
+    "The activation is ReLU, not GELU.",
+    "The original Transformer has ReLU here. What does BERT have?",
+    "All negative inputs of the activation have become 0.",
+    "nn.GELU().",
+    seen="d2l's BERT; labml.ai; course solutions",
+    changes="activation",
+)
+def relu(model):
+    replace_activation(model, lambda: nn.ReLU())
+
+
+@mistake(
+    "feed_forward",
+    "There is no activation, or its result is thrown away.",
+    "What are two linear layers in a row without anything between them?",
+    "The activation's result equals its input.",
+    "Pass GELU's result on to the second linear layer.",
+    seen="two course solutions that call the first layer again after GELU",
+    changes="activation",
+)
+def activation_missing(model):
+    replace_activation(model, lambda: nn.Identity())
+
+
+def replace_activation(model, make):
+    for block in blocks(model):
+        block.feed_forward.activation = make()
+
+
+@mistake(
+    "feed_forward",
+    "GELU comes after the second linear layer, not between the two.",
+    "What are two linear layers in a row without anything between them?",
+    "Look at the order: up, GELU, down.",
+    "down(gelu(up(x))).",
+    seen="a near slip of the order; no public case noted",
+    changes="feed-forward order",
+)
+def activation_after_down(model):
+    for block in blocks(model):
+
+        def forward(original, hidden_states, layer=block.feed_forward):
+            return layer.activation(layer.down(layer.up(hidden_states)))
+
+        override(block.feed_forward, "forward", forward)
+
+
+@mistake(
+    "feed_forward",
+    "The feed-forward layers have no biases.",
+    "Which parameters does the weights file hold for these layers?",
+    "The difference is the same vector at every token.",
+    "nn.Linear with its bias, for both layers.",
+    seen="habits from newer models; no public case noted",
+    changes="up bias+down bias",
+)
+def feed_forward_biases_missing(model):
+    for block in blocks(model):
+        drop_bias(block.feed_forward.up)
+        drop_bias(block.feed_forward.down)
+
+
+@mistake(
+    "feed_forward",
+    "The second linear layer of the feed-forward part has no bias.",
+    "Which parameters does the weights file hold for this layer?",
+    "The difference is the same vector at every token.",
+    "nn.Linear with its bias.",
+    seen="partial loading; no public case noted",
+    changes="down bias",
+)
+def down_bias_missing(model):
+    for block in blocks(model):
+        drop_bias(block.feed_forward.down)
+
+
+def change_block(model, compute):
+    """Let `compute(block, x, attend, think)` stand for every block's forward pass.
+
+    attend(x) and think(x) are attention and feed-forward with the dropout after each.
+    """
+    for block in blocks(model):
+
+        def forward(original, hidden_states, bias=None, explicit=False, block=block):
+            kept = []
+
+            def attend(x):
+                attended, probabilities = block.attention(x, bias, explicit)
+                kept.append(probabilities)
+                return block.dropout(attended)
+
+            def think(x):
+                return block.dropout(block.feed_forward(x))
+
+            return compute(block, hidden_states, attend, think), kept[0]
+
+        override(block, "forward", forward)
+
+
+RESIDUAL = "What does each of the two sums of a block add up?"
+
+
+@mistake(
+    "block",
+    "The residual sum around attention is missing.",
+    RESIDUAL,
+    "Only attention's own output enters the first LayerNorm.",
+    "attention_norm(attended + hidden_states).",
+    seen="unfinished course solutions",
+    changes="block order",
+)
+def attention_residual_missing(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_norm(block.attention_sum(attend(x)))
+        return block.output_norm(block.output_sum(think(middle) + middle))
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "The residual sum around the feed-forward layer is missing.",
+    RESIDUAL,
+    "Only the feed-forward layer's own output enters the second LayerNorm.",
+    "output_norm(feed_forward(middle) + middle).",
+    seen="graykode/nlp-tutorial",
+    changes="block order",
+)
+def feed_forward_residual_missing(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_norm(block.attention_sum(attend(x) + x))
+        return block.output_norm(block.output_sum(think(middle)))
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "The second residual sum adds the input of the block, not that of the feed-forward layer.",
+    RESIDUAL,
+    "The wrong tensor is added to the feed-forward layer's output.",
+    "output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.",
+    seen="course solutions",
+    changes="block order",
+)
+def residual_from_block_input(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_norm(block.attention_sum(attend(x) + x))
+        return block.output_norm(block.output_sum(think(middle) + x))
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "The second residual sum adds the sum before the first LayerNorm, not what left it.",
+    RESIDUAL,
+    "The wrong tensor is added to the feed-forward layer's output.",
+    "output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.",
+    seen="half-way mixtures of pre- and post-norm; no public case noted",
+    changes="block order",
+)
+def residual_from_sum(model):
+    def compute(block, x, attend, think):
+        summed = block.attention_sum(attend(x) + x)
+        return block.output_norm(block.output_sum(think(block.attention_norm(summed)) + summed))
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "The feed-forward layer reads the input of the block, not attention's result.",
+    "What does the feed-forward layer read?",
+    "The feed-forward layer starts from the wrong tensor.",
+    "feed_forward(middle), where middle left the first LayerNorm.",
+    seen="parallel blocks of other models; no public case noted",
+    changes="block order",
+)
+def feed_forward_reads_block_input(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_norm(block.attention_sum(attend(x) + x))
+        return block.output_norm(block.output_sum(think(x) + middle))
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "LayerNorm comes before attention and feed-forward (pre-norm), not after the sums.",
+    "Does BERT normalise what enters a sublayer, or what leaves the sum?",
+    "The hidden states grow with every block.",
+    "norm(x + sublayer(x)), not x + sublayer(norm(x)).",
+    seen="codertimo/BERT-pytorch; labml.ai",
+    changes="block order",
+)
+def pre_norm(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_sum(attend(block.attention_norm(x)) + x)
+        return block.output_sum(think(block.output_norm(middle)) + middle)
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "LayerNorm is applied to the sublayer's output before the sum: x + norm(sublayer(x)).",
+    "Does BERT normalise the sublayer's output, or the sum?",
+    "The residual stream itself is never normalised.",
+    "norm(x + sublayer(x)).",
+    seen="a near slip of 'add & norm'; no public case noted",
+    changes="block order",
+)
+def norm_before_sum(model):
+    def compute(block, x, attend, think):
+        middle = block.attention_sum(block.attention_norm(attend(x)) + x)
+        return block.output_sum(block.output_norm(think(middle)) + middle)
+
+    change_block(model, compute)
+
+
+@mistake(
+    "block",
+    "One LayerNorm serves both places of a block.",
+    "How many LayerNorms does the weights file hold for one block?",
+    "The second LayerNorm computes with the first one's weight and bias.",
+    "Two LayerNorms in each block, each with its own weight and bias.",
+    seen="a fork; course solutions",
+    changes="norm places",
+)
+def norm_shared(model):
+    for block in blocks(model):
+        take_parameters(block.output_norm, block.attention_norm)
+
+
+@mistake(
+    "block",
+    "The two LayerNorms of a block are exchanged.",
+    "Which LayerNorm of the weights file belongs to which sum?",
+    "attention.output.LayerNorm is the first, output.LayerNorm the second.",
+    "Exchange the two.",
+    seen="a fork",
+    changes="norm places",
+)
+def norms_swapped(model):
+    for block in blocks(model):
+        first = block.attention_norm.weight, block.attention_norm.bias
+        take_parameters(block.attention_norm, block.output_norm)
+        block.output_norm.weight, block.output_norm.bias = first
+
+
+@mistake(
+    "block",
+    "The LayerNorm after attention is missing.",
+    "How many LayerNorms does one block have?",
+    "The first residual sum goes on without LayerNorm.",
+    "attention_norm(attended + hidden_states).",
+    seen="unfinished implementations; no public case noted",
+    changes="attention norm",
+)
+def attention_norm_missing(model):
+    for block in blocks(model):
+        block.attention_norm = nn.Identity()
+
+
+@mistake(
+    "block",
+    "The LayerNorm after the feed-forward layer is missing.",
+    "How many LayerNorms does one block have?",
+    "The second residual sum goes on without LayerNorm.",
+    "output_norm(feed_forward(middle) + middle).",
+    seen="graykode/nlp-tutorial",
+    changes="output norm",
+)
+def output_norm_missing(model):
+    for block in blocks(model):
+        block.output_norm = nn.Identity()
+
+
+@mistake(
+    "block",
+    "All blocks compute with the weights of block 0.",
+    "Is a list of twelve blocks twelve blocks, or one block twelve times?",
+    "Block 0 is right; block 1 uses the same weights again.",
+    "[Block() for _ in range(L)], not [Block()] * L.",
+    seen="[layer] * L in Python; ALBERT does it by design",
+    changes="blocks",
+)
+def blocks_are_one(model):
+    first, *others = blocks(model)
+    for block in others:
+        for name, module in first.named_modules():
+            if isinstance(module, nn.Linear | nn.LayerNorm | OwnNorm):
+                take_parameters(block.get_submodule(name), module)
+
+
+@mistake(
+    "block",
+    "The last block is left out.",
+    "How many blocks does the config ask for, and how many run?",
+    "All blocks are right as far as they run; the last hidden state is one too early.",
+    "range(L) runs from 0 to L - 1: L blocks.",
+    seen="off-by-one loops; hidden_states[-2] taken for the last",
+    changes="blocks",
+)
+def last_block_missing(model):
+    override(blocks(model)[-1], "forward", lambda original, x, *others: (x, None))
+
+
+@mistake(
+    "block",
+    "There is one more LayerNorm after the last block.",
+    "What stands between the last block and the output?",
+    "All blocks are right; only the last hidden state differs.",
+    "Remove the final LayerNorm: it belongs to pre-norm models.",
+    seen="lucidrains/x-transformers#37",
+    changes="final norm",
+)
+def final_norm_added(model):
+    def encode(original, *args, **others):
+        last, states, attentions = original(*args, **others)
+        return F.layer_norm(last, last.shape[-1:], eps=1e-12), states, attentions
+
+    override(model.bert.encoder, "forward", encode)

@@ -1,0 +1,1 @@
+"""minibert/fast/__init__.py"""

@@ -1,0 +1,1 @@
+"""minibert/system/__init__.py"""

@@ -1,0 +1,1 @@
+"""minibert/tasks/__init__.py"""

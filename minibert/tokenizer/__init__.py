@@ -1,0 +1,1 @@
+"""minibert/tokenizer/__init__.py"""

@@ -1,0 +1,259 @@
+"""The files a tokenizer is kept in: `vocab.txt`, `tokenizer.json` and the small ones beside them.
+
+`read_tokenizer` turns a folder, or one of these files, into the arguments of `WordPieceTokenizer`;
+`write_tokenizer` writes a folder that transformers loads too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from minibert.system.files import written_whole
+from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.vocabulary import SPECIAL_TOKENS, number_tokens
+
+# What the files may say under the keys that are read here; null says nothing.
+_KINDS: list[tuple[str, tuple[type, ...], str]] = [
+    ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
+    ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
+    ("a number", (int, float), "model_max_length"),
+    ("a string", (str,), "rules"),
+    ("a string or an object", (str, dict), " ".join(SPECIAL_TOKENS)),
+    ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
+    ("a list", (list,), "added_tokens"),
+]
+
+
+def read_vocab(path: str | os.PathLike[str]) -> dict[str, int]:
+    """`vocab.txt` → {token: id}: one token per line, the id is the line's number from 0.
+
+    Lines end at a line feed only, since other line separators may be tokens; a carriage return
+    before it is dropped. Raises FileNotFoundError, or ValueError for a file that is no vocabulary.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected UTF-8 text, got other bytes at {error.start}. Is it a vocab.txt?"
+        ) from None
+    if text.startswith("\ufeff"):
+        raise ValueError(
+            f"{path}: expected the first token, got a byte-order mark. "
+            "Save the file as UTF-8 without one."
+        )
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if not lines:
+        raise ValueError(f"{path}: expected one token per line, got an empty file.")
+    return number_tokens((line.removesuffix("\r") for line in lines), str(path))
+
+
+def case_mismatch(vocab: Iterable[str], do_lower_case: bool) -> str | None:
+    """What is wrong if the vocabulary's case does not fit the setting; None if it fits.
+
+    >>> case_mismatch(["[UNK]", "Paris", "Rome", "the"], do_lower_case=True)
+    'the vocabulary has 2 tokens with capitals, which lower-cased text can never match: ...'
+    >>> case_mismatch(["[UNK]", "paris"], do_lower_case=True) is None
+    True
+    """
+    words = [token for token in vocab if not (token.startswith("[") and token.endswith("]"))]
+    capitals = sum(token != token.lower() for token in words)
+    # an uncased vocabulary may hold a stray capital: user-added tokens, "İ" kept for its accent
+    if do_lower_case and capitals > len(words) // 20:
+        return (
+            f"the vocabulary has {capitals} tokens with capitals, which lower-cased text can never "
+            "match: a cased model needs do_lower_case=False"
+        )
+    letters = sum("a" <= token[-1:] <= "z" for token in words)
+    if not do_lower_case and not capitals and letters > 1000:
+        return (
+            "the vocabulary has no token with a capital, so that every capitalised word would be "
+            "[UNK]: an uncased model needs do_lower_case=True"
+        )
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A file's JSON object; an empty one for a file that is not there."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON, got {error}. Get the file again.") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: expected a JSON object, got a {type(data).__name__}.")
+    return data
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """As `_json`, for the files whose keys are settings. ValueError if one is of another kind."""
+    data = _json(path)
+    for part in (data, data.get("normalizer") or {}):
+        for expected, kinds, keys in _KINDS:
+            for key in keys.split():
+                if part.get(key) is not None and type(part[key]) not in kinds:
+                    raise ValueError(
+                        f"{path}: expected {key} to be {expected}, got {part[key]!r:.60}. "
+                        "Correct the file, or get it again."
+                    )
+    return data
+
+
+def _added_tokens(entries: Iterable[tuple[Any, Any]], path: Path) -> list[dict[str, Any]]:
+    """(id, fields) of added tokens → fields of `AddedToken`. ValueError for anything else."""
+    kinds = get_type_hints(AddedToken)
+    form = ", ".join(f"{name} ({kind.__name__})" for name, kind in kinds.items())
+    tokens = []
+    for number, fields in entries:
+        token = {"id": number, **fields} if isinstance(fields, dict) else {}
+        if "content" not in token or any(type(v) is not kinds.get(k) for k, v in token.items()):
+            raise ValueError(
+                f"{path}: expected an added token with {form}, got {(token or fields)!r:.100}. "
+                "Correct the file, or get it again."
+            )
+        tokens.append(token)
+    return tokens
+
+
+def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The `model` part of a tokenizer.json, if it is one that BERT's rules describe."""
+    model = data.get("model") or {}
+    normalizer = data.get("normalizer") or {}
+    parts = {
+        "model": model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
+        "normalizer": normalizer.get("type"),
+        "pre_tokenizer": (data.get("pre_tokenizer") or {}).get("type"),
+        "prefix": model.get("continuing_subword_prefix", "##"),
+        "longest word": model.get("max_input_chars_per_word", 100),
+        "clean_text": normalizer.get("clean_text", True),
+    }
+    expected = {
+        "model": "WordPiece",
+        "normalizer": "BertNormalizer",
+        "pre_tokenizer": "BertPreTokenizer",
+        "prefix": "##",
+        "longest word": 100,
+        "clean_text": True,
+    }
+    for part, value in expected.items():
+        if parts[part] != value:
+            raise ValueError(
+                f"{path}: expected BERT's {part}, {value!r}, got {parts[part]!r}. "
+                "This file describes another kind of tokenizer, whose ids minibert cannot give."
+            )
+    return model
+
+
+def _content(token: Any) -> Any:
+    """Older files write a token as its text, newer ones as {"content": ..., "lstrip": ...}."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, Any]:
+    """A folder, `vocab.txt` or `tokenizer.json` → the arguments of `WordPieceTokenizer`.
+
+    `tokenizer_config.json` is believed before `tokenizer.json`, as in transformers; `overrides`
+    are believed before both. Where nobody says, a vocabulary with capitals is used as a cased one.
+    Not read are the truncation and padding stored in some tokenizer.json
+    (all-MiniLM-L6-v2's pads everything to 128): here the caller says what is cut and padded.
+    """
+    path = folder = Path(path)
+    config: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    if path.is_dir():
+        config = {
+            **_settings(path / "special_tokens_map.json"),
+            **_settings(path / "tokenizer_config.json"),
+        }
+        extra = _json(path / "added_tokens.json")
+        path = path / ("tokenizer.json" if (path / "tokenizer.json").is_file() else "vocab.txt")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected {folder} to be or to hold a vocab.txt or tokenizer.json, found neither. "
+            "Give the folder of a BERT model, or the path of its vocab.txt."
+        )
+    if path.suffix == ".json":
+        data = _settings(path)
+        vocab = _wordpiece(data, path).get("vocab") or {}
+    else:
+        vocab = read_vocab(path)
+    normalizer = data.get("normalizer") or {}
+    stored = {
+        "do_lower_case": config.get("do_lower_case", normalizer.get("lowercase")),
+        "strip_accents": config.get("strip_accents", normalizer.get("strip_accents")),
+        "tokenize_chinese_chars": config.get(
+            "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
+        ),
+        "rules": config.get("rules"),
+        "special_tokens": {k: _content(config[k]) for k in SPECIAL_TOKENS if config.get(k)} or None,
+    }
+    added = _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
+    decoder = (config.get("added_tokens_decoder") or {}).items()
+    added += _added_tokens(
+        ((int(n) if n.isdecimal() else n, token) for n, token in decoder),
+        folder / "tokenizer_config.json",
+    )
+    if not added:  # the oldest form
+        added += _added_tokens(
+            ((n, {"content": token, "normalized": True}) for token, n in extra.items()),
+            folder / "added_tokens.json",
+        )
+    unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
+    stored["added_tokens"] = list(unique.values()) or None
+    # 10^30 is how transformers writes "no limit"
+    limit = config.get("model_max_length")
+    stored["model_max_length"] = int(limit) if limit and limit < 10**9 else None
+    arguments = {k: v for k, v in {**stored, **overrides}.items() if v is not None}
+    if "do_lower_case" not in arguments and case_mismatch(vocab, True):
+        arguments["do_lower_case"] = False
+    wrong = case_mismatch(vocab, arguments.get("do_lower_case", True))
+    if wrong and overrides.get("do_lower_case") is not None:
+        raise ValueError(f"{path}: {wrong}.")
+    if wrong:
+        warnings.warn(f"{path}: {wrong}. Kept as the files say.", stacklevel=3)
+    return {"vocab": vocab, **arguments}
+
+
+def write_tokenizer(
+    folder: str | os.PathLike[str],
+    vocab: Mapping[str, int],
+    added: Iterable[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write `vocab.txt` and `tokenizer_config.json`, which transformers loads too.
+
+    Raises ValueError for what line numbers and lines cannot hold: ids that are not 0, 1, 2, ...,
+    and tokens with a line feed, or a carriage return at the end.
+    """
+    folder = Path(folder)
+    tokens = sorted(vocab, key=vocab.__getitem__)
+    if [vocab[token] for token in tokens] != list(range(len(tokens))):
+        raise ValueError(
+            "expected ids 0, 1, 2, ... without a gap, because vocab.txt holds them as line numbers;"
+            f" got {len(tokens)} tokens with ids up to {max(vocab.values())}."
+        )
+    for token in tokens:
+        if "\n" in token or token.endswith("\r"):
+            raise ValueError(
+                "expected tokens without a line feed, or a carriage return at the end, because "
+                f"each is a line of vocab.txt; got {token!r}. Add another token in its place."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "added_tokens_decoder": {str(token["id"]): dict(token) for token in added},
+        **settings,
+        "tokenizer_class": "BertTokenizer",
+    }
+    for token in config["added_tokens_decoder"].values():
+        del token["id"]
+    contents = {
+        "vocab.txt": "".join(token + "\n" for token in tokens),
+        "tokenizer_config.json": json.dumps(config, ensure_ascii=False, indent=2) + "\n",
+    }
+    for name, text in contents.items():
+        with written_whole(folder / name) as path:
+            path.write_bytes(text.encode("utf-8"))  # not write_text: line ends stay line feeds

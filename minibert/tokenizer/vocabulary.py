@@ -1,0 +1,116 @@
+"""The vocabulary: tokens and their ids, both ways, and ids back to text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from minibert.tokenizer.added_tokens import AddedToken
+
+SPECIAL_TOKENS = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+
+
+def number_tokens(tokens: Iterable[str], source: str = "the vocabulary") -> dict[str, int]:
+    """Tokens in order → {token: id}. Raises ValueError for a duplicate.
+
+    >>> number_tokens(["[UNK]", "river"])
+    {'[UNK]': 0, 'river': 1}
+    """
+    vocab: dict[str, int] = {}
+    for number, token in enumerate(tokens):
+        if token in vocab:
+            raise ValueError(
+                f"{source}: expected every token once, got {token!r} as number {vocab[token]} and "
+                f"{number}. Remove one of them only if the model was trained that way; otherwise "
+                "get the file again."
+            )
+        vocab[token] = number
+    return vocab
+
+
+class Vocabulary:
+    """Word pieces, and the tokens that are looked for in the text itself.
+
+    `vocab` maps tokens to ids, or lists them in order of their ids. `special_tokens` gives other
+    names to those of `SPECIAL_TOKENS`; `added_tokens` are strings, or fields of `AddedToken`.
+    Raises ValueError for a vocabulary that has duplicates or lacks [UNK].
+    """
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int] | Sequence[str],
+        special_tokens: Mapping[str, str] | None = None,
+        added_tokens: Iterable[str | Mapping[str, Any]] = (),
+    ) -> None:
+        self.wordpieces = dict(vocab) if isinstance(vocab, Mapping) else number_tokens(vocab)
+        self.special_tokens = {**SPECIAL_TOKENS, **(special_tokens or {})}
+        unknown = self.special_tokens["unk_token"]
+        if unknown not in self.wordpieces:
+            raise ValueError(
+                f"expected a vocabulary with {unknown}, for words that it cannot spell; got "
+                f"{len(self.wordpieces)} tokens without it. Is this the vocabulary of a BERT?"
+            )
+        self.vocab = dict(self.wordpieces)
+        self.added: dict[str, AddedToken] = {}
+        known = [token for token in self.special_tokens.values() if token in self.vocab]
+        specials = [{"content": token, "special": True} for token in known]
+        for entry in chain(specials, added_tokens):
+            fields: Any = (
+                {"content": entry, "normalized": True} if isinstance(entry, str) else entry
+            )
+            token = fields["content"]
+            number = self.vocab.setdefault(token, fields.get("id", len(self.vocab)))
+            self.added[token] = AddedToken(**{**fields, "id": number})
+        if len(set(self.vocab.values())) < len(self.vocab):
+            raise ValueError(
+                f"expected an id of its own for each of {len(self.vocab)} tokens, got "
+                f"{len(set(self.vocab.values()))} ids. Get the vocabulary again."
+            )
+        self.inverse = {number: token for token, number in self.vocab.items()}
+        self.special_ids = {token.id for token in self.added.values() if token.special}
+        self.unk_id = self.vocab[unknown]
+        # None where the vocabulary lacks the token
+        self.pad_id: Any = self.vocab.get(self.special_tokens["pad_token"])
+        self.cls_id: Any = self.vocab.get(self.special_tokens["cls_token"])
+        self.sep_id: Any = self.vocab.get(self.special_tokens["sep_token"])
+        self.mask_id: Any = self.vocab.get(self.special_tokens["mask_token"])
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """A token's id, or a list of them; that of [UNK] for what the vocabulary lacks."""
+        if isinstance(tokens, str):
+            return self.vocab.get(tokens, self.unk_id)
+        return [self.vocab.get(token, self.unk_id) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
+        """An id's token, or a list of them. Raises KeyError."""
+        if isinstance(ids, int):
+            return self.inverse[ids]
+        return [self.inverse[number] for number in ids]
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Ids → text. It is normalised text: case, accents and most of the spacing are gone.
+
+        >>> Vocabulary(["[UNK]", "un", "##able", "."]).decode([1, 2, 3])
+        'unable.'
+        """
+        skipped = self.special_ids if skip_special_tokens else ()
+        tokens = [self.inverse[n] for n in map(int, ids) if n in self.inverse and n not in skipped]
+        words = [t[2:] if t.startswith("##") else " " + t for t in tokens[1:]]
+        # the reference tidies each piece by itself, so that of its longer list only these count
+        tidy = [word[1:] if word in (" .", " ?", " !", " ,") else word for word in words]
+        return "".join(tokens[:1] + tidy)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, added ones included."""
+        return len(self.vocab)
+
+    def __len__(self) -> int:
+        return len(self.vocab)

@@ -1,0 +1,61 @@
+"""The log of a training run: a CSV file that gets a row of measurements now and then."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from minibert.system.files import written_whole
+
+
+class RunLog:
+    """A log to go on with after `step`. Rows beyond it are dropped: the run will come by there
+    again. Raises ValueError if the file is there and is no such log."""
+
+    COLUMNS = (
+        *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
+        *("loss", "word_loss", "word_accuracy", "pair_loss", "pair_accuracy"),
+        *("heldout_loss", "heldout_word_loss", "heldout_word_accuracy"),
+        *("heldout_pair_loss", "heldout_pair_accuracy"),
+    )
+
+    def __init__(self, path: Path, step: int):
+        self.path = path
+        old = read_log(path) if path.exists() and path.stat().st_size else []
+        rows = [row for row in old if row["step"] <= step]
+        self.last = (rows[-1]["tokens"], rows[-1]["seconds"]) if rows else (0, 0.0)
+        with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write(
+        self, step: int, tokens: int, seconds: float, rate: float, measured: Mapping[str, float]
+    ) -> None:
+        """Add a row: where the run stands, its learning rate, and what was measured."""
+        speed = (tokens - self.last[0]) / max(seconds - self.last[1], 1e-9)
+        self.last = tokens, seconds
+        first = (step, tokens, round(seconds, 1), round(speed), rate)
+        row = {**dict(zip(self.COLUMNS, first)), **{k: round(v, 6) for k, v in measured.items()}}
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.COLUMNS).writerow(row)
+
+
+def read_log(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a log as numbers; what was not measured in a row is not in it.
+
+    A last row that a crash cut short is left out. Raises OSError if the file cannot be read,
+    ValueError if it is no log of a training run.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        lines = [line for line in file if line.endswith("\n")]
+    try:
+        reader = csv.DictReader(lines, strict=True)
+        rows = [{name: float(value) for name, value in row.items() if value} for row in reader]
+        if missing := {"step", "tokens"} - set(reader.fieldnames or ()):
+            raise ValueError(f"no column {sorted(missing)[0]}")
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is no log of a training run ({error}): expected log.csv, as minibert pretrain "
+            "writes it"
+        ) from None
+    return rows

@@ -1,0 +1,96 @@
+"""What can be counted need not be learned: starting values for a model with little time.
+
+The first thing a new BERT learns is how common each piece is, and the next is which pieces keep
+the same company. Both can be counted, in a minute, over more text than the training will see. So
+the masked-word head's bias may start at the logs of the shares, which is the best guess without
+reading anything; and the token table at vectors whose products tell how much more often than by
+chance two pieces stand near each other.
+
+This is not in the paper, and a long training does not need it. It takes memory for three tables
+of V x V numbers: 0.8 GB for a vocabulary of 8,192, 11 GB for one of 30,522.
+
+Source: Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization", sections
+3 and 4; Levy et al. 2015, "Improving Distributional Similarity with Lessons Learned from Word
+Embeddings", section 3 (smoothing, sqrt of the singular values).
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minibert.core.heads import BertForPreTraining
+from minibert.tokenizer.batch import Tokenizer
+from minibert.training.batches import Examples
+
+
+def start_from_counts(model: BertForPreTraining, examples: Examples, window: int = 4) -> None:
+    """Set the word head's bias and the token table from counts over the examples, in place."""
+    config = model.config
+    together = count_neighbours(examples, config.vocab_size, window)
+    vectors = company_vectors(together, config.hidden_size)
+    seen = together.sum(dim=1) > 0
+    table = model.bert.embeddings.token.weight
+    assert model.masked_word is not None
+    with torch.no_grad():
+        scale = config.initializer_range / vectors[seen].std()
+        seen = seen.to(table.device)
+        table[seen] = (vectors * scale).to(table)[seen]  # special tokens keep their random rows
+        shares = label_shares(examples, config.vocab_size)
+        model.masked_word.bias.copy_(shares.log())
+
+
+def label_shares(examples: Examples, vocab_size: int) -> Tensor:
+    """The share of each piece among the hidden ones, (V,); each counts once more than it came."""
+    rows = examples.rows
+    chosen = np.arange(rows["labels"].shape[1]) < rows["chosen"][:, None]
+    counts = np.bincount(rows["labels"][chosen], minlength=vocab_size) + 1
+    return torch.from_numpy(counts / counts.sum()).float()
+
+
+def count_neighbours(examples: Examples, vocab_size: int, window: int) -> Tensor:
+    """How often piece a stands within `window` places of piece b, (V, V).
+
+    A neighbour d places away counts 1 / d. Special tokens have no neighbours.
+    """
+    V = vocab_size
+    counts = torch.zeros(V * V)
+    special = np.array(sorted(Tokenizer.from_folder(examples.folder).special_ids))
+    for start in range(0, len(examples), 2**17):
+        ids = plain_ids(examples.rows[start : start + 2**17])
+        ordinary = ~np.isin(ids, special)
+        for distance in range(1, window + 1):
+            near = ordinary[:, distance:] & ordinary[:, :-distance]
+            left, right = ids[:, :-distance][near], ids[:, distance:][near]
+            pairs = torch.from_numpy(left * V + right)
+            counts.index_add_(0, pairs, torch.full((len(pairs),), 1 / distance))
+    counts = counts.view(V, V)
+    return counts + counts.T
+
+
+def plain_ids(rows: np.ndarray) -> np.ndarray:
+    """The ids of the rows (N, T) with the hidden words put back."""
+    ids = rows["ids"].astype(np.int64)
+    row, nth = np.nonzero(np.arange(rows["places"].shape[1]) < rows["chosen"][:, None])
+    ids[row, rows["places"][row, nth]] = rows["labels"][row, nth]
+    return ids
+
+
+def company_vectors(together: Tensor, size: int) -> Tensor:
+    """Vectors (V, size) whose products are near the positive mutual information of the pieces.
+
+        information(a, b) = log( count(a, b) * total / (count(a) * count(b)) ), if positive
+
+    >>> cat, dog, sat = company_vectors(torch.tensor([[0., 0, 5], [0, 0, 5], [5, 5, 0]]), 2)
+    >>> bool(torch.allclose(cat, dog, atol=1e-4))
+    True
+    """
+    totals = together.sum(dim=1).clamp(min=1e-9)
+    smooth = totals**0.75  # rare neighbours tell less than their counts say
+    information = together / totals[:, None]
+    information /= smooth / smooth.sum()
+    information.log_().clamp_(min=0)
+    torch.manual_seed(0)
+    left, values, _ = torch.svd_lowrank(information, q=min(size, len(together)), niter=4)
+    vectors = torch.zeros(len(together), size)
+    vectors[:, : len(values)] = left * values.sqrt()
+    return vectors

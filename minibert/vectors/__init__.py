@@ -1,0 +1,1 @@
+"""minibert/vectors/__init__.py"""

@@ -1,0 +1,254 @@
+"""Text -> vectors: any layer, any pooling, any number of texts, of any length.
+
+The way of a text: the tokenizer's pieces; a window of at most 512 tokens, or several; through the
+model beside texts of like length; the layers asked for, combined; pooled to one vector. What a
+text gets does not depend on the texts beside it, but for rounding; with `deterministic=True` each
+text runs alone and gets the same bits in any company.
+
+Source: Devlin et al. 2018, section 5.3 (layers as features).
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from minibert.core.model import BertModel
+from minibert.fast.bert import FastBert
+from minibert.fast.engine import Engine
+from minibert.fast.linear import full_float32
+from minibert.fast.unpadded import cut_by_tokens, groups_of
+from minibert.tokenizer.batch import Tokenizer
+from minibert.vectors.nearest import TokenVectors
+from minibert.vectors.plan import Plan, Window, windows_of
+from minibert.vectors.pooling import POOLS, combine_layers, join_windows
+from minibert.vectors.recipe import Recipe
+
+CHUNK = 4096  # texts that are sorted by length, run and given back together
+TOKEN_CHUNK = 256  # the same where every token is kept
+
+
+# ---- Windows -> vectors ----
+
+
+def run_windows(
+    fast: FastBert, windows: Sequence[Window], plan: Plan
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield (which windows, all of one length; their states (n, T, H), layers combined)."""
+    order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids), reverse=True)
+    lengths = [len(windows[i].ids) for i in order]
+    budget = 1 if plan.deterministic else plan.batch_tokens or fast.batch_tokens
+    for part in cut_by_tokens(lengths, budget):
+        chosen, order = order[: len(part)], order[len(part) :]
+        ids = [token for i in chosen for token in windows[i].ids]
+        states = fast.states(torch.tensor(ids, device=fast.device), part, plan.layers)
+        combined = combine_layers(states, plan.combine)
+        for count, T in groups_of(part):
+            group, combined = combined[: count * T], combined[count * T :]
+            yield chosen[:count], group.view(count, T, -1)
+            chosen = chosen[count:]
+
+
+@torch.inference_mode()
+def embed_chunk(
+    engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
+) -> tuple[np.ndarray, int]:
+    """Vectors (n, W) float32 of some texts, all run before any is given back; how many were cut."""
+    pieces = [tokenizer.ids(plan.prepare(text)) for text in texts]
+    windows = [w for n, ids in enumerate(pieces) for w in windows_of(n, ids, tokenizer, plan)]
+    fast = _fast_for(engine, windows, plan)
+    order: list[int] = []
+    found = []
+    for chosen, states in run_windows(fast, windows, plan):
+        order += chosen
+        if all(windows[i].size == states.shape[1] for i in chosen):
+            found.append(_pool(states, plan, engine.model))
+            continue
+        for i, state in zip(chosen, states):
+            found.append(_pool(state[None, windows[i].kept], plan, engine.model))
+    pooled = torch.cat(found).float().cpu()
+    if len(windows) == len(texts):
+        vectors = torch.empty_like(pooled)
+        vectors[order] = pooled
+    else:
+        vectors = _join(pooled, order, windows, plan, len(texts))
+    if plan.normalize:
+        vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    longer = sum(len(ids) > plan.limit - 2 for ids in pieces) if plan.long_texts == "cut" else 0
+    return vectors.numpy(), longer
+
+
+def _fast_for(engine: Engine, windows: Sequence[Window], plan: Plan) -> FastBert:
+    tokens = sum(len(window.ids) for window in windows)
+    return engine.for_tokens(
+        tokens, plan.precision, always_packed=plan.deterministic, compile=plan.compile
+    )
+
+
+def _pool(states: Tensor, plan: Plan, model: BertModel) -> Tensor:
+    """(n, T, H), nothing of it padding -> (n, pools x H)."""
+    mask = torch.ones(states.shape[:2], dtype=torch.int64, device=states.device)
+    columns = []
+    for name in plan.pools:
+        if name == "pooler":
+            assert model.pooler is not None
+            with full_float32():
+                columns.append(model.pooler(states.to(model.pooler.dense.weight.dtype)))
+        else:
+            columns.append(POOLS[name](states.float() if name == "mean" else states, mask))
+    return torch.cat([column.float() for column in columns], dim=-1)
+
+
+def _join(
+    pooled: Tensor, order: Sequence[int], windows: Sequence[Window], plan: Plan, count: int
+) -> Tensor:
+    """Vectors of windows, in the order they were run -> vectors of texts."""
+    by_window = torch.empty_like(pooled)
+    by_window[list(order)] = pooled
+    rows: list[list[int]] = [[] for _ in range(count)]
+    for number, window in enumerate(windows):
+        rows[window.text].append(number)
+    return torch.stack(
+        [
+            by_window[row[0]]
+            if len(row) == 1
+            else join_windows(by_window[row], [windows[i].size for i in row], plan.pools)
+            for row in rows
+        ]
+    )
+
+
+@torch.inference_mode()
+def token_chunk(
+    engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
+) -> tuple[list[TokenVectors], int]:
+    """The vectors of every token of some texts, and how many texts were cut."""
+    bare = dataclasses.replace(plan, prefix="")  # offsets are places in the text itself
+    pieces = [tokenizer.pieces(bare.prepare(text)) for text in texts]
+    windows = [w for n, p in enumerate(pieces) for w in windows_of(n, p.ids, tokenizer, plan)]
+    states: dict[int, np.ndarray] = {}
+    for chosen, group in run_windows(_fast_for(engine, windows, plan), windows, plan):
+        for i, state in zip(chosen, group.float().cpu().numpy()):
+            states[i] = state[windows[i].kept]
+    kept: list[list[np.ndarray]] = [[] for _ in texts]
+    for i, window in enumerate(windows):
+        kept[window.text].append(states[i])
+    found = []
+    cls, sep = (tokenizer.special_tokens[name] for name in ("cls_token", "sep_token"))
+    for text, arrays in zip(pieces, kept):
+        vectors = np.concatenate(arrays)
+        if plan.normalize:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        room = len(vectors) - 2
+        offsets = [(0, 0), *text.offsets[:room], (0, 0)]
+        found.append(TokenVectors([cls, *text.tokens[:room], sep], offsets, vectors))
+    longer = sum(len(p.ids) > plan.limit - 2 for p in pieces) if plan.long_texts == "cut" else 0
+    return found, longer
+
+
+# ---- What users call ----
+
+
+def embed(
+    model: BertModel,
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    *,
+    recipe: Recipe,
+    engine: Engine | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> np.ndarray:
+    """One vector per text: (N, W) float32, in the order of `texts`; an empty text is [CLS] [SEP].
+
+    `texts` may be a list or anything that yields texts. `settings` are those of `Plan.of`. Texts
+    longer than the limit are cut, with a warning, or read in windows. Raises TypeError and
+    ValueError, in words.
+    """
+    plan = Plan.of(model, tokenizer, recipe, **settings)
+    if not plan.pools:
+        raise ValueError('pooling "none" gives no single vector: use embed_tokens')
+    arrays = [np.empty((0, plan.width(model.config)), dtype=np.float32)]
+    arrays += _chunk_by_chunk(
+        embed_chunk, engine or Engine(model), tokenizer, texts, plan, CHUNK, progress
+    )
+    return np.concatenate(arrays)
+
+
+def embed_tokens(
+    model: BertModel,
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    *,
+    recipe: Recipe,
+    engine: Engine | None = None,
+    progress: bool = False,
+    **settings: Any,
+) -> list[TokenVectors]:
+    """Every token of every text, with its place in the text. As `embed` otherwise."""
+    plan = Plan.of(model, tokenizer, recipe, **settings)
+    chunks = _chunk_by_chunk(
+        token_chunk, engine or Engine(model), tokenizer, texts, plan, TOKEN_CHUNK, progress
+    )
+    return [tokens for chunk in chunks for tokens in chunk]
+
+
+Found = TypeVar("Found")
+
+
+def _chunk_by_chunk(
+    run: Callable[[Engine, Tokenizer, Sequence[str], Plan], tuple[Found, int]],
+    engine: Engine,
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    plan: Plan,
+    size: int,
+    progress: bool,
+) -> list[Found]:
+    found = []
+    count = longer = 0
+    total = len(texts) if isinstance(texts, Sequence) else None
+    with tqdm(total=total, unit="text", disable=not progress) as bar:
+        for chunk in chunks_of(texts, size):
+            result, cut = run(engine, tokenizer, chunk, plan)
+            found.append(result)
+            count, longer = count + len(chunk), longer + cut
+            bar.update(len(chunk))
+    if longer:
+        warnings.warn(cut_in_words(longer, count, plan), stacklevel=4)
+    return found
+
+
+def cut_in_words(longer: int, count: int, plan: Plan) -> str:
+    """What to tell about texts that were cut."""
+    return (
+        f"{longer:,} of {count:,} texts are longer than {plan.limit} tokens and were cut there; "
+        f'long_texts="windows" reads them whole'
+    )
+
+
+def chunks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of up to `size` texts. Raises TypeError for what is no text, and says which it is.
+
+    >>> list(chunks_of(["a", "b", "c"], 2))
+    [['a', 'b'], ['c']]
+    """
+    if isinstance(texts, str | bytes):
+        raise TypeError("expected a list of texts, got one: use embed([text])")
+    remaining = iter(texts)
+    count = 0
+    while chunk := list(islice(remaining, size)):
+        for number, text in enumerate(chunk, count):
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"expected a text (str) as number {number}, got {type(text).__name__}: "
+                    f"{text!r:.60}. Decode bytes; replace None by an empty text or leave it out"
+                )
+        yield chunk
+        count += len(chunk)

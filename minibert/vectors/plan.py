@@ -1,0 +1,172 @@
+"""What to make of texts, checked once: which layers, what pooling, how long, in which windows.
+
+Source: Devlin et al. 2018, section 5.3 (layers as features).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minibert.core.config import BertConfig
+from minibert.core.model import BertModel
+from minibert.fast.bert import PRECISIONS
+from minibert.tokenizer.batch import Tokenizer
+from minibert.vectors.pooling import COMBINATIONS, pools_of
+from minibert.vectors.recipe import Recipe
+
+OVERLAP = 64  # tokens that neighbouring windows of a long text share
+LONG_TEXTS = ("cut", "windows")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to compute, checked once: made by `Plan.of`.
+
+    layers         numbers of hidden states, 0 (embeddings) to L
+    combine        "concat", "sum" or "mean" of several layers
+    pools          names of `minibert.vectors.pooling.POOLS`, or "pooler"; empty keeps all tokens
+    normalize      vectors of length 1
+    limit          tokens of a window, [CLS] and [SEP] included
+    long_texts     "cut" at the limit, or read in "windows"
+    batch_tokens   tokens that go through the model at a time; None: what suits the device
+    deterministic  every text alone, always packed: the same bits in any company
+    precision      None (the model's own), "float32", "bfloat16", "float16", "int8"
+    compile        through torch.compile
+    prefix, lower  what becomes of a text before the tokenizer sees it
+    """
+
+    layers: tuple[int, ...]
+    combine: str
+    pools: tuple[str, ...]
+    normalize: bool
+    limit: int
+    long_texts: str
+    batch_tokens: int | None
+    deterministic: bool
+    precision: str | None
+    compile: bool
+    prefix: str
+    lower: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: BertModel,
+        tokenizer: Tokenizer,
+        recipe: Recipe,
+        *,
+        layer: int | Sequence[int] = -1,
+        combine: str = "concat",
+        long_texts: str = "cut",
+        batch_tokens: int | None = None,
+        deterministic: bool = False,
+        precision: str | None = None,
+        compile: bool = False,
+    ) -> "Plan":
+        """Raises ValueError for what cannot be computed, in words."""
+        layers = [layer] if isinstance(layer, int) else list(layer)
+        states = model.config.num_hidden_layers + 1
+        for number in layers:
+            if not -states <= number < states:
+                raise ValueError(f"layer must lie in {-states}..{states - 1}, got {number}")
+        if not layers:
+            raise ValueError("layer must name at least one layer, got none")
+        for name, value, known in (
+            ("combine", combine, COMBINATIONS),
+            ("long_texts", long_texts, LONG_TEXTS),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise ValueError(f"batch_tokens must be 1 or more, got {batch_tokens}")
+        counted = tuple(number % states for number in layers)
+        pools = pools_of(recipe.pooling)
+        if "pooler" in pools and model.pooler is None:
+            raise ValueError('these weights have no pooler: choose another pooling, such as "mean"')
+        if "pooler" in pools and counted != (states - 1,):
+            raise ValueError(f"the pooler reads the last layer alone, got layer {layer}: use -1")
+        longest = model.config.max_position_embeddings
+        wanted = tokenizer.model_max_length if recipe.max_length is None else recipe.max_length
+        limit = min(wanted, longest)
+        if limit < 3:
+            raise ValueError(
+                f"max_length must be 3 or more, for [CLS], a piece, [SEP]: got {limit}"
+            )
+        if tokenizer.cls_id is None or tokenizer.sep_id is None:
+            raise ValueError(
+                "the vocabulary lacks [CLS] or [SEP], which stand around every text: is it the "
+                "vocabulary of this model?"
+            )
+        return cls(
+            counted,
+            combine,
+            pools,
+            recipe.normalize,
+            limit,
+            long_texts,
+            batch_tokens,
+            deterministic,
+            precision,
+            compile,
+            recipe.prompt,
+            recipe.lower,
+        )
+
+    def width(self, config: BertConfig) -> int:
+        """Numbers in a vector."""
+        layers = len(self.layers) if self.combine == "concat" else 1
+        return config.hidden_size * layers * max(1, len(self.pools))
+
+    def prepare(self, text: str) -> str:
+        text = self.prefix + text
+        return text.lower() if self.lower else text
+
+
+class Window(NamedTuple):
+    """Tokens that go through the model together, [CLS] ... [SEP]; those of `kept` count."""
+
+    text: int
+    ids: list[int]
+    kept: slice
+
+    @property
+    def size(self) -> int:
+        return self.kept.stop - self.kept.start
+
+
+def cut_windows(length: int, room: int, overlap: int) -> list[tuple[range, range]]:
+    """A text of `length` pieces -> its windows of at most `room`: (pieces read, pieces kept).
+
+    Neighbours share `overlap` pieces, and each keeps the half that lies nearer to its middle: every
+    piece is kept once, with context on both sides.
+
+    >>> for read, kept in cut_windows(10, 6, 2): print(read, kept)
+    range(0, 6) range(0, 5)
+    range(4, 10) range(5, 10)
+    """
+    windows = []
+    start = kept = 0
+    while True:
+        end = min(start + room, length)
+        stop = end if end == length else end - (overlap - overlap // 2)
+        windows.append((range(start, end), range(kept, stop)))
+        if end == length:
+            return windows
+        start, kept = start + room - overlap, stop
+
+
+def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) -> list[Window]:
+    """The pieces of text `number` -> windows with [CLS] and [SEP]."""
+    room = plan.limit - 2
+    if plan.long_texts == "cut" or len(ids) <= room:
+        ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+        return [Window(number, ids, slice(0, len(ids)))]
+    windows = []
+    for read, kept in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
+        part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
+        first = 0 if kept.start == 0 else kept.start - read.start + 1
+        last = len(part) if kept.stop == len(ids) else kept.stop - read.start + 1
+        windows.append(Window(number, part, slice(first, last)))
+    return windows

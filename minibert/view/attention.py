@@ -1,0 +1,223 @@
+"""Who reads whom: a small map of every head, and one head's arrows from one token.
+
+The attention probabilities are those of the model, `out.attentions[block][0, head]`: rows are the
+queries (who reads), columns the keys (who is read). Blocks and heads count from 0, as there.
+
+What attention shows is where a head looks, not why the model decides: see Jain & Wallace 2019
+(https://arxiv.org/abs/1902.10186). The view of one head follows Vig 2019
+(https://arxiv.org/abs/1906.05714).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from minibert.view import svg
+from minibert.view.attention_page import interactive
+from minibert.view.picture import Picture
+
+if TYPE_CHECKING:
+    from minibert.bert import Bert
+
+MOST_TOKENS = 40
+LEVELS = 12  # shades of a small map
+NOTE = (
+    "Each small map is one head: a row for every token that reads (query), a column for every "
+    "token that is read (key). A row sums to 100 %. Blocks and heads count from 0."
+)
+
+
+def attention(
+    bert: "Bert",
+    text: str,
+    pair: str | None = None,
+    block: int = 0,
+    head: int = 0,
+    query: int | str | None = None,
+) -> Picture:
+    """All heads of all blocks at once, and one of them large.
+
+    block, head   which one is large, from 0; -1 is the last
+    query         the token whose reading is shown: its place, or its name (the first of that name);
+                  None takes the one that reads some other word most
+
+    On the page, block, head and query are chosen by mouse or keyboard; it holds the probabilities
+    in steps of 1/255. Raises ValueError for more than 40 tokens, and for a block, head or query
+    that is not there.
+
+    >>> import minibert
+    >>> bert = minibert.load("minibert-tiny")
+    >>> picture = attention(bert, "the river bank", block=1, query="bank")
+    >>> picture.svg.count('class="arrow"')  # one to each token, [CLS] and [SEP] too
+    5
+    """
+    tokens, weights = probabilities(bert, text, pair)
+    block = _place(block, len(weights), "block")
+    head = _place(head, len(weights[0]), "head")
+    chosen = weights[block][head]
+    place = _query(query, tokens, chosen)
+    title = f"Who reads whom: {svg.visible(text)}" + (f" | {svg.visible(pair)}" if pair else "")
+    drawing = _draw(title, tokens, weights, block, head, place)
+    return Picture(drawing, title, NOTE, interactive(tokens, weights, block, head, place))
+
+
+def probabilities(bert: "Bert", text: str, pair: str | None = None) -> tuple[list[str], Any]:
+    """The tokens, and lists [block][head][query][key]."""
+    trace = bert.trace(text, pair)
+    assert trace.tokens is not None
+    tokens = trace.tokens[0]
+    if len(tokens) > MOST_TOKENS:
+        raise ValueError(
+            f"the picture has room for {MOST_TOKENS} tokens, [CLS] and [SEP] included; this text "
+            f"has {len(tokens)}: take one sentence, or a part of it"
+        )
+    blocks = range(bert.config.num_hidden_layers)
+    names = [f"encoder.blocks.{number}.attention.probabilities" for number in blocks]
+    return tokens, [trace[name][0].double().tolist() for name in names]
+
+
+def _place(number: int, count: int, what: str) -> int:
+    if not -count <= number < count:
+        raise ValueError(f"{what} must lie in 0..{count - 1} (-1 is the last), got {number}")
+    return number % count
+
+
+def _query(query: int | str | None, tokens: list[str], chosen: list[list[float]]) -> int:
+    if isinstance(query, str):
+        if query not in tokens:
+            raise ValueError(f"query {query!r} is not among the tokens: {' '.join(tokens)}")
+        return tokens.index(query)
+    if query is not None:
+        return _place(query, len(tokens), "query")
+    words = [i for i, token in enumerate(tokens) if token.removeprefix("##").isalnum()] or [0]
+    return max(words, key=lambda i: max([chosen[i][j] for j in words if j != i], default=0))
+
+
+# ---- The drawing ----
+
+
+def _draw(title: str, tokens: list[str], weights: Any, block: int, head: int, query: int) -> str:
+    parts, top = svg.heading(title, NOTE + " Dark is much.")
+    beside = len(weights[0]) <= 6
+    maps, wide, high = _grid(weights, block, head, 390 if beside else svg.WIDTH - 32)
+    left, low = (wide + 56, top) if beside else (16.0, top + high + 16)
+    arrows, tall = _arrows(tokens, weights[block][head], query, min(svg.WIDTH - 16 - left, 640))
+    label = f"block {block}, head {head}: what “{svg.shorten(tokens[query], 150)}” reads"
+    parts += [svg.moved(16, top, *maps), svg.text(left, low + 16, label, bold=True)]
+    parts.append(svg.moved(left, low + 28, *arrows))
+    bottom = max(top + high, low + 28 + tall) + 12
+    row = weights[block][head][query]
+    best = sorted(range(len(row)), key=lambda key: -row[key])[:3]
+    reads = ", ".join(f"{tokens[key]} {100 * row[key]:.0f} %" for key in best)
+    return svg.document(parts, bottom, f"{title}. In block {block}, head {head}, "
+                        f"{tokens[query]} reads {reads}.")  # fmt: skip
+
+
+def _grid(weights: Any, block: int, head: int, width: float) -> tuple[list[str], float, float]:
+    """Small maps of all heads, one row a block: the parts, their width and height."""
+    L, A, T = len(weights), len(weights[0]), len(weights[0][0])
+    pitch = min((width - 40) / A, 84)  # from one map to the next
+    cell = pitch / (T + max(1, round(6 * T / pitch)))
+    step, pitch = round(pitch / cell), round(pitch / cell) * cell
+    scale = f"translate(36 44) scale({cell:.4f})"
+    size = T * cell
+    parts = [svg.group(*_maps(weights, step), transform=scale)]
+    middle = 36 + (A * pitch) / 2
+    parts.append(svg.text(middle, 14, "head", fill=svg.MUTED, size=svg.SMALL, anchor="middle"))
+    for h in range(A):
+        x = 36 + h * pitch + size / 2
+        parts.append(svg.text(x, 36, str(h), size=svg.SMALL, anchor="middle", bold=h == head))
+    turned = f"translate(10 {svg.number(44 + L * pitch / 2)}) rotate(-90)"
+    parts.append(svg.text(0, 0, "block", fill=svg.MUTED, size=svg.SMALL, anchor="middle",
+                          transform=turned))  # fmt: skip
+    for b in range(L):
+        y = 44 + b * pitch + size / 2 + 5
+        parts.append(svg.text(30, y, str(b), size=svg.SMALL, anchor="end", bold=b == block))
+    x, y = 36 + head * pitch - 3, 44 + block * pitch - 3
+    parts.append(
+        svg.rect(x, y, size + 6, size + 6, fill="none", stroke=svg.KINDS[1], stroke_width=3, rx=2)
+    )
+    return parts, 36 + A * pitch, 44 + L * pitch
+
+
+def _maps(weights: Any, step: int) -> list[str]:
+    """The cells of all maps, in units of a cell, `step` of them from one map to the next.
+
+    All cells of one shade are one path, and neighbours one stroke: thousands take little room.
+    """
+    ground = ""
+    shades: dict[int, list[str]] = {level: [] for level in range(1, LEVELS + 1)}
+    for b, block in enumerate(weights):
+        for h, rows in enumerate(block):
+            T = len(rows)
+            ground += f"M{h * step} {b * step}h{T}v{T}h-{T}z"
+            for q, row in enumerate(rows):
+                for k, length, level in _runs(row):
+                    shades[level].append(f"M{h * step + k} {b * step + q}h{length}")
+    strokes = [
+        svg.element("path", d="".join(found), stroke=svg.shade(level / LEVELS))
+        for level, found in shades.items()
+        if found
+    ]
+    middle = svg.moved(0, 0.5, *strokes)  # a stroke lies around its line
+    return [
+        svg.element("path", d=ground, fill=svg.shade(0)),
+        svg.group(middle, stroke_width=1, fill="none", shape_rendering="crispEdges"),
+    ]
+
+
+def _runs(row: list[float]) -> list[tuple[int, int, int]]:
+    """Neighbours of one shade: (first, how many, shade), the palest left out."""
+    runs: list[tuple[int, int, int]] = []
+    for place, weight in enumerate(row):
+        level = round(weight * LEVELS)
+        if runs and runs[-1][2] == level and sum(runs[-1][:2]) == place:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1, level)
+        elif level:
+            runs.append((place, 1, level))
+    return runs
+
+
+def _arrows(
+    tokens: list[str], chosen: list[list[float]], query: int, width: float
+) -> tuple[list[str], float]:
+    """Two columns of tokens, and an arrow from the query to every key, as thick as it reads."""
+    row_height = 26
+    column = min(150.0, max(82.0, max(map(svg.width_of, tokens)) * 1.08))
+    start, end = column + 10, width - column - 64
+    parts = [
+        svg.text(column, 16, "query: reads", size=svg.SMALL, fill=svg.MUTED, anchor="end"),
+        svg.text(end + 64, 16, "key: is read", size=svg.SMALL, fill=svg.MUTED),
+    ]
+
+    def middle(place: int) -> float:
+        return 40 + place * row_height
+
+    widest = svg.width_of(svg.shorten(tokens[query], column), bold=True) + 12
+    parts.append(svg.rect(column - widest + 6, middle(query) - 12, widest, 24, rx=4,
+                          fill=svg.shade(0.25)))  # fmt: skip
+    for key, weight in sorted(enumerate(chosen[query]), key=lambda pair: pair[1]):
+        parts.append(_arrow(start, middle(query), end, middle(key), weight, key))
+    for place, token in enumerate(tokens):
+        name, y, weight = svg.shorten(token, column), middle(place) + 5, chosen[query][place]
+        fill = svg.INK if place == query else svg.MUTED
+        strong = weight == max(chosen[query])
+        parts += [
+            svg.text(column, y, name, anchor="end", bold=place == query, fill=fill),
+            svg.text(end + 54, y, f"{100 * weight:.0f} %", anchor="end", bold=strong),
+            svg.text(end + 64, y, name, bold=strong),
+        ]
+    return parts, middle(len(tokens))
+
+
+def _arrow(x1: float, y1: float, x2: float, y2: float, weight: float, key: int) -> str:
+    thick = 0.4 + 13 * weight
+    colour = svg.shade(0.35 + 0.65 * weight)
+    point = 4 + thick * 0.6
+    bend = (x2 - x1) / 2
+    n = svg.number
+    path = f"M{n(x1)} {n(y1)}C{n(x1 + bend)} {n(y1)} {n(x2 - bend)} {n(y2)} {n(x2 - point)} {n(y2)}"
+    tip = f"{n(x2)},{n(y2)} {n(x2 - point)},{n(y2 - point)} {n(x2 - point)},{n(y2 + point)}"
+    return svg.group(
+        svg.element("path", d=path, fill="none", stroke=colour, stroke_width=thick,
+                    class_="arrow", data_key=key),
+        svg.element("polygon", points=tip, fill=colour) if weight >= 0.02 else "",
+    )  # fmt: skip

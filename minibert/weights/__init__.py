@@ -1,0 +1,1 @@
+"""minibert/weights/__init__.py"""

@@ -1,0 +1,299 @@
+"""A name -> a local folder: on disk, in the box, or on the hub at a known commit.
+
+Three kinds of name, tried in this order: a path that exists, the model in the box, a repository
+of the Hugging Face hub. The hub's own client downloads, resumes and caches. This file decides
+what is fetched, checks what arrives, and says in plain words why a name cannot be had. No other
+model is ever taken in its place.
+
+Source: the cache layout and the file names are those of huggingface_hub and transformers.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibert.weights.hub_errors import (
+    BUNDLED_FOLDER,
+    BUNDLED_NAME,
+    SUGGESTIONS,
+    HubError,
+    explained,
+    unreachable,
+    ways_on,
+)
+
+# Fetched where a repository has them. The weights come last, so that a cached folder with whole
+# weights is a whole folder.
+SMALL_FILES = (
+    *("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json"),
+    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "1_Pooling/config.json",
+)
+# The first of these that a repository has is the one fetched: safetensors before pickles.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name until 2024
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One commit of a repository: the files that are fetched from it, and the sha256 of each."""
+
+    revision: str
+    sha256: dict[str, str]
+
+
+PINNED = {
+    "google-bert/bert-base-uncased": Pin(
+        "86b5e0934494bd15c9632b12f734a8a67f723594",
+        {
+            "config.json": "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+            "tokenizer.json": "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98",
+            "tokenizer_config.json": (
+                "a025160ef0431f1a392f6f050c1310f4c5d9fb6f275932dbccba73c4d214bf10"
+            ),
+            "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
+        },
+    )
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Where a model lies on this machine, and where it came from."""
+
+    path: Path  # a folder, or the one file that was named
+    source: str  # "disk", "bundled" or "hub"
+    revision: str | None  # the full commit, where the source is the hub
+
+
+def resolve(
+    name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    tokenizer_only: bool = False,
+) -> Resolved:
+    """Find a model by name, and download it if that is needed.
+
+    `revision` is a branch, tag or commit of a hub repository: by default the pinned commit where
+    this file pins one, else "main". Every file is checked once, as it arrives, against its pinned
+    checksum, or else the one that the hub lists for it. Of a pinned commit all pinned files are
+    needed, and no others are fetched, whatever a mirror lists. With `local_files_only`, or with
+    HF_HUB_OFFLINE=1, only the cache is read. With `tokenizer_only` no weights are fetched. A hub
+    that cannot be reached is a warning if the revision is in the cache, and an error if not.
+
+    Raises FileNotFoundError for a path that is not there, ValueError for a name that can be
+    neither a path nor a repository, HubError for everything that goes wrong with the hub.
+
+    >>> resolve(Path(__file__).parent).source
+    'disk'
+    >>> resolve("./no/such/folder")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: expected a model's folder or file, got the path ./no/such/folder, ...
+    """
+    name = os.fspath(name_or_path)
+    if not name:
+        raise ValueError("expected a path or a model's name, got an empty string")
+    # os.path, unlike Path, takes a name that no file can have for one that is not there.
+    path = os.path.expanduser(name)  # noqa: PTH111
+    # A TensorFlow checkpoint is named by its prefix, which is no file of its own.
+    if os.path.exists(path) or os.path.exists(path + ".index"):  # noqa: PTH110
+        if revision is not None:
+            raise ValueError(f"{name} is on disk, where a revision ({revision}) means nothing")
+        return Resolved(Path(path), "disk", None)
+    if name == BUNDLED_NAME:
+        if not BUNDLED_FOLDER.is_dir():
+            raise FileNotFoundError(
+                f"this build of minibert has no bundled model: expected it in {BUNDLED_FOLDER}. "
+                "Give a folder or the name of a hub repository instead"
+            )
+        return Resolved(BUNDLED_FOLDER, "bundled", None)
+    if isinstance(name_or_path, os.PathLike) or _looks_like_path(name):
+        raise FileNotFoundError(
+            f"expected a model's folder or file, got the path {name}, which does not exist "
+            f"(seen from {Path.cwd()}). Correct the path; a hub repository is written org/name"
+        )
+    cache = None if cache_dir is None else str(Path(cache_dir).expanduser())
+    repo = ALIASES.get(name, name)
+    return _from_hub(repo, revision, cache, local_files_only, tokenizer_only)
+
+
+def _looks_like_path(name: str) -> bool:
+    endings = ("/", ".safetensors", ".bin", ".ckpt", ".json", ".txt")
+    starts_or_ends = name.startswith((".", "/", "~")) or name.endswith(endings)
+    return "://" not in name and (starts_or_ends or "\\" in name or name.count("/") > 1)
+
+
+def _from_hub(
+    repo: str, revision: str | None, cache: str | None, local_files_only: bool, tokenizer_only: bool
+) -> Resolved:
+    from huggingface_hub import HfApi, constants, utils
+
+    try:
+        repo.encode("ascii")
+        utils.validate_repo_id(repo)
+    except ValueError as error:
+        raise ValueError(
+            f"expected a path that exists or a hub repository such as {SUGGESTIONS[0]} "
+            f"(letters a-z, digits, '-', '_', '.', and at most one '/'), got {repo!r}"
+        ) from error
+    pin = PINNED.get(repo)
+    if pin is not None and revision in (None, pin.revision):
+        revision, sums = pin.revision, pin.sha256
+    else:
+        revision, sums = revision or "main", {}
+
+    cached = _cached_folder(repo, revision, cache, tokenizer_only)
+    needed = [file for file in sums if not tokenizer_only or file in SMALL_FILES]
+    if cached is not None and not all((cached / file).exists() for file in needed):
+        cached = None
+    if cached is not None:
+        if sums or local_files_only or constants.HF_HUB_OFFLINE:
+            return Resolved(cached, "hub", cached.name)
+    elif local_files_only or constants.HF_HUB_OFFLINE:
+        raise HubError(
+            f"downloads are switched off, and the cache {cache or constants.HF_HUB_CACHE} does "
+            f"not hold {repo} at {revision}, or not all of it. {ways_on(repo)}"
+        )
+    try:
+        listing = HfApi().model_info(
+            repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
+    except Exception as error:
+        if cached is None or not unreachable(error):
+            raise explained(error, repo, revision) from error
+        warnings.warn(
+            f"the hub cannot be reached ({error}); {repo} is taken from the cache, "
+            f"at commit {cached.name}",
+            stacklevel=3,
+        )
+        return Resolved(cached, "hub", cached.name)
+    try:
+        return _download(repo, revision, listing, cache, sums, tokenizer_only)
+    except HubError:
+        raise
+    except Exception as error:
+        raise explained(error, repo, revision) from error
+
+
+def _cached_folder(
+    repo: str, revision: str, cache: str | None, tokenizer_only: bool
+) -> Path | None:
+    """The cache's folder for a revision, if it has the config and all of what is needed."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    if tokenizer_only:
+        vocabulary = any((folder / file).exists() for file in ("vocab.txt", "tokenizer.json"))
+        return folder if vocabulary else None
+    weights = next((folder / file for file in WEIGHT_FILES if (folder / file).exists()), None)
+    if weights is None or not all((folder / shard).exists() for shard in _shards(weights)):
+        return None
+    return folder
+
+
+def _shards(weights: Path) -> list[str]:
+    """The files that an index of sharded weights names; none for weights in one file."""
+    if weights.suffix != ".json":
+        return []
+    try:
+        return sorted(set(json.loads(weights.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise HubError(
+            f'{weights} is no index of weights: expected {{"weight_map": {{name: file}}}}. '
+            "Take another revision of the repository"
+        ) from error
+
+
+def _download(
+    repo: str,
+    revision: str,
+    listing: Any,
+    cache: str | None,
+    sums: dict[str, str],
+    tokenizer_only: bool,
+) -> Resolved:
+    from huggingface_hub import constants, hf_hub_download
+
+    files = {file.rfilename: file for file in listing.siblings}
+    if sums:
+        absent = sorted(set(sums) - set(files))
+        if absent:
+            raise HubError(
+                f"{repo} at {revision} must have {', '.join(absent)}, and {constants.ENDPOINT} "
+                f"does not list it: suspect the proxy or mirror in between. {ways_on(repo)}"
+            )
+        files = {name: files[name] for name in sums}
+    weights = next((file for file in WEIGHT_FILES if file in files), None)
+    if weights is None or "config.json" not in files:
+        raise HubError(
+            f"{repo} at {revision} is no model that minibert reads: expected config.json and one "
+            f"of {', '.join(WEIGHT_FILES)}, got {', '.join(sorted(files)) or 'no files'}. Take "
+            "another repository or revision, or convert its weights and give the folder"
+        )
+    for name in SMALL_FILES if tokenizer_only else (*SMALL_FILES, weights):
+        if name in files:
+            path = _fetch(repo, files[name], listing.sha, cache, sums)
+    for shard in [] if tokenizer_only else _shards(path):
+        if shard not in files:
+            raise HubError(
+                f"{weights} of {repo} names {shard}, which the repository does not have. "
+                "Take another revision of it"
+            )
+        _fetch(repo, files[shard], listing.sha, cache, sums)
+    # Asked for by its own name, the cache remembers which commit `revision` is.
+    folder = Path(hf_hub_download(repo, "config.json", revision=revision, cache_dir=cache)).parent
+    if folder.name != listing.sha:
+        raise HubError(f"{repo} got a new commit at {revision} during the download: run again")
+    return Resolved(folder, "hub", folder.name)
+
+
+def _fetch(repo: str, file: Any, commit: str, cache: str | None, sums: dict[str, str]) -> Path:
+    """Bring one file of the hub's listing into the cache; check it if it has just arrived."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    name = file.rfilename
+    known = try_to_load_from_cache(repo, name, cache_dir=cache, revision=commit)
+    path = Path(hf_hub_download(repo, name, revision=commit, cache_dir=cache))
+    expected = sums.get(name) or (file.lfs.sha256 if file.lfs else file.blob_id)
+    if isinstance(known, str) or expected is None:
+        return path
+    got = _checksum(path, like=expected)
+    if got != expected:
+        blob = path.resolve()  # in the cache, a file is a link to its content
+        path.unlink()
+        blob.unlink(missing_ok=True)
+        raise HubError(
+            f"{name} of {repo} arrived damaged, or is not the file it should be: expected "
+            f"checksum {expected}, got {got}. The bad file was deleted; run again. If it "
+            "happens again, suspect the proxy or mirror in between"
+        )
+    return path
+
+
+def _checksum(path: Path, like: str) -> str:
+    """The sha256 of a file; where 40 digits are asked for, the sha1 that git names it by."""
+    digest = hashlib.sha256()
+    if len(like) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

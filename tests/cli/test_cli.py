@@ -1,0 +1,175 @@
+"""The command line: what it prints, what it refuses, its exit codes."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minibert
+from minibert.cli.main import main, make_parser
+from minibert.weights.loading import save_weights
+from tests.conftest import ROOT
+from tests.parity.twins import trained_like
+from tests.test_bert import WORDS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    save_weights(trained_like().float(), path)
+    (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    return path
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def typed(monkeypatch, content: bytes) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(content))
+    monkeypatch.setattr("sys.stdin", stream)
+
+
+def test_tokenize(capsys, folder):
+    code, out, _ = run(capsys, "tokenize", "-m", str(folder), "The Rivers!")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["piece", "id", "place", "text"]
+    assert rows[1] == ["the", "5", "0:3", "The"]
+    assert rows[2:] == [
+        ["river", "6", "4:9", "River"],
+        ["##s", "9", "9:10", "s"],
+        ["[UNK]", "1", "10:11", "!"],
+    ]
+
+
+def test_tokenize_json_from_standard_input(capsys, folder, monkeypatch):
+    typed(monkeypatch, b"\xef\xbb\xbfthe man\r\nriver\n")
+    code, out, _ = run(capsys, "tokenize", "-m", str(folder), "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert code == 0 and first["input_ids"] == [5, 11] and first["offsets"] == [[0, 3], [4, 7]]
+    assert second == {"text": "river", "tokens": ["river"], "input_ids": [6], "offsets": [[0, 5]]}
+
+
+def test_explain(capsys, folder):
+    code, out, _ = run(capsys, "tokenize", "-m", str(folder), "--explain", "Rivers")
+    assert code == 0 and "river" in out and "\x1b[" not in out, "no colour where it is no terminal"
+
+
+def test_fill_mask(capsys, folder):
+    code, out, _ = run(
+        capsys, "fill-mask", "-m", str(folder), "--top", "3", "the [MASK] was [MASK]"
+    )
+    assert code == 0 and "(blank 2 of 2)" in out and len(out.splitlines()) == 8
+    code, out, _ = run(capsys, "fill-mask", "-m", str(folder), "--json", "the [MASK]")
+    answer = json.loads(out)["masks"][0]
+    expected = minibert.load(folder).fill_mask("the [MASK]")[0]
+    assert [a["token"] for a in answer] == [p.token for p in expected]
+
+
+def test_two_texts(capsys, folder):
+    code, out, _ = run(capsys, "similarity", "-m", str(folder), "the river", "the river")
+    assert code == 0 and out.startswith("1.0000")
+    code, out, _ = run(capsys, "next-sentence", "-m", str(folder), "--json", "the man", "he went")
+    assert code == 0 and 0 < json.loads(out)["is_next"] < 1
+
+
+def test_embed(capsys, folder, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the river\na man went in\n\nthe bank was in the river\n")
+    output = tmp_path / "vectors.npy"
+    code, out, _ = run(capsys, "embed", "-m", str(folder), str(texts), "-o", str(output))
+    vectors = np.load(output)
+    assert code == 0 and vectors.shape == (4, 20) and "4 vectors of 20" in out
+    expected = minibert.load(folder).embed(texts.read_text().split("\n")[:-1])
+    assert np.abs(vectors - expected).max() < 1e-6
+
+
+def test_trace(capsys, folder, tmp_path):
+    output = tmp_path / "trace.npz"
+    code, out, _ = run(capsys, "trace", "-m", str(folder), "--save", str(output), "the river")
+    assert code == 0 and out.splitlines()[0] == "[CLS] the river [SEP]"
+    with np.load(output) as archive:
+        assert archive["encoder.blocks.2.attention.probabilities"].shape == (1, 4, 4, 4)
+    code, out, _ = run(capsys, "trace", "-m", str(folder), "--json", "the river")
+    assert json.loads(out)["tensors"][0]["name"] == "embeddings.token"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tokenize", "-m", "./nowhere", "x"], "does not exist"),
+        (["fill-mask", "-m", "FOLDER", "the river"], r"no \[MASK\]"),
+        (["fill-mask", "-m", "FOLDER", "--top", "99", "[MASK]"], "top must lie in 1..61"),
+        (["embed", "-m", "FOLDER", "TEXTS", "-o", "out.txt"], "must end in .npy"),
+        (["embed", "-m", "FOLDER", "TEXTS", "-o", "no/such/out.npy"], "does not exist"),
+        (["embed", "-m", "FOLDER", "./absent.txt", "-o", "OUT"], "absent.txt"),
+        (["embed", "-m", "FOLDER", "BINARY", "-o", "OUT"], "line 2.*not UTF-8|not UTF-8.*line 2"),
+        (["trace", "-m", "FOLDER", " ".join(["river"] * 30)], "at most 16 tokens"),
+        (["fill-mask", "-m", "FOLDER", "\udcff [MASK]"], "surrogate"),
+    ],
+)
+def test_refusals(capsys, folder, tmp_path, arguments, words):
+    texts, binary = tmp_path / "texts.txt", tmp_path / "binary.txt"
+    texts.write_text("the river\n")
+    binary.write_bytes(b"the river\n\xff\xfe\n")
+    names = {"FOLDER": folder, "TEXTS": texts, "BINARY": binary, "OUT": tmp_path / "out.npy"}
+    code, out, err = run(capsys, *(str(names.get(a, a)) for a in arguments))
+    assert code == 1 and not out
+    assert err.startswith("minibert: ") and "Traceback" not in err
+    assert re.search(words, err), err
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_wrong_usage():
+    for arguments in ([], ["no-such-command"], ["embed", "x"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+
+
+def test_every_help_has_an_example(capsys):
+    commands = next(
+        a for a in make_parser()._actions if a.choices and hasattr(a, "_name_parser_map")
+    )
+    for name in commands.choices:
+        try:
+            code = main([name, "--help"])
+        except SystemExit as done:
+            code = done.code
+        out = capsys.readouterr().out
+        assert code == 0 and "example" in out and re.search(rf"(minibert|tools) {name}", out), name
+
+
+def test_ctrl_c(capsys, folder, monkeypatch):
+    def stop(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minibert.bert.load", stop)
+    assert run(capsys, "trace", "-m", str(folder), "x")[0] == 130
+
+
+def test_as_a_program(folder):
+    command = [sys.executable, "-m", "minibert", "tokenize", "-m", str(folder), "river"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "river" in done.stdout
+    pipe = f"{' '.join(command)} | head -c 1 > /dev/null"
+    done = subprocess.run(pipe, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_is_gone(folder):
+    """As in `minibert tokenize ... | true`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "minibert", "tokenize", "-m", str(folder), "river"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")

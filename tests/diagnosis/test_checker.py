@@ -1,0 +1,478 @@
+"""The checker as a whole: right students pass, in whatever form; wrong ones hear what is wrong."""
+
+import argparse
+import json
+import types
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from minibert.cli.diagnose import add_arguments, dump_probe, make_student, run
+from minibert.diagnosis.catalogue.all import CATALOGUE
+from minibert.diagnosis.checker import GRADED, Checker, _gradient_difference
+from minibert.diagnosis.probe import probe_model
+from minibert.diagnosis.relations import relations, where
+from minibert.diagnosis.students import Arrays, StudentError, build, load_target, our_name
+from minibert.diagnosis.traces import FLOAT32_TOLERANCE, Place, first_difference, observe
+from tests.diagnosis import own_berts as students
+
+
+@pytest.fixture(scope="module")
+def checker():
+    return Checker()
+
+
+def diagnose(checker, target, names=None):
+    return checker.check(build(target, checker.model, checker.expected, names or {}))
+
+
+def with_mistakes(*ids):
+    def build_wrong(config, weights):
+        model = students.mine(config, weights)
+        for each in ids:
+            CATALOGUE[each].apply(model)
+        return explicit(model)
+
+    return build_wrong
+
+
+def explicit(model):
+    """minibert's model, always by the formula: attention's dropout then sits in the open."""
+
+    class Explicit(type(model)):
+        def forward(self, input_ids, token_type_ids=None, attention_mask=None):
+            return super().forward(
+                input_ids,
+                token_type_ids=token_type_ids,
+                attention_mask=attention_mask,
+                output_attentions=True,
+                output_hidden_states=True,
+            )
+
+    model.__class__ = Explicit
+    return model
+
+
+# ---- Right students ----
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        transformers.BertModel,
+        transformers.BertForPreTraining,
+        students.hugging_face,
+        with_mistakes(),
+        students.mine,
+    ],
+    ids=["BertModel", "BertForPreTraining", "built by a function", "minibert", "fused attention"],
+)
+def test_right_models_pass_every_check(checker, target):
+    diagnosis = diagnose(checker, target)
+    assert diagnosis.passed, diagnosis.text()
+    assert [check.passed for check in diagnosis.checks] == [True] * 7, diagnosis.text()
+
+
+def test_another_order_of_operations_passes(checker):
+    diagnosis = diagnose(checker, students.OtherWords, students.NAMES)
+    assert diagnosis.passed, diagnosis.text()
+    names = {check.name: check.passed for check in diagnosis.checks}
+    assert names["gradients"] is True
+    assert names["dropout"] is None  # it has none, which is said
+
+
+def test_a_float32_student_passes(checker):
+    diagnosis = diagnose(checker, students.hugging_face_float32)
+    assert diagnosis.passed
+    assert any("float64" in note for note in diagnosis.notes)
+
+
+def test_a_module_that_runs_in_float32_alone_passes(checker):
+    diagnosis = diagnose(checker, students.SoftmaxInFloat32, students.NAMES)
+    assert diagnosis.passed, diagnosis.text()
+    names = {check.name: check for check in diagnosis.checks}
+    assert names["gradients"].passed is True
+    assert "there is none" in names["dropout"].text  # looked at, in float32
+
+
+def test_the_noise_of_float32_gradients_is_far_from_their_tolerance(checker):
+    single = Checker()
+    single.model.float()
+    right, rough = (each._reference_gradients([], GRADED) for each in (checker, single))
+    worst = max(
+        float((right[name] - rough[name]).abs().max() / right[name].abs().max().clamp(min=1))
+        for name in right
+    )
+    assert 1e-7 < worst < FLOAT32_TOLERANCE / 3
+    assert _gradient_difference(right, rough) == []
+
+
+def test_a_right_model_that_returns_logits_alone_is_not_said_to_lack_dropout(checker):
+    diagnosis = diagnose(checker, students.LogitsAlone)
+    assert diagnosis.passed, diagnosis.text()
+    (dropout,) = (check for check in diagnosis.checks if check.name == "dropout")
+    assert dropout.passed is None and "return last_hidden_state" in dropout.text
+
+
+def test_float32_noise_is_far_from_its_tolerance(checker):
+    model = probe_model().float()
+    single = {k: t.double() for k, t in observe(model, checker.batch).items()}
+    mask = checker.batch["attention_mask"]
+    assert first_difference(checker.expected, single, mask, FLOAT32_TOLERANCE / 3) is None
+
+
+def test_a_numpy_student_passes(checker):
+    assert diagnose(checker, students.numpy).passed
+
+
+def test_an_instance_passes_and_is_not_changed(checker):
+    config = types.SimpleNamespace(**checker.model.config.to_dict())
+    model = students.OtherWords(config)
+    before = model.words.weight.clone()
+    diagnosis = diagnose(checker, model, students.NAMES)
+    assert diagnosis.passed and torch.equal(before, model.words.weight)
+    assert model.words.weight.dtype == torch.float32
+
+
+# ---- Wrong students ----
+
+
+@pytest.mark.parametrize(
+    "each", ["scale_missing", "mask_missing", "norm_eps_1e5", "word_bias_twice"]
+)
+def test_a_wrong_model_hears_its_mistake(checker, each):
+    diagnosis = diagnose(checker, with_mistakes(each))
+    assert not diagnosis.passed
+    assert diagnosis.explanations == [(each,)]
+    assert CATALOGUE[each].symptom in diagnosis.text()
+    assert CATALOGUE[each].symptom not in diagnosis.text(hint=1)
+
+
+TRAIN = [each.id for each in CATALOGUE.values() if each.kind == "train"]
+GRADIENT = [each.id for each in CATALOGUE.values() if each.kind == "gradient"]
+
+
+@pytest.mark.parametrize("each", TRAIN)
+def test_misplaced_dropout_is_named(checker, each):
+    diagnosis = diagnose(checker, with_mistakes(each))
+    assert [check.name for check in diagnosis.checks if check.passed is False] == ["dropout"], (
+        diagnosis.text()
+    )
+    assert diagnosis.explanations == [(each,)], diagnosis.text()
+
+
+@pytest.mark.parametrize("each", GRADIENT)
+def test_a_cut_gradient_is_named(checker, each):
+    diagnosis = diagnose(checker, with_mistakes(each))
+    assert [check.name for check in diagnosis.checks if check.passed is False] == ["gradients"]
+    assert diagnosis.explanations == [(each,)], diagnosis.text()
+
+
+def test_two_mistakes_in_another_library(checker):
+    def wrong(config, weights):
+        model = students.hugging_face(config, weights)
+        for layer in model.bert.encoder.layer:
+            layer.attention.self.scaling = 1.0
+        for module in model.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.eps = 1e-5
+        return model
+
+    assert diagnose(checker, wrong).explanations == [("norm_eps_1e5", "scale_missing")]
+
+
+def test_an_unknown_scale_gets_its_factor_and_no_name(checker):
+    def wrong(config, weights):
+        model = students.hugging_face(config, weights)
+        for layer in model.bert.encoder.layer:
+            layer.attention.self.scaling = 0.3
+        return model
+
+    diagnosis = diagnose(checker, wrong)
+    assert diagnosis.explanations == []
+    assert diagnosis.tensor == "encoder.blocks.0.attention.probabilities"
+    assert "the reference's scores x 0.6708" in diagnosis.relations[0]
+    assert "No known mistake" in diagnosis.text()
+
+
+def test_what_the_invariants_say(checker):
+    class LeaksALittle(students.OtherWords):
+        def forward(self, tokens, segments, mask):
+            x = super().forward(tokens, segments, mask)
+            return x + 0.01 * x.mean(dim=(0, 1))
+
+    diagnosis = diagnose(checker, LeaksALittle, students.NAMES)
+    assert diagnosis.explanations == []
+    assert not diagnosis.notes
+    assert "more padding on the right changes real tokens" in diagnosis.invariants
+
+
+def test_attentions_with_their_axes_exchanged_are_named(checker):
+    diagnosis = diagnose(checker, students.turned_attentions)
+    assert diagnosis.tensor == "encoder.blocks.0.attention.probabilities"
+    assert "expected shape (6, 4, 7, 7), got (4, 6, 7, 7)" in diagnosis.relations[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "check", "words"),
+    [
+        (students.NewLayerInForward, "repeatable", "a layer built inside forward"),
+        (students.LiveDropout, "repeatable", "it must be off there"),
+        (students.ChangesItsInput, "inputs untouched", "input_ids"),
+        (students.Detached, "gradients", "no gradient at all"),
+        (students.AddsInPlace, "gradients", "the backward pass fails: RuntimeError"),
+        (students.FailsInTrainMode, "dropout", "in train mode, it fails"),
+        (students.gives_nan, "no NaN", "the last hidden states"),
+        (students.returns_nothing_known, "output", "return last_hidden_state"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_contract(checker, target, check, words):
+    diagnosis = diagnose(checker, target, students.NAMES)
+    failed = [each for each in diagnosis.checks if each.passed is False]
+    assert [each.name for each in failed] == [check]
+    assert words in failed[0].text
+
+
+@pytest.mark.parametrize(
+    ("target", "names", "words"),
+    [
+        (students.OtherWords, {}, "give a table with --names"),
+        (students.WrongSize, students.NAMES, "expected (20,)"),
+        (students.fails, {}, "it fails on the probe's batch"),
+        (students.not_callable, {}, "must return something to call"),
+        (students.other_arguments, {}, "must take input_ids"),
+        (lambda: 3, {}, "could not be built with the probe's sizes"),
+        (3, {}, "expected a class, a module or a function"),
+    ],
+)
+def test_a_student_that_cannot_be_judged_hears_why(checker, target, names, words):
+    with pytest.raises(StudentError) as error:
+        diagnose(checker, target, names)
+    assert words in str(error.value)
+
+
+def test_what_has_no_place_in_the_student_is_noted(checker):
+    diagnosis = diagnose(checker, students.NoKeyBias, students.NAMES)
+    assert "encoder.blocks.0.attention.key.bias" in " ".join(diagnosis.notes)
+    assert diagnosis.explanations == [("key_bias_missing",)]
+
+
+def test_names_with_a_block_number():
+    config = Checker().model.config
+    names = {"h.N.attn.Norm": "encoder.layer.N.output.LayerNorm"}
+    assert our_name("h.2.attn.Norm.weight", config, names) == "encoder.blocks.2.output_norm.weight"
+    assert our_name("unheard.of", config, names) == ""
+
+
+def test_a_student_that_shows_little_is_asked_for_more(checker):
+    arrays = {"last_hidden_state": checker.expected["last_hidden_state"].sin()}
+    student = Arrays(arrays, checker.expected, checker.model.config)
+    diagnosis = checker.check(student)
+    assert diagnosis.explanations == [] and "only 1 of your tensors" in diagnosis.notes[0]
+
+
+# ---- Files ----
+
+
+def test_the_dumped_probe_comes_back_right_from_numpy(checker, tmp_path):
+    """The road of someone outside Python: only the files, and numbers computed from them."""
+    dump_probe(checker, tmp_path)
+    weights = dict(np.load(tmp_path / "weights.npz"))
+    inputs = dict(np.load(tmp_path / "inputs.npz"))
+    config = json.loads((tmp_path / "config.json").read_text())
+    bert = students.NumpyBert(weights, heads=config["num_attention_heads"])
+    three = [inputs[name] for name in ("input_ids", "token_type_ids", "attention_mask")]
+    output = students.numpy_states(bert, *three)
+    np.savez(tmp_path / "results.npz", **output)
+    student = make_student(str(tmp_path / "results.npz"), checker, {})
+    assert checker.check(student).passed
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["config.json", "results.npz"]
+        + [
+            f"{name}.{end}"
+            for name in ("weights", "inputs", "expected")
+            for end in ("npz", "safetensors")
+        ]
+    )
+
+
+def test_the_dumped_files_may_be_read_by_whoever_may_read_new_files(checker, tmp_path):
+    dump_probe(checker, tmp_path / "probe")
+    (tmp_path / "new").touch()
+    modes = {path.stat().st_mode for path in (tmp_path / "probe").iterdir()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
+def test_arrays_in_float32_pass_and_wrong_ones_are_named(checker):
+    arrays = {name: t.float().numpy() for name, t in checker.expected.items()}
+    config = checker.model.config
+    assert checker.check(Arrays(arrays, checker.expected, config)).passed
+    wrong = checker.replay.tensors([CATALOGUE["gelu_tanh"]])
+    arrays = {name: t.float().numpy() for name, t in wrong.items()}
+    diagnosis = checker.check(Arrays(arrays, checker.expected, config))
+    assert diagnosis.explanations == [("gelu_tanh",)]
+    states = {
+        "hidden_states.0": wrong["embeddings.norm"],
+        "hidden_states.1": wrong["encoder.blocks.0.output_norm"],
+        "attentions.0": wrong["encoder.blocks.0.attention.probabilities"],
+        "last_hidden_state": wrong["last_hidden_state"],
+    }
+    diagnosis = checker.check(Arrays(states, checker.expected, config))
+    assert diagnosis.explanations == [("gelu_tanh",)]
+    assert diagnosis.tensor == "encoder.blocks.0.output_norm"
+    with pytest.raises(StudentError, match="none of the 1 arrays"):
+        Arrays({"what": np.zeros(3)}, checker.expected, config)
+
+
+def command(*words):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return run(parser.parse_args([str(word) for word in words]))
+
+
+def test_the_command(tmp_path, capsys):
+    file = tmp_path / "my_bert.py"
+    file.write_text("from transformers import BertModel as Right\n")
+    assert command(f"{file}:Right") == 0
+    assert "no difference found" in capsys.readouterr().out
+    file.write_text(
+        "import transformers\n"
+        "class Wrong(transformers.BertModel):\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__(config)\n"
+        "        for layer in self.encoder.layer:\n"
+        "            layer.attention.self.scaling = 1.0\n"
+    )
+    assert command(f"{file}:Wrong", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["explanations"] == [["scale_missing"]] and not told["passed"]
+    assert command(f"{file}:Wrong", "--hint", "0") == 1
+    assert "not divided" not in capsys.readouterr().out
+    assert command(f"{file}:Missing") == 2
+    assert "has no 'Missing'" in capsys.readouterr().err
+    assert command(f"{tmp_path / 'none.py'}:x", "--json") == 2
+    assert "there is no file" in json.loads(capsys.readouterr().out)["error"]
+    assert command() == 2
+    assert "say what to diagnose" in capsys.readouterr().err
+
+
+def test_a_file_that_ends_the_program_is_refused_in_words(tmp_path, capsys):
+    file = tmp_path / "ends.py"
+    file.write_text("import sys\nclass MyBert: pass\nsys.exit(0)\n")
+    assert command(f"{file}:MyBert") == 2
+    assert "ends the program" in capsys.readouterr().err
+    assert command("tests.diagnosis.own_berts:OtherWords", "--mistakes", file) == 2
+    assert "ends the program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["build", "forward"])
+def test_a_student_that_ends_the_program_has_not_passed(inside, tmp_path, capsys):
+    bodies = {
+        "build": "return forward",
+        "forward": "return input_ids",
+        inside: "raise SystemExit(0)",
+    }
+    file = tmp_path / "ends.py"
+    file.write_text(
+        f"def forward(input_ids, **more):\n    {bodies['forward']}\n"
+        f"def build(config, weights):\n    {bodies['build']}\n"
+    )
+    assert command(f"{file}:build") == 2
+    assert "SystemExit: 0" in capsys.readouterr().err
+
+
+def test_a_file_with_a_dataclass_can_be_imported(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\n"
+        "@dataclasses.dataclass\nclass Config:\n    size: int = 3\n"
+    )
+    assert load_target(f"{tmp_path / 'own.py'}:Config")().size == 3
+
+
+def test_the_command_takes_names_and_mistakes_of_ones_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "names.json").write_text(json.dumps(students.NAMES))
+    assert command("tests.diagnosis.own_berts:OtherWords", "--names", tmp_path / "names.json") == 0
+    (tmp_path / "names.json").write_text("[1]")
+    assert command("tests.diagnosis.own_berts:OtherWords", "--names", tmp_path / "names.json") == 2
+    (tmp_path / "own.py").write_text(
+        "from minibert.diagnosis.catalogue.mistake import attentions, mistake\n"
+        "@mistake('attention', 'Divided by 3.', 'Why?', 'There.', 'Do not.', seen='a class')\n"
+        "def own_slip(model):\n"
+        "    for attention in attentions(model):\n"
+        "        attention.scale = 1 / 3\n"
+    )
+    (tmp_path / "wrong.py").write_text(
+        "import transformers\n"
+        "class Wrong(transformers.BertModel):\n"
+        "    def __init__(self, config):\n"
+        "        super().__init__(config)\n"
+        "        for layer in self.encoder.layer:\n"
+        "            layer.attention.self.scaling = 1 / 3\n"
+    )
+    capsys.readouterr()
+    try:
+        assert command(f"{tmp_path}/wrong.py:Wrong", "--mistakes", tmp_path / "own.py") == 1
+        assert "Divided by 3." in capsys.readouterr().out
+    finally:
+        CATALOGUE.pop("own_slip", None)
+
+
+def test_bad_files_are_refused_in_words(tmp_path):
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    for target, words in (
+        (tmp_path / "bad.npz", "is not a readable .npz"),
+        (tmp_path / "none.safetensors", "there is no file"),
+        ("no.such.package:x", "cannot import no.such.package"),
+    ):
+        with pytest.raises(StudentError, match=words):
+            load_target(str(target))
+
+
+# ---- Relations ----
+
+
+def place(right, yours):
+    return Place("x", right, yours, right != yours, torch.ones_like(right, dtype=torch.bool))
+
+
+def test_relations():
+    generator = torch.Generator().manual_seed(0)
+    right = torch.randn(2, 3, 5, 5, generator=generator, dtype=torch.float64)
+    table = right.softmax(-1)
+    for a, b, words in (
+        (right, right * 5**0.5, "x 2.236"),
+        (right, right * 0, "0 everywhere"),
+        (right, right + 1, "yours = reference + 1"),
+        (right, -right, "the sign is turned"),
+        (right, right.transpose(-1, -2), "transposed"),
+        (right, right.flip(-1), "reverse order"),
+        (right, right.roll(1, -2), "within each text"),
+        (right, right.roll(1, -1), "within each row"),
+        (right, right[:, :2], "expected shape (2, 3, 5, 5), got (2, 2, 5, 5)"),
+        (right[..., :4], right[..., :4].transpose(2, 3), "axes 2 and 3 are exchanged"),
+        (table, right.softmax(-2), "columns (over the queries)"),
+        (table, right.softmax(1), "the heads"),
+        (table, (3 * right).softmax(-1), "the reference's scores x 3"),
+        (right, right / 0, "NaN or infinite"),
+    ):
+        told = relations(place(a, b) if a.shape == b.shape else Place("x", a, b, a > 9, a > 9))
+        assert any(words in sentence for sentence in told), (words, told)
+    assert relations(place(right, right.sin())) == []
+    bias = torch.randn(5, generator=generator, dtype=torch.float64)
+    told = relations(place(right[0], right[0] - bias), {"pooler.dense.bias": bias})
+    assert told == [
+        "yours = reference - pooler.dense.bias",
+        "the difference is the same vector at every token, as a bias would be",
+    ] or told == ["yours = reference - pooler.dense.bias"]
+
+
+def test_where():
+    right = torch.zeros(2, 4, 3, 3)
+    yours = right.clone()
+    yours[:, 1] = 1
+    assert where(place(right, yours)) == "25% of its numbers, only in head 1"
+    assert where(place(right, right + 1)) == "all of its numbers"

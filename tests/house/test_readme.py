@@ -1,0 +1,64 @@
+"""The README tells the truth: its links, its lists, its code, its numbers."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+
+from minibert.cli.main import make_parser
+from minibert.weights.loading import save_weights
+from tests.house.test_structure import READ_ALONG
+from tests.parity import table as parity_table
+from tests.parity.twins import trained_like
+from tests.test_bert import WORDS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def part(name: str) -> str:
+    return re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, flags=re.S)[1]
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len(links) > 8
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_reading_list_is_the_read_along_path():
+    assert re.findall(r"^\d\. \[`(\w+)\.py`\]", part("reading list"), flags=re.M) == list(
+        READ_ALONG
+    )
+
+
+def test_the_commands_are_those_there_are():
+    actions = make_parser()._actions
+    commands = next(a for a in actions if isinstance(a, argparse._SubParsersAction)).choices
+    assert re.findall(r"^minibert ([\w-]+)", part("commands"), flags=re.M) == list(commands)
+
+
+def test_the_examples_run(tmp_path, monkeypatch):
+    save_weights(trained_like().float(), tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len(blocks) >= 2
+    for block in blocks:
+        code = block.replace("google-bert/bert-base-uncased", str(tmp_path))
+        exec(compile(code, "README.md", "exec"), namespace)
+    assert (tmp_path / "my-bert" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("row", range(len(parity_table.ROWS)))
+def test_the_parity_figures_hold(row):
+    """Measured again here, no figure is more than ten times the printed one."""
+    rung, what, measure = parity_table.ROWS[row]
+    printed = re.search(rf"\| {rung} \| {re.escape(what)} \| \w+ \| (\S+)", part("parity"))
+    assert printed, f"row missing in the README: python -m tests.parity.table --write ({what})"
+    _, difference = measure(quick=True)
+    allowed = 10 * float(printed[1])
+    assert difference <= allowed, f"{what}: {difference:.1e}, the README says {printed[1]}"

@@ -1,0 +1,664 @@
+"""The build of the tutorials: on a tiny repository of two chapters, and the real check of all."""
+
+import doctest
+import importlib
+import json
+import os
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tutorials import build
+from tutorials.building import running
+from tutorials.building.chapter import read_chapter
+from tutorials.building.compare import first_difference, same_line
+from tutorials.building.rules import find_quotation
+from tutorials.building.source import rows_of
+from tutorials.building.to_html import Converter
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FIRST = """\
+# 1. First
+
+What is half of three?
+
+<!-- head -->
+<!-- /head -->
+
+A [token](glossary.md#token) has [a file](../lib/thing.py#L4), and a later
+[place](02_second.md#a-place). It costs $x_1 = \\frac{1}{2}$, or `$HOME` in code, or 5 $ and 6 $.
+
+```math
+\\mathrm{softmax}\\left(\\frac{Q K^{\\top}}{\\sqrt{D}}\\right) V
+```
+
+```python
+import math
+
+print("pi is", round(math.pi, 3))
+3 / 2
+```
+
+```python lib/thing.py
+def twice(x):
+...
+    return y
+```
+
+```python
+# alt: a wide box that is empty, three times as wide as it is high
+class Picture:
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="100" viewBox="0 0 300 100"/>'
+    interactive = "yes"
+
+    def page(self):
+        return "<!doctype html><title>A page</title><p>of its own</p>"
+
+
+Picture()
+```
+
+```python no-run
+this is no Python
+```
+
+> [!WARNING]
+> **What wrong looks like.** A half.
+
+> [!NOTE]
+> No bold words here.
+
+<details><summary><b>Predict first.</b> Why?</summary>
+
+Because `1 < 2`.
+
+</details>
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+<!-- nav -->
+<!-- /nav -->
+"""
+
+SECOND = """\
+# 2. Second
+
+Where is it?
+
+## A place
+
+```python
+print([n**2 for n in range(4)])
+```
+
+```python
+quiet = 1
+```
+
+## A place
+
+See [the first](01_first.md) and [the other place](#a-place-1).
+
+<!-- nav -->
+<!-- /nav -->
+"""
+
+THING = '''\
+"""A thing, to be *read* <here>."""
+
+
+def twice(x):
+    """Two times.
+
+    >>> twice(1)
+    2
+    """
+    # The sum, because it is shorter.
+    y = x + x
+    return y
+
+
+class Bare:
+    def nothing(self):
+        return None
+'''
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A repository of two chapters, built once; it is only copied."""
+    root = tmp_path_factory.mktemp("built")
+    files = {
+        "README.md": "<!-- reading list -->\n1. [thing](lib/thing.py)\n<!-- /reading list -->\n",
+        "lib/thing.py": THING,
+        "tutorials/README.md": "# All\n\nStart here.\n\n<!-- contents -->\n<!-- /contents -->\n",
+        "tutorials/01_first.md": FIRST,
+        "tutorials/02_second.md": SECOND,
+        "tutorials/glossary.md": "# Glossary\n\n## token\n\nA piece of text.\n",
+        "tutorials/build.py": "",
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert build.main([], root) == 0
+    return root
+
+
+@pytest.fixture
+def tree(built, tmp_path):
+    return Path(shutil.copytree(built, tmp_path / "tree"))
+
+
+def swap(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, (old, text)
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_what_the_build_writes(tree):
+    text = (tree / "tutorials/01_first.md").read_text()
+    assert "3 / 2\n```\n\n<!-- out -->\n```text\npi is 3.142\n1.5\n```\n<!-- /out -->\n" in text
+    image = "![a wide box that is empty, three times as wide as it is high](img/01_first-1.svg)"
+    assert f"<!-- out -->\n{image}\n<!-- /out -->" in text
+    assert re.search(r"<!-- head -->\n\*1 minute to read · about \d+ s to run", text)
+    assert "[Contents](README.md) · [2. Second →](02_second.md)" in text
+    second = (tree / "tutorials/02_second.md").read_text()
+    assert second.count("<!-- out -->") == 1  # a cell that gives nothing has no output
+    assert "[← 1. First](01_first.md) · [Contents](README.md) · [Glossary →]" in second
+    contents = (tree / "tutorials/README.md").read_text()
+    assert "[1. First](01_first.md) (1 min)  \n  What is half of three?" in contents
+    names = [path.name for path in (tree / "tutorials/notebooks").iterdir()]
+    assert sorted(names) == ["01_first.ipynb", "02_second.ipynb"]
+
+
+def test_a_second_build_gives_the_same_bytes(tree):
+    before = everything(tree)
+    assert build.main([], tree) == 0
+    assert everything(tree) == before
+
+
+def test_check_is_content_and_writes_nothing(tree, capsys):
+    before = everything(tree)
+    assert build.main(["--check"], tree) == 0
+    assert everything(tree) == before
+    assert capsys.readouterr().out.startswith("files: 4; cells run: 4, in ")
+
+
+def check_fails(tree: Path, capsys, *expected: str) -> str:
+    capsys.readouterr()
+    before = everything(tree)
+    assert build.main(["--check"], tree) == 1
+    said = capsys.readouterr().out
+    for words in expected:
+        assert words in said
+    assert everything(tree) == before
+    return said
+
+
+TAMPERING = {
+    "a printed number": (
+        ("pi is 3.142", "pi is 3.152"),
+        "01_first.md:25: stale output: expected 'pi is 3.142', got 'pi is 3.152'",
+    ),
+    "a printed word": (("\npi is 3.142", "\npie is 3.142"), "stale output: expected 'pi is"),
+    "a whole number": (("\n1.5\n", "\n2\n"), "stale output: expected '1.5', got '2'"),
+    "an output removed": (("\n1.5\n```", "\n```"), "expected '1.5', got '```'"),
+    "a cell": (("3 / 2", "3 / 4"), "stale output: expected '0.75', got '1.5'"),
+    "a quoted line": (("    return y", "    return z"), "not verbatim in lib/thing.py"),
+    "the quoted file": (("python lib/thing.py", "python lib/none.py"), "lib/none.py, which does"),
+    "the alt line": (
+        ("# alt: a wide box that is empty, three times as wide as it is high\n", ""),
+        "the cell shows a figure: say in a line `# alt: ...`",
+    ),
+    "a shown alt text": (("![a wide box", "![a box"), "stale output: expected '![a wide box"),
+    "no shown alt text": (
+        ("![a wide box that is empty, three times as wide as it is high]", "![]"),
+        "has the alt text ''",
+    ),
+    "an alt text that says nothing": (
+        ("# alt: a wide box that is empty, three times as wide as it is high", "# alt: a plot"),
+        "the alt text 'a plot' is too short",
+    ),
+    "a link": (("](../lib/thing.py#L4)", "](../lib/thin.py#L4)"), "broken link: ../lib/thin.py"),
+    "a line": (("thing.py#L4", "thing.py#L400"), "thing.py has no line #L400"),
+    "an anchor": (
+        ("02_second.md#a-place)", "02_second.md#no-place)"),
+        "01_first.md:10: broken link: 02_second.md has no heading for #no-place",
+    ),
+    "a way out": (("../lib/thing.py#L4", "../../secret"), "leads out of the repository"),
+    "a glossary term": (
+        ("glossary.md#token", "glossary.md#tokem"),
+        "01_first.md:9: unknown glossary term: glossary.md has no heading for #tokem",
+    ),
+    "a formula": (("\\frac{1}{2}$", "\\frac{1}{2}\\unheardof$"), "which MathML lacks"),
+    "a chapter's name": (("[2. Second →]", "[2. Two →]"), "01_first.md:74: stale nav"),
+    "a misspelt mark": (("python no-run", "python norun"), "after ```python, got 'norun'"),
+    "a marker": (("<!-- /nav -->", ""), "<!-- nav --> has no <!-- /nav -->"),
+    "the prose": (("A half.", "Two halves."), "stale notebook: notebooks/01_first.ipynb"),
+    "the budget": (
+        ("<!-- head -->", "<!-- budget: 0.001 s -->\n\n<!-- head -->"),
+        "over its time budget: expected at most 0 s",
+    ),
+    "the level of a heading": (
+        ("What is half", "### What is half"),
+        "a heading of level 2 or less",
+    ),
+    "a second title": (("What is half", "# What is half"), "expected one title"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERING)
+def test_tampering_is_caught(tree, capsys, what):
+    (old, new), said = TAMPERING[what]
+    swap(tree / "tutorials/01_first.md", old, new)
+    check_fails(tree, capsys, said)
+
+
+def test_tampering_outside_of_the_chapter_is_caught(tree, capsys):
+    swap(tree / "lib/thing.py", "    return y\n", "    return x + x\n")
+    (tree / "tutorials/img/01_first-1.svg").unlink()
+    (tree / "tutorials/img/01_first-2.svg").write_text("<svg/>")
+    (tree / "tutorials/img/07_gone-1.svg").write_text("<svg/>")
+    swap(tree / "tutorials/notebooks/02_second.ipynb", "range(4)", "range(5)")
+    (tree / "tutorials/notebooks/07_gone.ipynb").write_text("{}")
+    said = check_fails(
+        tree,
+        capsys,
+        "expected lines of the file, got 'return y'",
+        "missing figure: img/01_first-1.svg",
+        "orphaned figure: no cell makes img/01_first-2.svg",
+        "07_gone-1.svg:1: orphaned figure",
+        "stale notebook: notebooks/02_second.ipynb",
+        "07_gone.ipynb:1: orphaned notebook",
+    )
+    assert "problems: 7" in said  # the missing figure is a broken link, too
+    (tree / "tutorials/notebooks/02_second.ipynb").unlink()
+    check_fails(tree, capsys, "missing notebook: notebooks/02_second.ipynb")
+
+
+def test_numbers_to_one_in_a_thousand(tree, capsys):
+    swap(tree / "tutorials/01_first.md", "pi is 3.142", "pi is 3.143")
+    assert build.main(["--check"], tree) == 0
+    assert same_line("loss 2.3e-03, T 7", "loss 2.3001e-03, T 7")
+    assert not same_line("loss 2.3e-03, T 7", "loss 2.3e-03, T 8")
+    assert not same_line("loss 2.3e-03", "loss 2.4e-03")
+    assert not same_line("loss 0.5", "loss -0.5")
+    assert not same_line("loss 0.5", "loss nan")
+    assert not same_line("exactly 0.0", "exactly 0.1")
+    assert same_line("difference 1.2e-07", "difference 4.8e-07")
+    assert not same_line("difference 1.2e-07", "difference 4.8e-05")
+    assert not same_line("difference 1.2e-08", "difference 4.8e-06")
+    assert not same_line("a1 b2", "a1 b3")
+    assert first_difference("a\nb", "a\nb\nc") == (2, "(no more lines)", "c")
+
+
+def test_a_cell_that_raises_is_shown_and_the_others_go_on(tree, capsys):
+    swap(tree / "tutorials/01_first.md", "3 / 2", "half = 3\nhalf / 0")
+    swap(tree / "tutorials/02_second.md", "n**2", "n**3")
+    before = (tree / "tutorials/01_first.md").read_text()
+    assert build.main([], tree) == 1
+    said = capsys.readouterr().out
+    assert "tutorials/01_first.md:21: the cell raised ZeroDivisionError: division by zero" in said
+    assert "    half / 0\n" in said
+    assert (tree / "tutorials/01_first.md").read_text() == before
+    assert "[0, 1, 8, 27]" in (tree / "tutorials/02_second.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    {
+        "half = = 3": "02_second.md:8: the cell raised SyntaxError",
+        "import os\nos._exit(3)": "02_second.md:8: the cell raised the process ended with code 3",
+        "raise SystemExit(2)": "02_second.md:8: the cell raised SystemExit: 2",
+        "object()": "prints an address in memory",
+        "import os\nos.getcwd()": "prints a path of this machine",
+        "# alt: five words of no picture\n1": "its last expression is no figure",
+        "class P:\n    svg = '<svg width=\"901\"/>'\n# alt: a very very wide box\nP()": "901 px",
+    }.items(),
+)
+def test_what_a_cell_may_not_do(tree, capsys, code, said):
+    swap(tree / "tutorials/02_second.md", "print([n**2 for n in range(4)])", code)
+    before = (tree / "tutorials/02_second.md").read_text()
+    assert build.main(["02"], tree) == 1
+    assert said in capsys.readouterr().out
+    assert (tree / "tutorials/02_second.md").read_text() == before
+
+
+def test_what_cells_write_past_python_is_not_mistaken_for_results(tree):
+    code = "import os, subprocess\n_ = os.write(1, b'noise')\n_ = subprocess.run(['echo', '{}'])"
+    swap(tree / "tutorials/02_second.md", "quiet = 1", code)
+    assert build.main(["02"], tree) == 0
+    assert (tree / "tutorials/02_second.md").read_text().count("<!-- out -->") == 1
+
+
+def test_cells_of_a_chapter_share_their_names_and_chapters_do_not(tree):
+    swap(tree / "tutorials/02_second.md", "quiet = 1", "'math' in globals(), sum(range(4))")
+    assert build.main([], tree) == 0
+    assert "(False, 6)" in (tree / "tutorials/02_second.md").read_text()
+
+
+def test_a_cell_whose_need_is_absent_keeps_its_output(tree, capsys):
+    path = tree / "tutorials/02_second.md"
+    swap(path, "```python\nprint", "```python needs=no_such_package\nprint")
+    swap(path, "[0, 1, 4, 9]", "[from the last run with it]")
+    assert build.main(["02"], tree) == 0
+    assert "[from the last run with it]" in path.read_text()
+    reason = "the package no_such_package is not installed; its output is kept"
+    assert f"not re-run: tutorials/02_second.md:8: {reason}" in capsys.readouterr().out
+    assert build.main(["--check"], tree) == 0
+    assert "not re-run: 1; problems: 0" in capsys.readouterr().out
+
+    swap(path, "needs=no_such_package", "needs=json")
+    assert build.main(["02"], tree) == 0
+    assert "[0, 1, 4, 9]" in path.read_text()
+
+
+def test_what_builds_on_a_cell_that_was_not_run_must_be_marked_too(tree, capsys):
+    path = tree / "tutorials/02_second.md"
+    swap(path, "```python\nprint", "```python needs=no_such_package\nsquares = 1\nprint")
+    swap(path, "quiet = 1", "squares + 1")
+    assert build.main(["02"], tree) == 1
+    assert "mark it needs=no_such_package, too" in capsys.readouterr().out
+    swap(path, "```python\nsquares + 1", "```python needs=no_such_package\nsquares + 1")
+    assert build.main(["02"], tree) == 0
+    assert "it has no output yet" in capsys.readouterr().out
+
+
+def test_where_the_needs_are_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    running.why_absent.cache_clear()
+    running.official_folder.cache_clear()
+    monkeypatch.delenv("MINIBERT_SST2", raising=False)
+    assert "MINIBERT_SST2" in running.why_absent("sst2")
+    running.why_absent.cache_clear()
+    monkeypatch.setenv("MINIBERT_SST2", str(tmp_path))
+    (tmp_path / "train.tsv").touch()
+    assert running.why_absent("sst2").endswith("has no dev.tsv")
+    running.why_absent.cache_clear()
+    (tmp_path / "dev.tsv").touch()
+    assert running.why_absent("sst2") is None
+
+    monkeypatch.setenv("MINIBERT_OFFICIAL", str(tmp_path / "nowhere"))
+    assert "MINIBERT_OFFICIAL" in running.why_absent("weights")
+    running.why_absent.cache_clear()
+    running.official_folder.cache_clear()
+    monkeypatch.setenv("MINIBERT_OFFICIAL", str(tmp_path))
+    assert running.why_absent("weights") is None
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n")
+    with running.weights_by_name() as environment:
+        from huggingface_hub import try_to_load_from_cache
+
+        from minibert.weights.hub import PINNED
+
+        commit = PINNED[running.OFFICIAL].revision
+        found = try_to_load_from_cache(
+            running.OFFICIAL, "config.json", cache_dir=environment["HF_HUB_CACHE"], revision=commit
+        )
+        assert Path(found).samefile(tmp_path / "config.json")
+    running.why_absent.cache_clear()
+    running.official_folder.cache_clear()
+
+
+def test_a_chapter_that_was_edited_meanwhile_is_left_alone(tree, capsys):
+    path = tree / "tutorials/02_second.md"
+    more = "from pathlib import Path\np = Path('tutorials/02_second.md')\n"
+    more += "_ = p.write_text(p.read_text() + 'My edit.')"
+    swap(path, "quiet = 1", more)
+    assert build.main(["02"], tree) == 1
+    assert "edited while its cells ran" in capsys.readouterr().out
+    assert path.read_text().endswith("My edit.")
+
+
+@pytest.mark.parametrize("name", ["02", "2", "02_second", "tutorials/02_second.md"])
+def test_one_chapter_by_name(tree, capsys, name):
+    assert build.main([name], tree) == 0
+    assert capsys.readouterr().out.startswith("files: 1; cells run: 2,")
+
+
+def test_no_such_chapter(tree):
+    with pytest.raises(SystemExit, match="got '07'; there are README, 01_first, 02_second"):
+        build.main(["07"], tree)
+
+
+def test_the_form_of_a_chapter(tmp_path):
+    path = tmp_path / "03_form.md"
+    path.write_text(
+        "# Form\n\n> ```python\n> 1\n> ```\n\n```py\n1\n```\n\n<!-- out -->\n<!-- /out -->\n\n"
+        "```python needs=\n1\n```\n\n<!-- budget: long -->\n\n````md\n```python\n1\n```\n````\n"
+    )
+    chapter = read_chapter(path)
+    said = [(problem.line, problem.text[:24]) for problem in chapter.problems]
+    assert said == [
+        (3, "a cell inside a list or "),
+        (7, "write ```python, so that"),
+        (11, "this output follows no c"),
+        (14, "expected nothing, no-run"),
+        (18, "expected e.g. <!-- budge"),
+    ]
+    assert chapter.cells == []
+
+
+def test_quotations():
+    source = "class A:\n    x = 1\n\n    y = 2\n    z = 3\n"
+    assert find_quotation("x = 1\n\ny = 2", source) == (2, 0, "")
+    assert find_quotation("    x = 1\n    ...\n    z = 3", source) == (2, 0, "")
+    assert find_quotation("z = 3\n...\nx = 1", source)[1:] == (
+        2,
+        "expected lines of the file, got 'x = 1'",
+    )
+    assert find_quotation("x = 1\nz = 3", source)[1] == 1  # not one after the other
+    assert find_quotation("x = 1\n  y = 2", source)[2]  # another indentation
+    assert find_quotation("x = 1\n...\ny  = 2", source)[1] == 2
+
+
+def test_notebooks_are_free_of_outputs_and_speak_jupyter(tree):
+    book = json.loads((tree / "tutorials/notebooks/01_first.ipynb").read_text())
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in book["cells"]]
+    code = [source for kind, source in cells if kind == "code"]
+    prose = "\n".join(source for kind, source in cells if kind == "markdown")
+    assert all(not cell.get("outputs") for cell in book["cells"])
+    assert len({cell["id"] for cell in book["cells"]}) == len(cells)
+    assert "%pip install" in code[0] and len(code) == 3
+    assert code[1].endswith("3 / 2")
+    assert "<!--" not in prose and "[!WARNING]" not in prose and "pi is 3.142" not in prose
+    assert "$$\n\\mathrm{softmax}" in prose
+    assert "](02_second.ipynb#a-place)" in prose and "](../glossary.md#token)" in prose
+    assert "](../../lib/thing.py#L4)" in prose
+    assert "```python no-run" in prose
+
+
+def run_notebook(path: Path) -> None:
+    """Run a notebook as Jupyter would; cells whose needs are absent are passed over."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.read(path, as_version=4)
+    for cell in book.cells:
+        tags = cell.metadata.get("tags", [])
+        if any(running.why_absent(tag.removeprefix("needs=")) for tag in tags):
+            cell.metadata["tags"] = [*tags, "skip-execution"]
+    NotebookClient(book, timeout=600, resources={"metadata": {"path": path.parent}}).execute()
+
+
+def test_a_notebook_runs(tree, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run_notebook(tree / "tutorials/notebooks/01_first.ipynb")
+
+
+class Page(HTMLParser):
+    """What a test wants to know of a page; fails on tags that are not closed in order."""
+
+    VOID = {"meta", "link", "img", "br", "hr", "input", "col", "wbr"}
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            if tag in ("p", "div", "figure", "table", "ul", "pre"):
+                assert "p" not in self.open, f"<{tag}> in <p>"
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def every(self, name: str) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def assert_sound(site: Path) -> dict[str, Page]:
+    """No page asks a network for anything, links lead somewhere, headings are in order."""
+    pages = {p: Page((site / p).read_text("utf-8")) for p in map(str, pages_of(site))}
+    ids = {name: {a["id"] for _, a in page.tags if "id" in a} for name, page in pages.items()}
+    for name, page in pages.items():
+        for tag, attributes in page.tags:
+            for key in ("src", "srcset", "data", "poster", "href"):
+                if key in attributes and not (tag == "a" and key == "href"):
+                    assert not re.match(r"\w+://|//", attributes[key]), (name, tag, attributes)
+                    if attributes[key] != "data:,":
+                        assert ((site / name).parent / attributes[key]).is_file(), attributes
+        for link in page.every("a"):
+            target, _, anchor = link["href"].partition("#")
+            if re.match(r"https?://", target):
+                continue
+            path = ((site / name).parent / target).resolve() if target else site / name
+            assert path.is_file(), (name, link)
+            inside = str(path.relative_to(site.resolve())) if target else name
+            assert not anchor or anchor in ids[inside], (name, link)
+        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1 and levels.count(1) == 1, (name, levels)
+        assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), (name, levels)
+        assert len(ids[name]) == sum("id" in attributes for _, attributes in page.tags), name
+        assert page.every("html")[0]["lang"] == "en"
+        assert all(image.get("alt") for image in page.every("img"))
+        first = next(a for a in page.every("a"))
+        assert first["href"] == "#main" and "main" in ids[name]
+    for path in [*site.rglob("*.css"), *site.rglob("*.js")]:
+        assert not re.search(r"https?:|@import|url\(", path.read_text("utf-8")), path
+    return pages
+
+
+def pages_of(site: Path) -> list[Path]:
+    found = [path.relative_to(site) for path in sorted(site.rglob("*.html"))]
+    return [path for path in found if path.parts[0] != "interactive"]
+
+
+def test_the_site(tree, tmp_path):
+    site = tmp_path / "site"
+    assert build.main(["--html", str(site)], tree) == 0
+    pages = assert_sound(site)
+    assert set(pages) == {
+        *("01_first.html", "02_second.html", "glossary.html", "index.html"),
+        "source/lib.thing.html",
+    }
+    first, text = pages["01_first.html"], (site / "01_first.html").read_text("utf-8")
+    assert [formula["display"] for formula in first.every("math")] == ["inline", "block"]
+    assert "<mfrac>" in text and "<msqrt>" in text
+    assert "<code>$HOME</code>" in text and "5 $ and 6 $" in text
+    assert [box["class"] for box in first.every("aside")] == ["box warning", "box note"]
+    assert "[!" not in text and "<strong>Note.</strong> No bold words" in text
+    image = first.every("img")[0]
+    assert (image["width"], image["height"]) == ("300", "100")
+    assert (site / image["src"]).is_file()
+    assert (site / "interactive/01_first-1.html").read_text("utf-8").endswith("of its own</p>")
+    assert '<a href="interactive/01_first-1.html">' in text
+    assert '<a href="source/lib.thing.html#L4">lib/thing.py</a>' in text
+    assert "# alt:" not in text and "<!--" not in text
+    assert 'rel="next" href="02_second.html"' in text
+    assert '<a href="02_second.html#a-place">' in text
+    before = everything(site)
+    assert build.main(["--check", "--html", str(site)], tree) == 0
+    assert everything(site) == before
+
+
+def test_the_library_beside_its_comments(tree, tmp_path):
+    assert build.main(["--source", str(tmp_path / "only")], tree) == 0
+    pages = assert_sound(tmp_path / "only")
+    assert set(pages) == {"index.html", "source/lib.thing.html"}
+    text = (tmp_path / "only/source/lib.thing.html").read_text("utf-8")
+    assert "The sum, because it is shorter." in text and "&lt;here&gt;" in text
+    rows = rows_of(THING)
+    notes = [row.note.split("\n")[0] for row in rows]
+    assert notes == [
+        "A thing, to be *read* <here>.",
+        "Two times.",
+        "The sum, because it is shorter.",
+        "",
+    ]
+    shown = {n for row in rows for n in row.lines}
+    said = "\n".join(row.note for row in rows)
+    for n, line in enumerate(THING.split("\n"), 1):
+        words = line.strip().strip('"#').strip()
+        assert n in shown or words in said, f"line {n} was lost: {line}"
+
+
+def test_no_line_of_the_library_is_lost():
+    for path in [*(ROOT / "minibert").rglob("*.py"), *(ROOT / "tutorials").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        rows = rows_of(text)
+        shown = [n for row in rows for n in row.lines]
+        assert shown == sorted(set(shown)), path
+        said = "".join("\n".join(row.note for row in rows).split())
+        for n, line in enumerate(text.split("\n"), 1):
+            words = "".join(line.strip().lstrip("#").replace('"""', "").split())
+            assert n in shown or words.replace("\\\\", "\\") in said, (path.name, n, line)
+
+
+@pytest.mark.parametrize("name", ["chapter", "compare", "rules", "running", "source", "writing"])
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(f"tutorials.building.{name}")
+    assert doctest.testmod(module).failed == 0
+
+
+def test_links_to_what_is_no_page_stay_text():
+    page = Converter(address=lambda target: None).body("# T\n\nsee [this](../x.md) and `x`\n")
+    assert "see <span>this</span> and" in page.html
+
+
+def test_all_chapters_are_what_their_cells_give(capsys):
+    """The real check, of every chapter: `python -m tutorials.build --check`."""
+    code = build.main(["--check"])
+    said = capsys.readouterr().out
+    assert code == 0, said
+
+
+def test_the_real_site_is_sound(tmp_path):
+    from tutorials.building.web_site import write_site
+
+    write_site(ROOT, tmp_path / "site")
+    assert_sound(tmp_path / "site")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tutorials/notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_real_notebooks_run(path, monkeypatch):
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    run_notebook(path)

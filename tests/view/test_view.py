@@ -1,0 +1,795 @@
+"""The pictures: they show the numbers of the model, nothing overlaps, nothing can break out."""
+
+import base64
+import dataclasses
+import html
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import minibert
+from minibert import view
+from minibert.cli.main import main
+from minibert.view import svg
+from minibert.view.attention import probabilities
+from minibert.view.attention_page import interactive
+from minibert.view.kinds import KINDS, kinds_of
+from minibert.view.lens import guesses
+from minibert.view.plot import _apart, _ticks
+from minibert.view.senses import parting
+from minibert.view.shapes import REPEATED, tensors
+from minibert.weights.loading import save_weights
+from tests.parity.twins import TINY, trained_like, twin_of
+from tests.test_bert import WORDS
+
+ROOT = Path(__file__).resolve().parents[2]
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;'\""
+TEXT = "the river bank was in the river"
+# tokens that would break out of an SVG, a page or its data if they were written as they are
+WORDS = [*WORDS[:20], "<", ">", "&", '"', "'", "script", "/", "##x", "img", "=", *WORDS[20:-10]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    config = dataclasses.replace(TINY, max_position_embeddings=64)
+    save_weights(trained_like(config).float(), path)
+    (path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    (path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bert(folder):
+    return minibert.load(folder)
+
+
+@pytest.fixture(scope="module")
+def pictures(bert, tmp_path_factory) -> dict[str, view.Picture]:
+    """One or more of every kind, with names that are long, many, or dangerous."""
+    log = tmp_path_factory.mktemp("log") / "log.csv"
+    log.write_text(
+        "step,tokens,word_loss,word_accuracy,pair_accuracy,heldout_word_loss\n"
+        + "".join(f"{n},{n * 1000},{8 - n / 20},{n / 100},0.5,{'' if n % 5 else 8 - n / 30}\n"
+                  for n in range(1, 41))
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    senses = {"water": ["the bank in the river", "a bank was in a river"], "<b>": ["the man bank"]}
+    evil = EVIL[:60]
+    return {
+        "attention": view.attention(bert, TEXT, block=1, head=2, query="bank"),
+        "pair": view.attention(bert, TEXT, "he went in " + evil, block=-1),
+        "longest": view.attention(bert, "river " * 38),
+        "lens": view.lens(bert, "the [MASK] was <script>"),
+        "word": view.word(bert, "bank", senses),
+        "shapes": view.shapes(bert, TEXT),
+        "tokenization": view.tokenization(bert.tokenizer, "The Rivërs, in\u200b東京! 12 [MASK]"),
+        "evil tokenization": view.tokenization(bert.tokenizer, EVIL + "\x00\x0b한\ufffe e\u0301"),
+        "long word": view.tokenization(bert.tokenizer, "rivers" * 40),
+        "grid": view.grid(
+            10.0 ** rng.uniform(-9, 2, (5, 9)), [f"mistake {EVIL} {i}" for i in range(5)],
+            [f"after block {i}" for i in range(9)], EVIL, "nats", log=True),
+        "wide grid": view.grid(rng.normal(size=(4, 40)), list("abcd"), list(map(str, range(40)))),
+        "matrix": view.matrix(rng.random((7, 7)), rows=WORDS[:7], columns=WORDS[:7], title="M"),
+        "large matrix": view.matrix(rng.random((96, 80)), title="96 x 80"),
+        "named matrix": view.matrix(rng.random((26, 26)), rows=WORDS[:26], columns=WORDS[:26]),
+        "lines": view.lines(
+            {f"line {i} {EVIL[:9]}": (range(13), np.arange(13) * 0.1 + i / 50) for i in range(8)},
+            x="layer", y="size", title="Eight lines that end close together"),
+        "log lines": view.lines({"a": ([1, 2], [1e-12, 3.0])}, log_y=True),
+        "bars": view.bars({"up": 3, "down": -2.5, EVIL: (1.5, 0.4)}, "Bars", "nats"),
+        "curves": view.curves(log),
+    }  # fmt: skip
+
+
+def tree(picture: view.Picture) -> ET.Element:
+    return ET.fromstring(picture.svg)
+
+
+def of_class(root: ET.Element, name: str) -> list[ET.Element]:
+    return [node for node in root.iter() if node.get("class") == name]
+
+
+def texts(picture: view.Picture) -> list[str]:
+    return ["".join(node.itertext()) for node in tree(picture).iter() if node.tag.endswith("text")]
+
+
+# ---- Every picture ----
+
+
+def drawn(node: ET.Element, x: float = 0.0, y: float = 0.0) -> Iterator[tuple]:
+    """(text, left, top, right, bottom) of every text that is not turned."""
+    moves = re.findall(r"translate\(([-\d.]+) ([-\d.]+)\)", node.get("transform", ""))
+    x, y = x + sum(float(a) for a, _ in moves), y + sum(float(b) for _, b in moves)
+    turned = re.search(r"rotate\(([-\d.]+)\)", node.get("transform", ""))
+    if node.tag.endswith("text") and (content := "".join(node.itertext())).strip():
+        size = float(node.get("font-size", 15))
+        bold, mono = node.get("font-weight") == "bold", "font-family" in node.attrib
+        width = svg.width_of(content, size, bold, mono) / 1.03
+        start = {"middle": 0.5, "end": 1.0}.get(node.get("text-anchor", ""), 0.0)
+        if turned:  # a line from (x, y): what matters is where it ends
+            angle = math.radians(float(turned[1]))
+            x -= start * width * math.cos(angle)
+            y -= start * width * math.sin(angle)
+            right, top = x + width * math.cos(angle), y + width * math.sin(angle)
+            yield None, min(x, right), min(y, top), max(x, right), max(y, top)
+            return
+        left, base = x + float(node.get("x", 0)) - start * width, y + float(node.get("y", 0))
+        yield content, left, base - 0.7 * size, left + width, base
+    for child in node:
+        yield from drawn(child, x, y)
+
+
+def test_nothing_overlaps_or_leaves_the_picture(pictures):
+    for name, picture in pictures.items():
+        root = tree(picture)
+        width, height = float(root.get("width")), float(root.get("height"))
+        assert width <= 900, name
+        boxes = list(drawn(root))
+        assert boxes, name
+        for content, left, top, right, bottom in boxes:
+            assert left >= 0 and right <= width + 1, (name, content)
+            assert top >= 0 and bottom <= height, (name, content)
+        for a, b in combinations([box for box in boxes if box[0] is not None], 2):
+            apart = a[3] <= b[1] + 2 or b[3] <= a[1] + 2 or a[4] <= b[2] + 1 or b[4] <= a[2] + 1
+            assert apart, (name, a, b)
+
+
+def test_letters_are_large_and_ground_is_white(pictures):
+    for name, picture in pictures.items():
+        root = tree(picture)
+        sizes = {float(n.get("font-size")) for n in root.iter() if n.get("font-size")}
+        assert sizes and min(sizes) >= 14, name
+        first = next(node for node in root if node.tag.endswith("rect"))
+        assert first.get("fill") == "#ffffff" and first.get("width") == root.get("width"), name
+        assert root.get("role") == "img" and len(root.get("aria-label")) > 20, name
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def contrast(first: str, second: str) -> float:
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_can_be_seen():
+    """WCAG 2: 4.5 for letters, 3 for lines; shades get darker all the way."""
+    shades = [svg.shade(n / 100) for n in range(101)]
+    assert [luminance(s) for s in shades] == sorted(map(luminance, shades), reverse=True)
+    assert min(contrast(svg.ink_on(n / 100), s) for n, s in enumerate(shades)) >= 4.4
+    assert min(contrast(colour, "#ffffff") for colour in svg.KINDS) >= 3
+    assert contrast(svg.MUTED, "#ffffff") >= 4.5
+    assert min(contrast(svg.INK, kind.fill) for kind in KINDS.values()) >= 4.5
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_no_text_breaks_out(pictures):
+    """Texts and names with markup are shown as text, in drawings and in pages."""
+    for name, picture in pictures.items():
+        assert {n.tag.split("}")[1] for n in tree(picture).iter()} <= {
+            "svg", "g", "title", "text", "rect", "line", "path", "circle", "polygon",
+        }, name  # fmt: skip
+        tags = Tags(picture.page()).tags
+        assert not [t for t, _ in tags if t in ("img", "b", "iframe", "object")], name
+        assert len([t for t, _ in tags if t == "script"]) == 2 * bool(picture.interactive), name
+        assert not [a for _, attributes in tags for a in attributes if a.startswith("on")], name
+    assert any("</script>" in label for label in texts(pictures["evil tokenization"]))
+    body = interactive([EVIL, "river"], [[[[0.5, 0.5]] * 2]], 0, 0, 0)  # an added token, say
+    tags = Tags(view.Picture("", EVIL, EVIL, body).page()).tags
+    assert not [tag for tag, _ in tags if tag == "img"]
+    assert len([tag for tag, _ in tags if tag == "script"]) == 2
+
+
+def test_no_page_asks_for_anything(pictures):
+    for name, picture in pictures.items():
+        page = picture.page()
+        for tag, attributes in Tags(page).tags:
+            asks = {k: v for k, v in attributes.items() if k in ("src", "href", "srcset", "data")}
+            assert asks in ({}, {"href": "data:,"}), (name, tag, asks)
+        content = page.replace('xmlns="http://www.w3.org/2000/svg"', "")
+        assert not re.search(r"https?://|@import|url\(|\bfetch\(|XMLHttp|import\(", content), name
+        assert "default-src 'none'" in page and "prefers-color-scheme: dark" in page, name
+        assert len(picture.svg) < 120_000 and len(page) < 120_000, name
+
+
+def test_the_same_picture_is_the_same_bytes():
+    code = (
+        "from minibert import view; from minibert.tokenizer.pieces import WordPieceTokenizer as W;"
+        "print(view.tokenization(W(['[UNK]', 'a', '##b']), 'A ab').page(),"
+        "view.lines({'a': ([0, 1], [1, 2]), 'b': ([0, 1], [2, 1])}).svg, view.bars({'x': 1}).svg)"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True, encoding="utf-8",
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(runs) == 1 and "<svg" in runs.pop()
+
+
+def test_pictures_cost_no_torch():
+    code = "import sys; from minibert import view; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_saved_whole_or_not_at_all(pictures, tmp_path):
+    picture = pictures["attention"]
+    assert picture.save(tmp_path / "x.svg").read_text(encoding="utf-8") == picture.svg + "\n"
+    assert picture.save(str(tmp_path / "x.html")).read_text(encoding="utf-8") == picture.page()
+    with pytest.raises(ValueError, match=r"\.svg or \.html"):
+        picture.save(tmp_path / "x.png")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        picture.save(tmp_path / "no" / "x.svg")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.html", "x.svg"]
+    assert "<iframe" in picture._repr_html_() and "<svg" in pictures["lens"]._repr_html_()
+    (frame,) = Tags(picture._repr_html_()).tags
+    assert frame[1]["srcdoc"] == picture.page()
+
+
+def test_a_page_has_the_title_once(pictures):
+    page = pictures["lens"].page()
+    before = page.split("<main>")[1]
+    assert before.count("What would stand at [MASK]?") == 3  # title, and twice as description
+    whole, inside = tree(pictures["lens"]), ET.fromstring(re.search("<svg.*</svg>", page, re.S)[0])
+    _, top, _, height = map(int, inside.get("viewBox").split())
+    assert top + height == int(whole.get("height")) and top > 40
+    first = min(float(n.get("y1")) for n in inside.iter() if n.tag.endswith("line"))
+    assert first > top
+    assert len(of_class(inside, "guess")) == len(of_class(whole, "guess"))
+
+
+# ---- Attention ----
+
+
+def of_the_model(bert, text: str, pair: str | None = None) -> np.ndarray:
+    """(L, A, T, T), from the model itself."""
+    batch = bert.tokenizer([text], None if pair is None else [pair])
+    with torch.no_grad():
+        attentions = bert.model(**batch, output_attentions=True).attentions
+    return torch.cat(attentions).double().numpy()
+
+
+def test_arrows_are_as_thick_as_the_query_reads(bert, pictures):
+    expected = of_the_model(bert, TEXT)[1, 2, 3]  # "bank" stands at place 3
+    arrows = of_class(tree(pictures["attention"]), "arrow")
+    widths = {int(a.get("data-key")): float(a.get("stroke-width")) for a in arrows}
+    assert set(widths) == set(range(9))
+    assert max(widths, key=widths.get) == expected.argmax()
+    slope, rest = np.polyfit(expected, [widths[key] for key in range(9)], 1)
+    assert slope > 10
+    assert np.allclose([widths[key] for key in range(9)], slope * expected + rest, atol=0.01)
+    percents = [label for label in texts(pictures["attention"]) if label.endswith(" %")]
+    assert percents == [f"{100 * p:.0f} %" for p in expected]
+
+
+def test_small_maps_are_the_heads(bert, pictures):
+    """Each run of cells has the shade of its probabilities, at the place of its head."""
+    expected = of_the_model(bert, TEXT)
+    paths = [n for n in tree(pictures["attention"]).iter() if n.tag.endswith("path")]
+    maps = [n for n in paths if re.match(r"M\d+ \d+h\d+(M|$)", n.get("d"))]
+    shades = {svg.shade(level / 12): level for level in range(13)}
+    levels = np.zeros((3, 4, 9, 9))
+    starts = [int(x) for x in re.findall(r"M(\d+) 0h9v9", paths[0].get("d"))]
+    step = starts[1]
+    for path in maps:
+        for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)", path.get("d")):
+            head, key = divmod(int(x), step)
+            block, query = divmod(int(y), step)
+            levels[block, head, query, key : key + int(length)] = shades[path.get("stroke")]
+    assert np.abs(levels / 12 - expected).max() <= 0.5 / 12 + 1e-9
+
+
+def data_of(picture: view.Picture) -> dict:
+    return json.loads(re.search(r'id="data">(.*?)</script>', picture.page(), re.S)[1])
+
+
+def test_the_page_holds_the_probabilities(bert, pictures):
+    data = data_of(pictures["pair"])
+    weights = np.frombuffer(base64.b64decode(data["weights"]), np.uint8) / 255
+    expected = of_the_model(bert, TEXT, "he went in " + EVIL[:60])
+    assert weights.size == expected.size
+    assert np.abs(weights.reshape(expected.shape) - expected).max() <= 0.5 / 255 + 1e-6
+    assert (data["blocks"], data["heads"], data["block"]) == (3, 4, 2)
+    assert {"<", "script", ">"} <= set(data["tokens"])
+
+
+def test_base_size_stays_small():
+    """12 x 12 heads of 16 tokens: under 100 KB."""
+    flat = np.full((12, 12, 16, 16), 1 / 16).tolist()
+    body = interactive(["token"] * 16, flat, 0, 0, 0)
+    assert 60_000 < len(view.Picture("", "t", "n", body).page()) < 100_000
+
+
+def test_which_query(bert):
+    tokens, weights = probabilities(bert, TEXT)
+    for query, place in (("bank", 3), (3, 3), (-1, 8), ("the", 1)):
+        assert data_of(view.attention(bert, TEXT, query=query))["query"] == place
+    words = range(1, 8)
+    expected = max(words, key=lambda i: max(weights[2][1][i][j] for j in words if j != i))
+    assert data_of(view.attention(bert, TEXT, block=2, head=1))["query"] == expected
+
+
+def test_refusals(bert):
+    for settings, message in (
+        ({"block": 3}, r"block must lie in 0..2"),
+        ({"head": -5}, r"head must lie in 0..3"),
+        ({"query": "banks"}, r"'banks' is not among the tokens: \[CLS\] the river"),
+        ({"query": 9}, r"query must lie in 0..8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            view.attention(bert, TEXT, **settings)
+    with pytest.raises(ValueError, match="room for 40 tokens.*has 41"):
+        view.attention(bert, "river " * 39)
+
+
+# ---- The lens ----
+
+
+def test_the_last_row_is_the_answer(bert, pictures):
+    text = "the [MASK] was <script>"
+    (expected,) = bert.fill_mask(text)
+    assert [g.token for g in guesses(bert, text)[-1]] == [p.token for p in expected]
+    found = [g.probability for g in guesses(bert, text)[-1]]
+    assert np.allclose(found, [p.probability for p in expected], rtol=1e-6)
+    cells = of_class(tree(pictures["lens"]), "guess")[-5:]
+    assert [cell.findtext("*[@y]") or "".join(cell.itertext()) for cell in cells]
+    bars = [float(list(cell)[2].get("width")) / float(list(cell)[1].get("width")) for cell in cells]
+    assert np.allclose(bars, found, atol=2e-4)
+    shown = [list(cell)[3].text for cell in cells]
+    assert shown == [svg.shorten(p.token, 90) for p in expected]
+
+
+def test_every_row_is_the_head_on_that_layer(bert):
+    """Against transformers' head on transformers' hidden states."""
+    twin = twin_of(bert.pretraining)
+    text = "the river [MASK] was in the [MASK]"
+    batch = bert.tokenizer([text])
+    with torch.no_grad():
+        states = twin.bert(**batch, output_hidden_states=True).hidden_states
+        logits = torch.stack([twin.cls.predictions(state)[0, 3] for state in states])
+    best = logits.softmax(-1)[:, : bert.tokenizer.vocab_size].topk(3)
+    rows = guesses(bert, text, top=3)
+    assert len(rows) == 4
+    for row, shares, ids in zip(rows, best.values.tolist(), best.indices.tolist(), strict=True):
+        assert [g.token for g in row] == [WORDS[number] for number in ids]
+        assert np.allclose([g.probability for g in row], shares, atol=1e-5)
+
+
+def test_the_lens_needs_a_blank_and_a_head(bert):
+    with pytest.raises(ValueError, match=r"no \[MASK\]"):
+        view.lens(bert, "the river")
+    with pytest.raises(ValueError, match="top must lie in 1..8"):
+        view.lens(bert, "the [MASK]", top=9)
+    bare = dataclasses.replace(bert, pretraining=trained_like(bert.config).float())
+    bare.pretraining.masked_word = None
+    with pytest.raises(ValueError, match="masked-word head, and this model has none"):
+        view.lens(bare, "the [MASK]")
+
+
+# ---- A word in two senses ----
+
+
+def test_cosines_by_layer(bert):
+    """Layer 0 by hand, from the tables; all layers from transformers' hidden states."""
+    senses = {"water": ["the bank in the river", "river banks bank"], "man": ["A Bank in river"]}
+    same, different = parting(bert, "bank", senses)
+    e = bert.model.embeddings
+    tables = [t.weight.detach().double().numpy() for t in (e.token, e.segment, e.position)]
+    scale, shift = (p.detach().double().numpy() for p in (e.norm.weight, e.norm.bias))
+
+    def layer_0(word: str, place: int) -> np.ndarray:
+        x = tables[0][WORDS.index(word)] + tables[1][0] + tables[2][place]
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-12) * scale + shift
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    first, second, third = (layer_0("bank", place) for place in (2, 4, 2))
+    assert same[0] == pytest.approx(cosine(first, second), abs=1e-6)
+    by_hand = (cosine(first, third) + cosine(second, third)) / 2
+    assert different[0] == pytest.approx(by_hand, abs=1e-6)
+
+    twin = twin_of(bert.pretraining)
+    vectors = []
+    for text, place in (("the bank in the river", 2), ("river banks bank", 4),
+                        ("a bank in river", 2)):  # fmt: skip
+        batch = bert.tokenizer([text])
+        assert batch.tokens()[place] == "bank"
+        with torch.no_grad():
+            states = twin.bert(**batch, output_hidden_states=True).hidden_states
+        vectors.append([state[0, place].double().numpy() for state in states])
+    for layer in range(4):
+        a, b, c = (v[layer] for v in vectors)
+        assert same[layer] == pytest.approx(cosine(a, b), abs=1e-5)
+        assert different[layer] == pytest.approx((cosine(a, c) + cosine(b, c)) / 2, abs=1e-5)
+
+
+def test_the_same_sentence_is_the_same_sense(bert):
+    text = "the bank was in the river"
+    same, different = parting(bert, "bank", {"a": [text, text], "b": ["bank the man"]})
+    assert np.allclose(same, 1) and max(different) < 0.999
+
+
+def test_senses_that_cannot_be_compared(bert):
+    for senses, message in (
+        ({"a": ["the bank"]}, "two senses or more, got 1"),
+        ({"a": ["the bank"], "b": ["bank"]}, "two sentences or more of one sense"),
+        ({"a": ["the bank", "banker"], "b": ["bank"]}, "'bank' does not stand.*banker"),
+        ({"a": ["the bank", "a bank"], "b": []}, "one of another"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            view.word(bert, "bank", senses)
+    with pytest.raises(TypeError, match="list of sentences"):
+        view.word(bert, "bank", {"a": "the bank", "b": ["bank"]})
+
+
+# ---- Shapes ----
+
+
+def test_shapes_are_those_of_the_trace(bert, pictures):
+    trace = bert.trace(TEXT)
+    _, found = tensors(bert, TEXT)
+    block = "encoder.blocks.0."
+    shown = {shape.name: shape.sizes for shape in found}
+    for name, tensor in trace.items():
+        inside = re.sub(r"^encoder\.blocks\.\d+\.", "", name)
+        if inside not in REPEATED:
+            here = block + inside if inside != name else name
+            assert shown[here] == tuple(tensor.shape), name
+    letters = {"B": 1, "T": 9, "H": 20, "A": 4, "I": 44, "V": 61, "2": 2}
+    for shape in found:
+        assert tuple(letters[letter] for letter in shape.letters) == shape.sizes, shape
+    labels = texts(pictures["shapes"])
+    assert "(B, A, T, T)" in labels and "1 × 4 × 9 × 9" in labels and "1 × 9 × 61" in labels
+
+
+def test_shapes_are_to_scale(bert, pictures):
+    boxes = of_class(tree(pictures["shapes"]), "tensor")
+    _, found = tensors(bert, TEXT)
+    heads = [1 if len(shape.sizes) < 4 else 4 for shape in found]
+    assert len(boxes) == sum(heads)
+    widths = {}
+    for shape, place in zip(found, np.cumsum([0, *heads])):
+        box = boxes[place]
+        widths[shape.name] = float(box.get("width")), float(box.get("height"))
+    wide, high = widths["encoder.blocks.0.feed_forward.up"]
+    narrow, same = widths["encoder.blocks.0.output_norm"]
+    assert wide / narrow == pytest.approx(math.sqrt(44 / 20), rel=2e-3)
+    assert high == same and high / narrow == pytest.approx(math.sqrt(9 / 20), rel=2e-3)
+    square = widths["encoder.blocks.0.attention.scores"]
+    assert square[0] == square[1] == high
+
+
+# ---- Tokens ----
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("aZ", ["letter", "capital"]),
+        ("ëÉ\u0301", ["accent", "accent", "accent"]),
+        ("7 €", ["digit", "space", "letter"]),
+        ("-\u00a0\u200b\x00", ["punctuation", "space", "removed", "removed"]),
+        ("京あ한", ["ideograph", "letter", "parts"]),
+        ("[MASK]!", ["special"] * 6 + ["punctuation"]),
+    ],
+)
+def test_kinds_of_characters(bert, text, kinds):
+    assert kinds_of(bert.tokenizer, text) == kinds
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "The rivers bank!", "\x00", "한국 rivers", "e\u0301 [MASK]the", EVIL, "京"]
+)
+def test_strips_show_the_tokenizer(bert, text):
+    """Pieces and ids are the tokenizer's, in order; every character has its box; boxes touch."""
+    root = tree(view.tokenization(bert.tokenizer, text))
+    assert len(of_class(root, "character")) == len(text)
+    pieces = bert.tokenizer.pieces(text)
+    ends: dict[int, float] = {}
+    shown = []
+    for line, row in enumerate(node for node in root if of_class(node, "character")):
+        nodes = list(row)
+        for box, token, number in zip(nodes, nodes[1:], nodes[2:]):
+            if box.get("class") == "piece":
+                assert float(box.get("x")) >= ends.get(line, 0), "pieces follow each other"
+                ends[line] = float(box.get("x")) + float(box.get("width"))
+                assert float(box.get("x")) < float(token.get("x")) < ends[line]
+                shown.append((token.text, int(number.text)))
+    assert shown == list(zip(pieces.tokens, pieces.ids))
+
+
+def test_words_stand_over_their_pieces(bert):
+    root = tree(view.tokenization(bert.tokenizer, "Rivers the"))
+    word, other = of_class(root, "word")
+    first, second, third = of_class(root, "piece")
+    right = float(word.get("x")) + float(word.get("width"))
+    assert float(first.get("x")) == float(word.get("x"))
+    assert float(second.get("x")) + float(second.get("width")) == pytest.approx(right)
+    assert float(third.get("x")) == float(other.get("x"))
+    assert "rivers" in texts(view.tokenization(bert.tokenizer, "Rivers the"))
+
+
+def test_too_long_a_text(bert):
+    with pytest.raises(ValueError, match="room for 300 characters.*has 301"):
+        view.tokenization(bert.tokenizer, "a" * 301)
+    with pytest.raises(TypeError, match="expected a text"):
+        view.tokenization(bert.tokenizer, b"river")
+
+
+# ---- Charts and tables ----
+
+
+def points(picture: view.Picture) -> list[tuple[float, float]]:
+    return [(float(p.get("cx")), float(p.get("cy"))) for p in of_class(tree(picture), "point")]
+
+
+def test_lines_are_where_the_numbers_are():
+    xs, ys = [0, 1, 3, 7], [2.0, 8.0, 4.0, 5.0]
+    found = np.array(points(view.lines({"a": (xs, ys)})))
+    for given, shown, sign in ((xs, found[:, 0], 1), (ys, found[:, 1], -1)):
+        slope, rest = np.polyfit(given, shown, 1)
+        assert slope * sign > 0 and np.allclose(shown, slope * np.array(given) + rest, atol=0.02)
+    logs = np.array(points(view.lines({"a": ([0, 1, 2], [1e-6, 1e-3, 1.0])}, log_y=True)))
+    assert logs[0, 1] - logs[1, 1] == pytest.approx(logs[1, 1] - logs[2, 1], abs=0.02)
+
+
+def test_missing_points_are_left_out():
+    assert len(points(view.lines({"a": ([0, 1, 2], [1.0, float("nan"), 2.0])}))) == 2
+
+
+def test_every_line_differs_in_more_than_colour(pictures):
+    lines = [n for n in tree(pictures["lines"]).iter() if n.tag.endswith("path")]
+    looks = [(n.get("stroke"), n.get("stroke-dasharray")) for n in lines]
+    assert len(lines) == 8 and len(set(looks)) == 8
+    assert len({dashes for _, dashes in looks[:4]}) == 4
+    labels = texts(pictures["lines"])
+    assert all(any(label.startswith(f"line {i}") for label in labels) for i in range(8))
+
+
+def test_labels_move_apart():
+    assert _apart([50, 52, 120], 0, 300) == [50, 69, 120]
+    crowded = _apart([100.0] * 6, 0, 100)
+    assert min(b - a for a, b in zip(crowded, crowded[1:])) >= 19 and max(crowded) <= 100
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.13, 0.94), (-3, 7), (5, 5), (1e-9, 3e-9)])
+def test_ticks_hold_the_values(low, high):
+    ticks = _ticks(low, high, 5)
+    assert ticks[0] <= low + 1e-15 and ticks[-1] >= high - 1e-15 and 2 <= len(ticks) <= 8
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[0])
+
+
+def test_bars_are_as_long_as_their_values():
+    picture = view.bars({"a": 2, "b": 1, "c": -0.5, "d": (1.5, 0.25)}, unit="s")
+    widths = [float(bar.get("width")) for bar in of_class(tree(picture), "bar")]
+    assert np.allclose(np.array(widths) / widths[1], [2, 1, 0.5, 1.5], rtol=2e-3)
+    assert {"2 s", "1 s", "-0.5 s", "1.5 ± 0.25 s"} <= set(texts(picture))
+
+
+def test_curves(pictures):
+    panels = [label for label in texts(pictures["curves"]) if ":" in label]
+    assert panels == [
+        "masked words: loss (nats)", "masked words: accuracy", "next sentence: accuracy",
+    ]  # fmt: skip
+    assert texts(pictures["curves"]).count("held out") == 1  # the others were not measured
+    assert "from 7.95 to 6" in pictures["curves"].svg
+
+
+def test_grid_shades_and_numbers():
+    values = [[0.0, 0.2], [float("nan"), 0.9]]
+    picture = view.grid(values, ["a", "b"], ["x", "y"], "title", "nats")
+    cells = of_class(tree(picture), "cell")
+    fills = [cell.get("fill") for cell in cells]
+    assert luminance(fills[0]) > luminance(fills[1]) > luminance(fills[3]) and fills[2] == "#ffffff"
+    assert {"0.000", "0.200", "0.900", "–"} <= set(texts(picture))
+    logs = view.grid([[1e-6, 1e-3, 1.0]], ["a"], list("xyz"), log=True)
+    dark = [luminance(cell.get("fill")) for cell in of_class(tree(logs), "cell")]
+    assert dark[0] > dark[1] > dark[2] and {"1e-6", "1e-3", "1"} <= set(texts(logs))
+
+
+def test_matrix_cells_are_the_values():
+    """Large matrices are drawn as strokes: put together, they are the values again."""
+    values = np.random.default_rng(1).random((50, 70))
+    paths = of_class(tree(view.matrix(values)), "cell")
+    shades = {svg.shade(level / 16): level / 16 for level in range(17)}
+    found = np.full(values.shape, -1.0)
+    for path in paths:
+        for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)", path.get("d")):
+            found[int(y), int(x) : int(x) + int(length)] = shades[path.get("stroke")]
+    assert np.abs(found - values / values.max()).max() <= 0.5 / 16 + 1e-9
+    small = view.matrix(torch.tensor([[0.25, 0.75]]), rows=["a"], columns=["x", "y"])
+    assert {"0.25", "0.75"} <= set(texts(small))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: view.grid([[1, 2]], ["a"], ["x"]), "expected 2 names of columns.*got 1"),
+        (lambda: view.grid([[1], [2, 3]], ["a", "b"], ["x"]), "rows of one length"),
+        (lambda: view.grid([1, 2], ["a", "b"], ["x"]), "rows and columns"),
+        (lambda: view.grid([[-1]], ["a"], ["x"], log=True), "logarithm"),
+        (lambda: view.grid([[1] * 49], ["a"], ["x"] * 49), "room for 48"),
+        (lambda: view.matrix([[0] * 513]), "at most 512"),
+        (lambda: view.matrix([]), "rows of one length"),
+        (lambda: view.lines({}), "1 to 8 lines, got 0"),
+        (lambda: view.lines({"a": ([1], [1, 2])}), "'a' has 1 xs and 2 ys"),
+        (lambda: view.lines({"a": ([1], [0])}, log_y=True), "leave log_y out"),
+        (lambda: view.lines({"a": ([], [])}), "no finite point"),
+        (lambda: view.bars({}), "finite values"),
+        (lambda: view.bars({"a": float("nan")}), "finite values"),
+    ],
+)
+def test_what_cannot_be_drawn(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_file_that_is_no_log(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="no log of a training run"):
+        view.curves(tmp_path / "x.csv")
+    with pytest.raises(FileNotFoundError):
+        view.curves(tmp_path / "absent.csv")
+
+
+# ---- The command ----
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(["view", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_command(bert, folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = ("-m", str(folder))
+    code, out, _ = run(capsys, *model, TEXT)
+    assert code == 0 and out == f"attention.html: Who reads whom: {TEXT}\n"
+    assert Path("attention.html").read_text() == view.attention(bert, TEXT).page()
+    code, _, err = run(capsys, *model, TEXT)
+    assert code == 1 and "attention.html is there already" in err
+    code, out, _ = run(capsys, *model, "--what", "lens", "the [MASK]", "-o", "x.svg", "--json")
+    assert code == 0 and json.loads(out)["output"] == "x.svg"
+    assert Path("x.svg").read_text() == view.lens(bert, "the [MASK]").svg + "\n"
+    settings = ("--pair", "a man", "--block", "1", "--head", "3", "--query", "bank")
+    assert run(capsys, *model, TEXT, *settings, "-o", "x.svg")[0] == 0
+    expected = view.attention(bert, TEXT, "a man", 1, 3, "bank").svg
+    assert Path("x.svg").read_text() == expected + "\n"
+    for what in ("tokens", "shapes"):
+        assert run(capsys, *model, TEXT, "--what", what)[0] == 0
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "attention.html", "x.svg", "tokens.html", "shapes.html",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["the river", "-o", "x.png"], "ends in .svg or .html"),
+        (["the river", "-o", "no/x.svg"], "does not exist"),
+        (["the river", "--what", "lens"], r"no \[MASK\]"),
+        (["the river", "--what", "shapes", "--pair", "a"], "--pair goes with --what attention"),
+        (["the river", "--block", "9"], "block must lie in"),
+        (["river " * 50], "room for 40 tokens"),
+    ],
+)
+def test_command_refuses(folder, capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "-m", str(folder), *arguments)
+    assert code == 1 and not out and err.startswith("minibert: ") and re.search(words, err), err
+    assert not list(tmp_path.iterdir())
+
+
+# ---- In a browser ----
+
+PROBE = """<script>
+window.problems = [];
+addEventListener("error", (event) => problems.push(event.message));
+addEventListener("securitypolicyviolation", (event) => problems.push(event.blockedURI));
+addEventListener("load", () => {
+  const press = (key) => document.activeElement.dispatchEvent(
+    new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+  const said = () => document.getElementById("said").textContent;
+  const chosen = () => document.querySelector("[aria-selected=true]").id;
+  const result = {start: said(), tabs: document.querySelectorAll("main [tabindex='0']").length};
+  document.querySelector("[aria-selected=true]").focus();
+  for (const key of ["ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"]) press(key);
+  result.moved = said();
+  result.head = chosen();
+  result.focus = document.activeElement.id;
+  press("Home");
+  result.home = chosen();
+  document.querySelector("[aria-checked=true]").focus();
+  press("ArrowDown");
+  result.query = said();
+  result.table = [...document.querySelectorAll("#numbers tr")].map(
+    (row) => [...row.children].map((cell) => cell.textContent));
+  result.widths = [...document.querySelectorAll("#lines path")].map(
+    (path) => +path.getAttribute("stroke-width"));
+  result.injected = document.querySelectorAll("main img, main b:empty + script").length;
+  result.asked = performance.getEntriesByType("resource").map((entry) => entry.name);
+  result.wide = document.documentElement.scrollWidth - innerWidth;
+  result.problems = problems;
+  document.body.replaceChildren();
+  document.body.textContent = "RESULT" + JSON.stringify(result) + "END";
+});
+</script>"""
+
+
+def test_the_page_in_a_browser(bert, tmp_path):
+    """Keyboard, live region and table of the real page; no error, no request."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH: the page's keyboard was not tried in a browser")
+    text = "the river " + EVIL[:40]
+    picture = view.attention(bert, text, block=1, head=0, query="river")
+    page = tmp_path / "page.html"
+    page.write_text(picture.page().replace("<style>", PROBE + "<style>", 1), encoding="utf-8")
+    done = subprocess.run(
+        [
+            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900",
+            f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+            "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    found = re.search(r"RESULT(\{.*\})END", done.stdout, re.S)
+    assert found, done.stderr[-2000:]
+    result = json.loads(html.unescape(found[1]))
+    assert result["problems"] == [] and "CONSOLE" not in done.stderr
+    assert result["asked"] == [] and result["injected"] == 0
+    assert result["wide"] <= 0, "the page is wider than the window"
+    assert result["tabs"] == 2, "one stop for the grid, one for the queries"
+
+    weights = of_the_model(bert, text)
+    tokens = bert.tokenizer([text]).tokens()
+
+    def sentence(block: int, head: int, query: int) -> str:
+        row = np.round(255 * weights[block, head, query]) / 255
+        best = np.lexsort((np.arange(len(row)), -row))[:3]
+        reads = ", ".join(f"‘{tokens[k]}’ {math.floor(100 * row[k] + 0.5)}\xa0%" for k in best)
+        return f"block {block}, head {head}: ‘{tokens[query]}’ reads {reads}"
+
+    river = tokens.index("river")
+    assert result["start"] == sentence(1, 0, river)
+    assert result["moved"] == sentence(2, 1, river), "right, and down to the last block"
+    assert result["head"] == result["focus"] == "head-2-1" and result["home"] == "head-2-0"
+    assert result["query"] == sentence(2, 0, river + 1)
+    row = weights[2, 0, river + 1]
+    assert sorted(int(place) for _, place, _ in result["table"]) == list(range(len(tokens)))
+    for token, place, percent in result["table"]:
+        assert token == tokens[int(place)]
+        assert float(percent.split()[0]) / 100 == pytest.approx(row[int(place)], abs=1 / 255)
+    shown = [float(percent.split()[0]) for _, _, percent in result["table"]]
+    assert shown == sorted(shown, reverse=True)
+    assert np.allclose(sorted(result["widths"]), sorted(0.4 + 13 * row), atol=13 / 255)

@@ -1,0 +1,329 @@
+"""Open a file or folder of weights, of any kind, without reading the numbers yet.
+
+Four kinds: safetensors, PyTorch pickles (``.bin``, read without executing anything in them),
+sets of either in several files, and TensorFlow checkpoints. All give the same thing: a list of
+tensors with name, number type and shape, each of which can be read when it is wanted.
+
+Source: safetensors ``README.md``, section "Format"; ``torch.load``; the index files of
+transformers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from weights_tools.errors import (
+    CorruptError,
+    MissingShardError,
+    TruncatedError,
+    UnsupportedDtypeError,
+)
+from weights_tools.names import Meaning, meaning_of_pytorch, meaning_of_tf
+from weights_tools.tensorflow.checkpoint import TFCheckpoint, find_prefix, widen_bfloat16
+
+# A folder is read from the first of these that it has; a TensorFlow index comes last.
+PREFERRED = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_SAFETENSORS_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+_LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file. ``read()`` gives its numbers, bfloat16 widened to float32."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: str
+    meaning: Meaning
+    read: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    def read_as_pytorch(self) -> np.ndarray:
+        """The numbers in PyTorch's orientation: a TensorFlow kernel is turned round (a view)."""
+        return self.read().T if self.meaning.transposed else self.read()
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFiles:
+    """An opened file or set of files: what kind it is, its files, its tensors by name."""
+
+    kind: str
+    files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+
+
+def open_weights(source: str | Path) -> WeightFiles:
+    """Open ``source``: a weight file, a TensorFlow prefix, or a folder that holds one of them.
+
+    Raises FileNotFoundError where there is nothing to open, and a ``WeightsError`` where what is
+    there cannot be trusted.
+    """
+    path = Path(source)
+    if path.is_dir():
+        present = [path / name for name in PREFERRED if (path / name).is_file()]
+        if not present and not list(path.glob("*.index")):
+            raise FileNotFoundError(
+                f"{path} has no weights: expected {', '.join(PREFERRED)} or a TensorFlow *.index"
+            )
+        path = present[0] if present else find_prefix(path)
+    if path.name.endswith(".index.json"):
+        return _open_sharded(path)
+    if path.is_file() and path.suffix != ".index":
+        opener = _open_safetensors if path.suffix == ".safetensors" else _open_pickle
+        return opener(path)
+    if not Path(f"{path.with_suffix('') if path.suffix == '.index' else path}.index").is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: give a .safetensors or .bin file, the prefix of a TensorFlow "
+            f"checkpoint, or a folder with one of them"
+        )
+    return _open_tensorflow(path)
+
+
+def by_key(weights: WeightFiles) -> tuple[dict[str, StoredTensor], dict[str, str], list[str]]:
+    """The tensors of the model by Hugging Face key; what is ignored, and why; names unknown."""
+    keys: dict[str, StoredTensor] = {}
+    ignored: dict[str, str] = {}
+    unknown = []
+    for tensor in weights.tensors.values():
+        key = tensor.meaning.key
+        if key is None and tensor.meaning.ignored is not None:
+            ignored[tensor.name] = tensor.meaning.ignored
+        elif key is None:
+            unknown.append(tensor.name)
+        elif key in keys:
+            raise CorruptError(f"{keys[key].name!r} and {tensor.name!r} both mean {key}")
+        else:
+            keys[key] = tensor
+    return keys, ignored, unknown
+
+
+def _open_tensorflow(path: Path) -> WeightFiles:
+    checkpoint = TFCheckpoint(path)
+    shards = sorted({entry.shard for entry in checkpoint.entries.values()})
+    tensors = {
+        name: StoredTensor(
+            name,
+            entry.dtype,
+            entry.shape,
+            checkpoint.data_file(entry.shard).name,
+            meaning_of_tf(name),
+            lambda name=name: checkpoint.read(name),  # type: ignore[misc]
+        )
+        for name, entry in checkpoint.entries.items()
+    }
+    files = (Path(f"{checkpoint.prefix}.index"), *map(checkpoint.data_file, shards))
+    return WeightFiles("TensorFlow checkpoint", files, tensors)
+
+
+def _open_sharded(index: Path) -> WeightFiles:
+    """A set of files with an index that says which tensor is in which."""
+    values = read_json(index)
+    weight_map = values.get("weight_map") if isinstance(values, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CorruptError(f"{index}: expected an object 'weight_map' of tensor name to file name")
+    tensors: dict[str, StoredTensor] = {}
+    files = []
+    for name in dict.fromkeys(map(_plain_file_name, weight_map.values())):
+        path = index.parent / name
+        if not path.is_file():
+            raise MissingShardError(f"{path} is missing: {index.name} needs it. Fetch it too")
+        files.append(path)
+        part = _open_safetensors(path) if path.suffix == ".safetensors" else _open_pickle(path)
+        for tensor in part.tensors.values():
+            if weight_map.get(tensor.name) != name:
+                raise CorruptError(f"{path} holds {tensor.name!r}, which {index.name} does not say")
+            tensors[tensor.name] = tensor
+    if lost := sorted(set(weight_map) - set(tensors)):
+        raise CorruptError(f"{index} lists tensors that its files do not hold: {lost[:5]}")
+    return WeightFiles(f"{len(files)} files", (index, *files), tensors)
+
+
+def _plain_file_name(name: object) -> str:
+    """Refuse a path in an index: a downloaded file must not choose what is opened elsewhere."""
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise CorruptError(f"expected a plain file name in the index of a set, got {name!r}")
+    return name
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file, or a ``CorruptError`` that names it."""
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"{path} is not JSON: {error}") from None
+
+
+def _open_safetensors(path: Path) -> WeightFiles:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header, start = _read_header(file, path, size)
+    tensors = {}
+    extents = []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape, begin, end = _parse_entry(name, entry, path)
+        extents.append((begin, end, name))
+        tensors[name] = StoredTensor(
+            name,
+            dtype,
+            shape,
+            path.name,
+            meaning_of_pytorch(name),
+            lambda extent=(dtype, shape, begin): _map_tensor(path, start, *extent),  # type: ignore[misc]
+        )
+    at = 0
+    for begin, end, name in sorted(extents):
+        if begin != at:
+            raise CorruptError(f"{path}: tensor {name!r} starts at byte {begin}, expected {at}")
+        at = end
+    if start + at != size:
+        kind = TruncatedError if start + at > size else CorruptError
+        raise kind(f"{path} has {size} bytes, its header describes {start + at}. Get it again")
+    return WeightFiles("safetensors", (path,), tensors)
+
+
+def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where the numbers begin."""
+    if size < 8:
+        raise TruncatedError(f"{path} has {size} bytes: too short for a safetensors file")
+    first = file.read(8)
+    if first == b"version ":
+        raise MissingShardError(
+            f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, or download the file"
+        )
+    length = int.from_bytes(first, "little")
+    if length > _LONGEST_HEADER or 8 + length > size:
+        raise CorruptError(
+            f"{path} is not a safetensors file, or is cut off: it announces a header of {length} "
+            f"bytes and has {size}"
+        )
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_no_repeats)
+    except (ValueError, RecursionError) as error:
+        raise CorruptError(f"{path}: the safetensors header cannot be read: {error}") from None
+    if not isinstance(header, dict):
+        raise CorruptError(f"{path}: the safetensors header is not an object")
+    return header, 8 + length
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a name stands in it twice")
+    return values
+
+
+def _parse_entry(name: str, entry: Any, path: Path) -> tuple[str, tuple[int, ...], int, int]:
+    """Number type, shape, first byte and end of one tensor of a safetensors header."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise CorruptError(
+            f"{path}: tensor {name!r} needs dtype, shape and data_offsets, got {str(entry)[:80]}"
+        ) from None
+    if not isinstance(dtype, str) or dtype not in _SAFETENSORS_DTYPES:
+        raise UnsupportedDtypeError(f"{path}: tensor {name!r} has number type {str(dtype)[:40]!r}")
+    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in (*shape, begin, end)):
+        raise CorruptError(f"{path}: tensor {name!r} has a shape or place that is not a count")
+    known = _SAFETENSORS_DTYPES[dtype]
+    width = 2 if known == "bfloat16" else np.dtype(known).itemsize
+    if len(shape) > 8 or math.prod(shape) * width != end - begin:
+        raise CorruptError(
+            f"{path}: tensor {name!r}, {known} of shape {shape[:8]}, does not take the "
+            f"{end - begin} bytes that the header gives it"
+        )
+    return known, shape, begin, end
+
+
+def _map_tensor(
+    path: Path, start: int, dtype: str, shape: tuple[int, ...], begin: int
+) -> np.ndarray:
+    stored = np.dtype("<u2" if dtype == "bfloat16" else dtype)
+    if not math.prod(shape):
+        return np.empty(shape, stored)
+    mapped = np.memmap(path, stored, "r", start + begin, (math.prod(shape),)).reshape(shape)
+    return widen_bfloat16(mapped) if dtype == "bfloat16" else np.asarray(mapped)
+
+
+def _open_pickle(path: Path) -> WeightFiles:
+    """A PyTorch file. ``weights_only`` builds tensors and runs nothing else."""
+    import torch
+
+    # Files since 2020 are zips, which can be mapped; the official file of 2018 is older.
+    mapped = zipfile.is_zipfile(path)
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise CorruptError(
+            f"{path} is not a plain PyTorch file of tensors; whatever else is pickled in it was "
+            f"not executed ({str(error).splitlines()[0]})"
+        ) from None
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        raise CorruptError(
+            f"{path} cannot be read as a PyTorch file: {type(error).__name__}: {error}"
+        ) from None
+    if not isinstance(values, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
+    ):
+        raise CorruptError(f"{path} does not hold tensors by name; save model.state_dict() in it")
+    tensors = {
+        name: StoredTensor(
+            name,
+            str(value.dtype).removeprefix("torch."),
+            tuple(value.shape),
+            path.name,
+            meaning_of_pytorch(name),
+            lambda value=value: _to_numpy(value),  # type: ignore[misc]
+        )
+        for name, value in values.items()
+    }
+    return WeightFiles("PyTorch pickle", (path,), tensors)
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    try:
+        return tensor.detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise UnsupportedDtypeError(f"a tensor of {tensor.dtype} cannot be read: {error}") from None
+
+
+def iterate_numbers(array: np.ndarray, chunk: int = 1 << 20) -> Iterator[np.ndarray]:
+    """The numbers of an array as float64, a bounded number at a time, in the array's own order."""
+    flat = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
+    for start in range(0, flat.size, chunk):
+        yield np.asarray(flat[start : start + chunk], dtype=np.float64)

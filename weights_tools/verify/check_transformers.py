@@ -1,0 +1,117 @@
+"""Does transformers, reading the same folder, compute the same? Layer by layer, head by head.
+
+In float64 the question is whether both compute the same formula; in float32, whether ours is as
+good. The folder is read by transformers' own loader, so our name table is checked as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from weights_tools.verify.verdict import FAIL, NOT_RUN, PASS, Row
+
+# What rounding may do, relative to the largest value.
+_TOLERANCES = {"float32": 1e-5, "float64": 1e-11}
+
+
+def check_transformers(path: Path, model: BertForPreTraining) -> list[Row]:
+    """The largest difference of every layer and head, for transformers reading the same files."""
+    if find_spec("transformers") is None:
+        return [Row("transformers", "transformers", NOT_RUN, "transformers is not installed")]
+    import transformers
+
+    folder = path if path.is_dir() else path.parent
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        reference = transformers.BertForPreTraining.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        transformers.logging.enable_progress_bar()
+    batch = _probe(model.config)
+    errors: dict[str, dict[str, float]] = {}
+    allowed: dict[str, dict[str, float]] = {}
+    parameters = {name: tensor.dtype for name, tensor in model.named_parameters()}
+    for dtype in (torch.float32, torch.float64):
+        model.to(dtype), reference.to(dtype)
+        label = str(dtype).removeprefix("torch.")
+        ours, theirs = _all_outputs(model, batch), _reference_outputs(reference, batch)
+        for name, tensor in ours.items():
+            difference = (tensor - theirs[name]).abs().max()
+            errors.setdefault(name, {})[label] = float(difference)
+            size = max(1.0, float(theirs[name].abs().max()))
+            allowed.setdefault(name, {})[label] = _TOLERANCES[label] * size
+    model.to(next(iter(parameters.values())))
+    version = transformers.__version__
+    rows = []
+    for name, found in errors.items():
+        good = all(found[label] <= allowed[name][label] for label in found)
+        rows.append(
+            Row("transformers", name, PASS if good else FAIL, f"version {version}", errors=found)
+        )
+    return rows
+
+
+def _probe(config: BertConfig) -> dict[str, torch.Tensor]:
+    """Two rows of random words in two segments, the second one padded."""
+    length = min(24, config.max_position_embeddings)
+    random = np.random.default_rng(0)
+    ids = torch.from_numpy(random.integers(0, config.vocab_size, (2, length)))
+    mask = torch.ones(2, length, dtype=torch.int64)
+    mask[1, length * 2 // 3 :] = 0
+    segments = torch.zeros(2, length, dtype=torch.int64)
+    segments[:, length // 2 :] = min(1, config.type_vocab_size - 1)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+
+
+def _all_outputs(
+    model: BertForPreTraining, batch: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Our outputs by name, in the order of computation, without the rows of padding."""
+    with torch.no_grad():
+        encoded = model.bert(**batch, output_hidden_states=True, output_attentions=True)
+        found = _by_layer(encoded.hidden_states, encoded.attentions, batch)
+        if encoded.pooler_output is not None:
+            found["pooler"] = encoded.pooler_output
+        if model.masked_word is not None:
+            table = model.bert.embeddings.token.weight
+            words = model.masked_word(encoded.last_hidden_state, table)
+            found["masked-word head"] = _real(words, batch)
+        if model.next_sentence is not None:
+            found["next-sentence head"] = model.next_sentence(encoded.pooler_output)
+    return found
+
+
+def _reference_outputs(reference: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        whole = reference(**batch, output_hidden_states=True, output_attentions=True)
+        found = _by_layer(whole.hidden_states, whole.attentions, batch)
+        found["pooler"] = reference.bert.pooler(whole.hidden_states[-1])
+        found["masked-word head"] = _real(whole.prediction_logits, batch)
+        found["next-sentence head"] = whole.seq_relationship_logits
+    return found
+
+
+def _by_layer(
+    states: Sequence[torch.Tensor], attentions: Sequence[torch.Tensor], batch: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    found = {"embeddings": _real(states[0], batch)}
+    for number, (attention, state) in enumerate(zip(attentions, states[1:], strict=True)):
+        found[f"block {number} attention"] = _real(attention.transpose(1, 2), batch)
+        found[f"block {number}"] = _real(state, batch)
+    return found
+
+
+def _real(tensor: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    return tensor[batch["attention_mask"] == 1]
