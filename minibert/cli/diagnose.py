@@ -4,24 +4,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from safetensors.torch import save_file
-
-from minibert.diagnosis.checker import Checker
-from minibert.diagnosis.students import (
-    Arrays,
-    Student,
-    StudentError,
-    build,
-    import_file,
-    load_target,
-    read_names,
-)
+from minibert.cli.options import add_command
 from minibert.system.files import written_whole
-from minibert.weights.loading import hugging_face_state
+
+if TYPE_CHECKING:
+    import torch
+
+    from minibert.diagnosis.checker import Checker
+    from minibert.diagnosis.students import Student
 
 DESCRIPTION = """Compare a BERT of your own with the reference, tensor by tensor, on a tiny probe
 model, and name the mistake where it is a known one. TARGET is imported, which runs its code."""
@@ -40,17 +32,20 @@ TARGETS = """what TARGET may be:
 names of parameters and modules: Hugging Face's, minibert's, or yours with --names table.json,
   {"layers.N.att.wq": "encoder.layer.N.attention.self.query", ...}; N is the block's number.
 
-exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged.
-
-example:
-  minibert diagnose my_bert.py:MyBert"""
+exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the arguments of `minibert diagnose`."""
+def add_commands(commands: Any) -> None:
+    """Add `diagnose` to the sub-parsers of `minibert`."""
+    parser = add_command(
+        commands,
+        run,
+        "diagnose",
+        "name the mistake in a BERT of your own",
+        "minibert diagnose my_bert.py:MyBert",
+    )
     parser.description = DESCRIPTION
-    parser.epilog = TARGETS
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"{TARGETS}\n\n{parser.epilog}"
     parser.add_argument("target", nargs="?", metavar="TARGET", help="what to judge, see below")
     parser.add_argument("--names", type=Path, metavar="FILE", help="your names, as JSON")
     parser.add_argument(
@@ -67,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for; returns the exit code."""
+    from minibert.diagnosis.checker import Checker
+    from minibert.diagnosis.students import StudentError, read_names
+
     try:
         if args.dump_probe is None and args.target is None:
             raise StudentError(
@@ -92,22 +90,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_mistakes(path: Path) -> None:
+    from minibert.diagnosis.students import StudentError, import_file
+
     try:
         import_file(path)
     except Exception as error:
         raise StudentError(f"cannot import {path}: {type(error).__name__}: {error}") from error
 
 
-def make_student(target: str, checker: Checker, names: dict[str, str]) -> Student:
+def make_student(target: str, checker: "Checker", names: dict[str, str]) -> "Student":
     """What `target` names, ready to be judged."""
+    from minibert.diagnosis.students import Arrays, build, load_target
+
     loaded = load_target(target)
     if isinstance(loaded, dict):
         return Arrays(loaded, checker.expected, checker.model.config)
     return build(loaded, checker.model, checker.expected, names)
 
 
-def dump_probe(checker: Checker, folder: Path) -> str:
+def dump_probe(checker: "Checker", folder: Path) -> str:
     """Write config.json, weights, inputs and expected tensors into `folder`; says what it wrote."""
+    import numpy as np
+    from safetensors.torch import save_file
+
+    from minibert.weights.loading import hugging_face_state
+
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.contiguous() for name, t in hugging_face_state(checker.model).items()}
     parts: dict[str, dict[str, torch.Tensor]] = {

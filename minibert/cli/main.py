@@ -10,6 +10,7 @@ import runpy
 import sys
 from collections.abc import Callable, Sequence
 
+from minibert.cli import diagnose
 from minibert.cli.options import add_command, add_model
 from minibert.cli.text import (
     embed,
@@ -26,7 +27,6 @@ from minibert.cli.training_options import add_commands
 # Commands with a module of their own, run as `python -m MODULE ARGUMENTS ...`.
 ELSEWHERE = {
     "verify": ("weights_tools", ["verify"], "is this model the one it claims to be?"),
-    "diagnose": ("minibert.diagnosis", [], "name the mistake in a BERT of your own"),
 }
 
 
@@ -203,6 +203,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_commands(commands)
     for name, (_, _, help) in ELSEWHERE.items():
         commands.add_parser(name, help=help, add_help=False)
+    diagnose.add_commands(commands)
     return parser
 
 

@@ -1,6 +1,5 @@
 """The checker as a whole: right students pass, in whatever form; wrong ones hear what is wrong."""
 
-import argparse
 import json
 import types
 
@@ -9,7 +8,8 @@ import pytest
 import torch
 import transformers
 
-from minibert.cli.diagnose import add_arguments, dump_probe, make_student, run
+from minibert.cli.diagnose import dump_probe, make_student
+from minibert.cli.main import main
 from minibert.diagnosis.catalogue.all import CATALOGUE
 from minibert.diagnosis.checker import GRADED, Checker, _gradient_difference
 from minibert.diagnosis.probe import probe_model
@@ -328,9 +328,7 @@ def test_arrays_in_float32_pass_and_wrong_ones_are_named(checker):
 
 
 def command(*words):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return run(parser.parse_args([str(word) for word in words]))
+    return main(["diagnose", *map(str, words)])
 
 
 def test_the_command(tmp_path, capsys):
