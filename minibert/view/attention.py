@@ -8,17 +8,18 @@ What attention shows is where a head looks, not why the model decides: see Jain 
 (https://arxiv.org/abs/1906.05714).
 """
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 from minibert.view import svg
-from minibert.view.attention_page import interactive
-from minibert.view.picture import Picture
+from minibert.view.picture import Picture, data_element, text_of
 
 if TYPE_CHECKING:
     from minibert.bert import Bert
 
 MOST_TOKENS = 40
 LEVELS = 12  # shades of a small map
+NIGHT = ((22, 27, 34), (17, 58, 120), (42, 118, 216), (121, 192, 255), (218, 240, 255))
 NOTE = (
     "Each small map is one head: a row for every token that reads (query), a column for every "
     "token that is read (key). A row sums to 100 %. Blocks and heads count from 0."
@@ -153,9 +154,9 @@ def _maps(weights: Any, step: int) -> list[str]:
                 for k, length, level in _runs(row):
                     shades[level].append(f"M{h * step + k} {b * step + q}h{length}")
     strokes = [
-        svg.element("path", d="".join(found), stroke=svg.shade(level / LEVELS))
-        for level, found in shades.items()
-        if found
+        svg.element("path", d="".join(runs), stroke=svg.shade(level / LEVELS))
+        for level, runs in shades.items()
+        if runs
     ]
     middle = svg.moved(0, 0.5, *strokes)  # a stroke lies around its line
     return [
@@ -221,3 +222,30 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, weight: float, key: int) 
                     class_="arrow", data_key=key),
         svg.element("polygon", points=tip, fill=colour) if weight >= 0.02 else "",
     )  # fmt: skip
+
+
+# ---- The page ----
+
+
+def interactive(tokens: list[str], weights: Any, block: int, head: int, query: int) -> str:
+    """The inside of the page; `weights` are lists [block][head][query][key] in 0..1.
+
+    The probabilities travel as one byte each (base64), the text as JSON; attention.js draws the
+    rest: a grid of buttons, the chosen head's lines, a table of its numbers. Everything is reached
+    by keyboard: arrows move over the grid, up and down over the queries.
+    """
+    flat = [round(255 * w) for heads in weights for maps in heads for row in maps for w in row]
+    data = {
+        "blocks": len(weights),
+        "heads": len(weights[0]),
+        "tokens": [svg.visible(token) for token in tokens],
+        "block": block,
+        "head": head,
+        "query": query,
+        "day": svg.BLUES,
+        "night": NIGHT,
+        "weights": base64.b64encode(bytes(flat)).decode(),
+    }
+    return text_of("attention.html").format(
+        style=text_of("attention.css"), data=data_element(data), script=text_of("attention.js")
+    )

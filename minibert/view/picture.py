@@ -1,12 +1,20 @@
-"""A picture: SVG text, the page around it, and how it is saved and shown."""
+"""A picture: SVG text, the page around it, and how it is saved and shown.
+
+The page is one file, page.html with page.css: no request to anywhere, light and dark.
+"""
 
 import dataclasses
 import html
+import json
 import re
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from minibert.system.files import check_writable, written_whole
-from minibert.view.page import stand_alone
+
+# It forbids the browser every load: the page cannot ask for anything, even by mistake.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +39,13 @@ class Picture:
     def page(self) -> str:
         """A page of HTML in one file: no network, light and dark."""
         drawing = f'<div class="drawing" tabindex="0">{_without_heading(self.svg)}</div>'
-        return stand_alone(self.title, self.note, self.interactive or drawing)
+        return text_of("page.html").format(
+            policy=POLICY,
+            title=html.escape(self.title),
+            style=text_of("page.css"),
+            note=f'<p class="muted">{html.escape(self.note)}</p>\n' if self.note else "",
+            content=self.interactive or drawing,
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write x.svg (the drawing) or x.html (the page), whole or not at all; gives the path.
@@ -61,6 +75,23 @@ def check_name(path: Path) -> None:
     if path.suffix not in (".svg", ".html"):
         raise ValueError(f"expected a name that ends in .svg or .html, got {path.name!r}")
     check_writable(path)
+
+
+def text_of(name: str) -> str:
+    """A file of this folder: CSS, JavaScript, or HTML with {names} to fill in."""
+    return resources.files("minibert.view").joinpath(name).read_text(encoding="utf-8")
+
+
+def data_element(values: dict[str, Any]) -> str:
+    """Values for a script: JSON.parse(document.getElementById("data").textContent).
+
+    < is written as \\u003c, so that no text in the values can end the element early.
+
+    >>> data_element({"tokens": ["</script>"]})
+    '<script type="application/json" id="data">{"tokens":["\\\\u003c/script>"]}</script>'
+    """
+    content = json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="data">{content}</script>'
 
 
 def _without_heading(svg: str) -> str:

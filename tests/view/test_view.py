@@ -23,13 +23,12 @@ import minibert
 from minibert import view
 from minibert.cli.main import main
 from minibert.view import svg
-from minibert.view.attention import probabilities
-from minibert.view.attention_page import interactive
-from minibert.view.kinds import KINDS, kinds_of
+from minibert.view.attention import interactive, probabilities
 from minibert.view.lens import guesses
 from minibert.view.plot import _apart, _ticks
 from minibert.view.senses import parting
 from minibert.view.shapes import REPEATED, tensors
+from minibert.view.tokens import KINDS, kinds_of
 from minibert.weights.loading import save_weights
 from tests.parity.twins import TINY, trained_like, twin_of
 from tests.test_bert import WORDS

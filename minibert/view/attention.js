@@ -1,81 +1,3 @@
-"""The page of the heads: a grid of buttons, the chosen head's lines, a table of its numbers.
-
-The probabilities travel as one byte each (base64), the text as JSON; the script draws the rest.
-Everything is reached by keyboard: arrows move over the grid, up and down over the queries.
-"""
-
-import base64
-import html
-from typing import Any
-
-from minibert.view import svg
-from minibert.view.page import data_element
-
-STYLE = """
-.scroll { overflow-x: auto; padding: 4px; }
-.heads { display: grid; gap: 4px; width: max-content; align-items: center; font-size: 14px; }
-.heads [role=row] { display: contents; }
-.heads span { color: var(--muted); text-align: center; min-width: 1.2rem; }
-.heads [role=rowheader] { position: sticky; left: -4px; background: var(--ground); z-index: 1; }
-.heads button { padding: 2px; border: 2px solid transparent; border-radius: 4px; line-height: 0;
-  background: none; cursor: pointer; }
-.heads button[aria-selected=true] { border-color: var(--mark); background: var(--mark); }
-.heads canvas { width: var(--size); height: var(--size); image-rendering: pixelated; }
-:root { --mark: #d55e00; }
-.legend { display: flex; gap: .5rem; align-items: center; font-size: 14px; margin: .5rem 0; }
-.legend canvas { width: 8rem; height: .8rem; border: 1px solid var(--rule); }
-.head { display: grid; font-size: 15px;
-  grid-template-columns: fit-content(9rem) minmax(3rem, 24rem) fit-content(13rem); }
-#queries { display: flex; flex-direction: column; align-items: flex-end; }
-.head button, .head .key { height: 28px; line-height: 26px; padding: 0 .4rem; font: inherit;
-  white-space: nowrap; overflow: hidden; text-overflow: ellipsis; color: var(--ink); }
-.head button { border: 1px solid transparent; border-radius: 4px; background: none;
-  text-align: right; cursor: pointer; }
-.head button:hover { background: var(--pale); }
-.head button[aria-checked=true] { border-color: var(--mark); font-weight: bold; }
-.head button { max-width: 100%; }
-.head .key { line-height: 28px; }
-.head .key b { display: inline-block; width: 3rem; margin-right: .6rem; text-align: right;
-  font-weight: inherit; }
-.head .key.most { font-weight: bold; }
-.head .title { height: 28px; color: var(--muted); font-size: 14px; padding: 0 .4rem; }
-.head .title.right { text-align: right; }
-.head svg { width: 100%; display: block; margin-top: 28px; }
-.head path { fill: none; stroke: var(--accent); vector-effect: non-scaling-stroke; }
-.said { min-height: 1.6em; font-weight: 600; }
-table { min-width: 18rem; border-collapse: collapse; font-size: 15px;
-  font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .3rem; color: var(--muted); }
-th, td { padding: .15rem .9rem .15rem 0; border-bottom: 1px solid var(--rule); text-align: left; }
-td.number, th.number { text-align: right; }
-"""
-
-BODY = """<style>{style}</style>
-<noscript><p>This page is drawn by a script, which is switched off here.</p></noscript>
-<h2 id="all">All heads</h2>
-<p class="muted" id="keys">Rows are blocks, columns are heads. Choose one by mouse, or with
-the arrow keys, Home and End; Tab leads on to the queries, which go up and down.</p>
-<div class="scroll"><div class="heads" id="heads" role="grid" aria-labelledby="all"
-aria-describedby="keys"></div></div>
-<div class="legend" aria-hidden="true">0 % <canvas id="shades" width="64" height="1"></canvas>
-100 %</div>
-<h2 id="one">One head</h2>
-<p class="said" id="said" role="status" aria-live="polite"></p>
-<div class="head">
-<div><div class="title right" id="reads">query: reads</div>
-<div id="queries" role="radiogroup" aria-labelledby="reads"></div></div>
-<svg id="lines" preserveAspectRatio="none" aria-hidden="true"></svg>
-<div><div class="title">key: is read</div><div id="read"></div></div>
-</div>
-<h2>The numbers</h2>
-<table><caption id="caption"></caption>
-<thead><tr><th scope="col">key</th><th scope="col" class="number">place</th>
-<th scope="col" class="number">probability</th></tr></thead>
-<tbody id="numbers"></tbody></table>
-{data}
-<script>{script}</script>"""
-
-SCRIPT = """
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const bytes = Uint8Array.from(atob(data.weights), (char) => char.charCodeAt(0));
@@ -84,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 let {block, head, query} = data;
 
 const weight = (b, h, q, k) => bytes[((b * A + h) * T + q) * T + k] / 255;
-const percent = (w, digits = 0) => (100 * w).toFixed(digits) + "\u00a0%";
+const percent = (w, digits = 0) => (100 * w).toFixed(digits) + " %";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function add(parent, tag, attributes = {}, text = "") {
@@ -191,7 +113,7 @@ function choose(b, h, q) {
     path.setAttribute("opacity", .35 + .65 * row[k]);
     return path;
   }));
-  const name = (k) => `\\u2018${tokens[k]}\\u2019`;
+  const name = (k) => `\u2018${tokens[k]}\u2019`;
   const reads = order.slice(0, 3).map((k) => `${name(k)} ${percent(row[k])}`).join(", ");
   $("said").textContent = `block ${b}, head ${h}: ${name(q)} reads ${reads}`;
   $("caption").textContent = `What ${name(q)} (place ${q}) reads in block ${b}, head ${h}`;
@@ -210,24 +132,3 @@ paintAll();
 dark.addEventListener("change", paintAll);
 choose(block, head, query);
 $("heads").parentElement.scrollLeft = $(`head-${block}-${head}`).offsetLeft - 150;
-"""
-NIGHT = ((22, 27, 34), (17, 58, 120), (42, 118, 216), (121, 192, 255), (218, 240, 255))
-
-
-def interactive(tokens: list[str], weights: Any, block: int, head: int, query: int) -> str:
-    """The inside of the page; `weights` are lists [block][head][query][key] in 0..1."""
-    flat = [round(255 * w) for heads in weights for maps in heads for row in maps for w in row]
-    data = {
-        "blocks": len(weights),
-        "heads": len(weights[0]),
-        "tokens": [svg.visible(token) for token in tokens],
-        "block": block,
-        "head": head,
-        "query": query,
-        "day": svg.BLUES,
-        "night": NIGHT,
-        "weights": base64.b64encode(bytes(flat)).decode(),
-    }
-    return BODY.format(
-        style=html.escape(STYLE, quote=False), data=data_element(data), script=SCRIPT
-    )
