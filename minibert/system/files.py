@@ -1,16 +1,18 @@
-"""Output files that are written whole or not at all.
+"""Output files that are written whole or not at all, and JSON files that are what they should be.
 
 What is written goes to a temporary name in the same folder, and takes its real name in one
 step when it is complete. A full disk or Ctrl-C leaves the old file as it was.
 """
 
 import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -74,6 +76,25 @@ def check_writable(path: Path) -> None:
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write {path}: no permission in the folder {path.parent}")
+
+
+def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) -> Any:
+    """The content of a JSON file, which must be an object, or a list if `kind` is `list`.
+
+    what  what the file should be, for the error
+
+    Raises FileNotFoundError, or ValueError with the file's name.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not {what}: expected JSON, got {error}") from None
+    if not isinstance(content, kind):
+        expected = "a JSON object" if kind is dict else "a list"
+        raise ValueError(
+            f"{path} is not {what}: it must hold {expected}, got a {type(content).__name__}"
+        )
+    return content
 
 
 def _umask() -> int:

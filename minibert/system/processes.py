@@ -1,11 +1,101 @@
-"""As many threads as there are processors for this process.
+"""Processes and threads: who am I, how many are we, and how many processors may we use.
+
+`torchrun` starts one process per device and tells each its number in the environment. Without it
+everything here is the plain case: process 0 of 1.
 
 torch counts the processors of the machine. In a container with a share of two of them it would
 start sixty-four threads, which then wait for each other.
 """
 
+from __future__ import annotations
+
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch is imported where it is used: `minibert tokenize` does without
+    import torch
+    from torch import Tensor
+
+
+# ---- Several processes ----
+
+
+@contextlib.contextmanager
+def join() -> Iterator[torch.device]:
+    """Yield the device of this process; inside, the processes of torchrun know each other."""
+    import torch
+    import torch.distributed as dist
+
+    gpu = torch.cuda.is_available()
+    if "RANK" not in os.environ:
+        yield torch.device("cuda" if gpu else "cpu")
+        return
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes work together.
+
+    >>> count(), rank()
+    (1, 0)
+    """
+    import torch.distributed as dist
+
+    return dist.get_world_size() if dist.is_initialized() else _from_torchrun("WORLD_SIZE", 1)
+
+
+def rank() -> int:
+    """The number of this process among them, from 0. Number 0 writes the files."""
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_initialized() else _from_torchrun("RANK", 0)
+
+
+def _from_torchrun(name: str, default: int) -> int:
+    return int(os.environ.get(name, default))
+
+
+def add_up(values: Tensor) -> Tensor:
+    """The sum of all processes' values, in place; the same on all of them afterwards."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
+
+
+def largest(values: Tensor) -> Tensor:
+    """The largest of all processes' values, in place; the same on all of them afterwards."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values
+
+
+def wait_for_all(patience_days: int = 30) -> None:
+    """Wait until every process has come this far, however long the slowest takes."""
+    import datetime
+
+    import torch.distributed as dist
+
+    if count() > 1:
+        if not dist.is_initialized():
+            dist.init_process_group("gloo", timeout=datetime.timedelta(days=patience_days))
+        dist.barrier()
+
+
+# ---- Threads ----
 
 
 def available_cpus() -> int:
@@ -14,13 +104,13 @@ def available_cpus() -> int:
     >>> available_cpus() >= 1
     True
     """
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         share = int(quota) / int(period)  # "max" means no limit, and is no number
     except (OSError, ValueError):
-        return count or 1
-    return max(1, min(count or 1, round(share)))
+        return cpus or 1
+    return max(1, min(cpus or 1, round(share)))
 
 
 def use_threads(wanted: int | None = None) -> None:
@@ -35,3 +125,16 @@ def use_threads(wanted: int | None = None) -> None:
             f"expected at least 1 thread, got {wanted}: leave the number out for one a processor"
         )
     torch.set_num_threads(wanted or min(torch.get_num_threads(), available_cpus()))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch uses one thread: tiny tensors are computed faster by one than by several."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -6,7 +6,6 @@ Read in this order:
     data.py         text -> masked words and pairs of segments, prepared once, by the parts
                     data_settings.py, corpus.py, segments.py, masking.py, rows.py
     batches.py      prepared examples -> batches, in an order that can be resumed
-    devices.py      one process or several
     step.py         one training step: losses, optimizer, learning rate
     checkpoint.py   stop, and go on as if nothing had happened
     counts.py       starting values for a model with little time

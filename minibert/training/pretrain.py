@@ -22,8 +22,8 @@ from tqdm import tqdm
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
+from minibert.system import processes as devices
 from minibert.system.memory import keep_memory
-from minibert.training import devices
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
     MODEL,

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from minibert.core.checks import IGNORE
 from minibert.core.heads import BertForPreTraining
-from minibert.training import devices
+from minibert.system import processes as devices
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from minibert.fast.engine import Engine
 from minibert.system.files import check_writable
-from minibert.system.lines import read_chunks, survey
+from minibert.system.lines import count_lines, read_chunks
 from minibert.tokenizer.batch import Tokenizer
 from minibert.vectors.embed import CHUNK, TOKEN_CHUNK, embed_chunk, token_chunk
 from minibert.vectors.plan import Plan
@@ -93,7 +93,7 @@ def embed_file(
     source, target = Path(source), Path(target)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     _check_wishes(target, plan, errors, world)
-    rows = survey(source, errors)
+    rows = count_lines(source, errors)
     width = 0 if target.suffix == ".jsonl" else plan.width(engine.model.config)
     part = target.with_name(target.name + ".part")
     states = [part.with_name(f"{part.name}.{number}.json") for number in range(world)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert.system.files import check_writable, folder_written_whole, written_whole
+from minibert.system.files import check_writable, folder_written_whole, read_json, written_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -89,3 +89,20 @@ def test_all_files_of_a_folder_have_the_usual_permissions(tmp_path):
     model = tmp_path / "model"
     modes = [oct(path.stat().st_mode & 0o777) for path in (model, *sorted(model.rglob("*")))]
     assert modes == ["0o755", "0o755", "0o644"]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "settings.json is not a table of settings: expected JSON"),
+        ("[" * 100_000, "settings.json is not a table of settings: expected JSON"),
+        ("[]", "must hold a JSON object, got a list"),
+    ],
+)
+def test_a_json_file_that_is_none(tmp_path, content, message):
+    path = tmp_path / "settings.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(path, "a table of settings")
+    path.write_text('["a"]')
+    assert read_json(path, kind=list) == ["a"]

@@ -1,4 +1,4 @@
-"""No more threads than the processors that a container may use."""
+"""Who am I among the processes; no more threads than the processors that a container may use."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert.system import processes as threads
-from minibert.system.processes import available_cpus, use_threads
+from minibert.system import processes
+from minibert.system.processes import available_cpus, count, one_thread, rank, use_threads
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_without_such_a_share_the_affinity_counts(monkeypatch):
 
 
 def test_torchs_choice_is_lowered_and_never_raised(monkeypatch, kept):
-    monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+    monkeypatch.setattr(processes, "available_cpus", lambda: 2)
     for chosen, expected in ((6, 2), (1, 1)):
         torch.set_num_threads(chosen)
         use_threads()
@@ -46,3 +46,18 @@ def test_torchs_choice_is_lowered_and_never_raised(monkeypatch, kept):
     assert torch.get_num_threads() == 3
     with pytest.raises(ValueError, match="at least 1 thread, got 0"):
         use_threads(0)
+
+
+def test_one_thread_inside_and_as_many_as_before_afterwards(kept):
+    torch.set_num_threads(3)
+    with pytest.raises(KeyError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == 3
+
+
+def test_torchrun_tells_each_process_its_number(monkeypatch):
+    assert (rank(), count()) == (0, 1)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (rank(), count()) == (2, 4)

@@ -15,7 +15,7 @@ import minibert
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.training import devices
+from minibert.system import processes as devices
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
 from minibert.training.pretrain import batches_of_step, evaluate_heldout, pretrain, seed_of

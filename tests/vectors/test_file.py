@@ -217,7 +217,9 @@ def test_a_pipe_is_refused_before_it_is_read(minilm, tmp_path):
 def test_undecodable_bytes(minilm, tmp_path):
     source = tmp_path / "sentences.txt"
     source.write_bytes(b"fine\nnot \xff fine\nfine\n")
-    with pytest.raises(ValueError, match="line 2 is not UTF-8 text: byte 0xff at place 4"):
+    with pytest.raises(
+        ValueError, match="line 2: expected UTF-8 text, got byte 0xff at position 4"
+    ):
         minilm.embed_file(source, tmp_path / "v.npy")
     assert left_in(tmp_path) == []
     minilm.embed_file(source, tmp_path / "v.npy", errors="replace")
@@ -308,7 +310,7 @@ def test_nearest_reads_lines_as_embed_does(tmp_path, capsys):
         "not \ufffd fine",
     ]
     assert main(["nearest", "-m", MODEL, "fine", str(target), str(source)]) == 1
-    assert "line 2 is not UTF-8" in capsys.readouterr().err
+    assert "line 2: expected UTF-8" in capsys.readouterr().err
     target.write_bytes(b"")
     assert main(["nearest", "-m", MODEL, "fine", str(target), str(source), *replace]) == 1
     assert "is not a .npy file" in capsys.readouterr().err
