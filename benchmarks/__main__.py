@@ -3,7 +3,7 @@
     python -m benchmarks                        all parts, about twenty minutes
     python -m benchmarks --quick                fewer rounds and shapes, in float32: 2 to 3 minutes
     python -m benchmarks --only shapes end      some of: shapes, end, start, training
-    python -m benchmarks --write                also into README.md and benchmarks/results/
+    python -m benchmarks --write                also into benchmarks/results/
     python -m benchmarks --base FOLDER          the official bert-base-uncased, say
 
 Every figure is a ratio of interleaved runs, so read the ratios and not the times: they survive a
@@ -13,7 +13,6 @@ machine that is busy with other things, times do not.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,10 +24,11 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would compete with
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
+import torch
 import transformers
 
-from benchmarks import end_to_end, measure, shapes, start
-from benchmarks.models import make_base
+from benchmarks import end_to_end, fixed_shapes, measure, process_start
+from benchmarks.measured_models import make_base
 
 PARTS = ("shapes", "end", "start", "training")
 ROOT = Path(__file__).parent.parent
@@ -56,30 +56,34 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def shapes_table(rows: list[dict[str, Any]]) -> str:
     """One line per candidate, one column per shape: ratio, share of the peak."""
-    found = list(dict.fromkeys(row["shape"] for row in rows))
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
     names = list(dict.fromkeys(row["candidate"] for row in rows))
     lines = []
     for name in names:
-        own = {row["shape"]: row for row in rows if row["candidate"] == name}
-        cells = {str(s): f"{own[s]['ratio'].median:.2f} ({own[s]['peak']:.0%})" for s in found}
-        errors = max(row["error"] for row in own.values())
-        lines.append({"candidate": name, **cells, "error": errors})
+        row_of = {row["shape"]: row for row in rows if row["candidate"] == name}
+        cells = {
+            str(shape): f"{row_of[shape]['ratio'].median:.2f} ({row_of[shape]['peak']:.0%})"
+            for shape in shapes
+        }
+        error = max(row["error"] for row in row_of.values())
+        lines.append({"candidate": name, **cells, "error": error})
     return table(lines)
 
 
 def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The text, and the figures behind it."""
     texts: list[str] = []
-    found = measure.machine()
-    figures: dict[str, Any] = {"machine": found}
-    quick, bf16 = arguments.quick, not (arguments.no_lower_precision or arguments.quick)
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+    machine = measure.machine()
+    figures: dict[str, Any] = {"machine": machine}
+    quick = arguments.quick
+    bf16 = not (quick or arguments.no_lower_precision)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
         base = arguments.base
         if base is None and {"shapes", "start"} & set(arguments.only):
             base = make_base(scratch / "base")
         if "shapes" in arguments.only:
-            figures["shapes"] = shapes.run(base, scratch, quick, bf16)
+            figures["shapes"] = fixed_shapes.run(base, scratch, quick, bf16)
             texts.append(
                 "**bert-base, fixed shapes** (texts, tokens): times as fast as transformers with "
                 "fused attention, in brackets the share of the machine's matrix-product peak in "
@@ -94,7 +98,7 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                 "sentence-transformers, median (quartiles)\n\n" + table(figures["end to end"])
             )
         if "start" in arguments.only:
-            rows, loading = start.run(base, quick)
+            rows, loading = process_start.run(base, quick)
             figures["start"], figures["loading, milliseconds"] = rows, loading
             texts.append(
                 "**From process start to the first vector**, bert-base on the local disk: times "
@@ -104,34 +108,31 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         if "training" in arguments.only:
             figures["training"] = training(quick)
             texts.append("**A training step**, 4 × 256, float32\n\n" + figures["training"])
-    texts.append("Measured with `python -m benchmarks` on " + ", ".join(
-        value if key in ("date", "processor") else f"{key} {value}" for key, value in found.items()
-    ) + ".")  # fmt: skip
+    facts = [
+        value if key in ("date", "processor") else f"{key} {value}"
+        for key, value in machine.items()
+    ]
+    texts.append(f"Measured with `python -m benchmarks` on {', '.join(facts)}.")
     return "\n\n".join(texts), figures
 
 
 def training(quick: bool) -> str:
     """What `training_step.py` prints, as it is."""
-    threads = str(measure.torch.get_num_threads())
-    command = [sys.executable, str(ROOT / "benchmarks" / "training_step.py"), "--threads", threads]
-    command += ["--steps", "3"] if quick else []
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return "```\n" + done.stdout.rstrip() + "\n```"
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, "-m", "benchmarks.training_step", "--threads", threads]
+    if quick:
+        command += ["--steps", "3"]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return "```\n" + process.stdout.rstrip() + "\n```"
 
 
 def write(text: str, figures: dict[str, Any]) -> None:
-    """Into benchmarks/results/DATE.json, and between the marks in README.md if they are there."""
+    """Into benchmarks/results/, as DATE.json and DATE.md."""
     folder = ROOT / "benchmarks" / "results"
     folder.mkdir(exist_ok=True)
     name = figures["machine"]["date"]
     (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    marks = ("<!-- benchmarks -->\n", "<!-- /benchmarks -->")
-    content = readme.read_text(encoding="utf-8")
-    between = re.compile(f"({re.escape(marks[0])}).*?({re.escape(marks[1])})", re.DOTALL)
-    readme.write_text(between.sub(lambda m: f"{m[1]}{text}\n{m[2]}", content), encoding="utf-8")
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
-"""Each candidate in a process of its own, so that none profits or suffers from another's settings:
-threads that still wait for work, memory that was kept, precisions that were switched.
+"""Each candidate in a process of its own, so that no setting of one touches another.
+
+Such settings are threads that still wait for work, memory that is not given back to the operating
+system, and number formats that were switched.
 """
 
 import multiprocessing
@@ -14,9 +16,10 @@ import torch
 class Apart:
     """A function made in another process by `make(*arguments)`, and called there.
 
-    The process starts at once and makes the function while its maker goes on: several start side
-    by side. The first `prepare` waits for it. Every call then runs the function on those inputs.
-    What the last call gave is fetched by `result`, so that its transfer is not timed.
+    The process makes the function while the caller goes on, so that several can start side by
+    side; the first `prepare` waits for it. Every call then runs the function on those inputs.
+    `result` fetches what the last call gave: apart from the call, so that the transfer between
+    the processes is not timed.
     """
 
     def __init__(self, make: Callable[..., Callable], *arguments: Any):
@@ -62,11 +65,11 @@ def _serve(pipe: Connection, threads: int, make: Callable[..., Callable], argume
     try:
         function = make(*arguments)
         while True:
-            what, *rest = pipe.recv()
+            request, *rest = pipe.recv()
             answer = None
-            if what == "prepare":
+            if request == "prepare":
                 (inputs,) = rest
-            elif what == "run":
+            elif request == "run":
                 output = function(*inputs)
             elif isinstance(output, torch.Tensor):
                 answer = output.float().numpy()

@@ -1,4 +1,6 @@
-"""What does the checker say of a mistake that it does not know? `python benchmarks/...`
+"""What does the checker say of a mistake that it does not know?
+
+    python -m benchmarks.diagnosis_leave_one_out [--pairs 200]
 
 Each mistake of the model is taken out of the catalogue in turn, made, and diagnosed. A good
 answer is none at all; every other one is a wrong name, and is listed. The second column gives the
@@ -48,9 +50,9 @@ def leave_one_out(replay: Replay) -> None:
         rest = Replay(replay.model, replay.batch, [m for m in everything if m is not each])
         rest._known = replay._known
         for view in ("all tensors", "states and attentions"):
-            found = rest.explain(seen(tensors, view))
-            if found:
-                wrong.setdefault(each.id, {})[view] = found
+            explanations = rest.explain(seen(tensors, view))
+            if explanations:
+                wrong.setdefault(each.id, {})[view] = explanations
     print(f"\nLeft out one at a time: {len(everything) - len(EQUIVALENT)} mistakes.\n")
     print("| left out | what the checker says, all tensors | states and attentions |")
     print("|---|---|---|")
@@ -63,28 +65,24 @@ def leave_one_out(replay: Replay) -> None:
 
 
 def count(replay: Replay, size: int, samples: list, view: str) -> None:
-    tally = {
-        "exact": 0,
-        "among several": 0,
-        "fewer mistakes, same numbers": 0,
-        "none": 0,
-        "wrong": 0,
-    }
+    tally = dict.fromkeys(
+        ("exact", "among several", "fewer mistakes, same numbers", "none", "wrong"), 0
+    )
     for chosen in samples:
         tensors = seen(replay.tensors(chosen), view)
-        found = replay.explain(tensors)
+        explanations = replay.explain(tensors)
         right = tuple(sorted(each.id for each in chosen))
-        if found == [right]:
+        if explanations == [right]:
             tally["exact"] += 1
-        elif right in found:
+        elif right in explanations:
             tally["among several"] += 1
-        elif not found:
+        elif not explanations:
             tally["none"] += 1
-        elif all(set(ids) < set(right) for ids in found):
+        elif all(set(ids) < set(right) for ids in explanations):
             tally["fewer mistakes, same numbers"] += 1
         else:
             tally["wrong"] += 1
-            print(f"wrong ({view}): {right} explained as {found[:3]}")
+            print(f"wrong ({view}): {right} explained as {explanations[:3]}")
     shown = ", ".join(f"{key} {value}" for key, value in tally.items())
     print(f"- {len(samples)} sets of {size}, {view}: {shown}")
 
@@ -92,7 +90,7 @@ def count(replay: Replay, size: int, samples: list, view: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=200)
-    args = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     replay = Replay(probe_model(), full_batch())
     start = time.process_time()
@@ -107,7 +105,7 @@ def main() -> None:
     generator = random.Random(0)
     for size, views in ((2, ("all tensors", "states and attentions")), (3, ("all tensors",))):
         samples: list = []
-        while len(samples) < args.pairs:
+        while len(samples) < arguments.pairs:
             chosen = generator.sample(model_mistakes(), size)
             clash = any(a.excludes(b) for a in chosen for b in chosen if a is not b)
             if not clash and not any(each.id in EQUIVALENT for each in chosen):

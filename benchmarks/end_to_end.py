@@ -12,7 +12,7 @@ import minibert
 from benchmarks import peers
 from benchmarks.apart import Apart
 from benchmarks.measure import interleaved, ratio, summary
-from benchmarks.models import MINILM, sentences
+from benchmarks.measured_models import MINILM, sentences
 from minibert.vectors.nearest import cosines
 
 BASE = "sentence-transformers"
@@ -40,25 +40,25 @@ def bare_runtime(make: Callable[..., peers.Forward], *arguments: Any) -> Embed:
 
 def embedders(scratch: Path, bf16: bool) -> dict[str, Apart]:
     """Everyone who is installed."""
-    found = {
+    apart = {
         BASE: Apart(sentence_transformers, torch.float32),
         "minibert": Apart(minibert_embed),
         "minibert, deterministic": Apart(partial(minibert_embed, deterministic=True)),
     }
-    here = peers.installed(["onnx", "onnxruntime", "openvino"])
-    if "onnx" in here:
+    installed = peers.installed(["onnx", "onnxruntime", "openvino"])
+    if "onnx" in installed:
         path = peers.export_onnx(MINILM, scratch / "minilm.onnx")
-        if "onnxruntime" in here:
-            found["onnxruntime"] = Apart(bare_runtime, peers.onnxruntime_model, path, 12, 384)
-        if "openvino" in here:
-            found["OpenVINO"] = Apart(bare_runtime, peers.openvino_model, path)
+        if "onnxruntime" in installed:
+            apart["onnxruntime"] = Apart(bare_runtime, peers.onnxruntime_model, path, 12, 384)
+        if "openvino" in installed:
+            apart["OpenVINO"] = Apart(bare_runtime, peers.openvino_model, path)
             if bf16:
-                found["OpenVINO bf16"] = Apart(bare_runtime, peers.openvino_model, path, "bf16")
+                apart["OpenVINO bf16"] = Apart(bare_runtime, peers.openvino_model, path, "bf16")
     if bf16:
-        found["sentence-transformers bf16"] = Apart(sentence_transformers, torch.bfloat16)
-        found["minibert bf16"] = Apart(partial(minibert_embed, precision="bfloat16"))
-        found["minibert int8"] = Apart(partial(minibert_embed, precision="int8"))
-    return found
+        apart["sentence-transformers bf16"] = Apart(sentence_transformers, torch.bfloat16)
+        apart["minibert bf16"] = Apart(partial(minibert_embed, precision="bfloat16"))
+        apart["minibert int8"] = Apart(partial(minibert_embed, precision="int8"))
+    return apart
 
 
 def run(scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:

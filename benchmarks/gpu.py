@@ -16,7 +16,7 @@ import torch
 
 import minibert
 from benchmarks.measure import flops, interleaved, machine, summary
-from benchmarks.models import make_base, sentences
+from benchmarks.measured_models import make_base, sentences
 
 
 def candidates(folder: Path, texts: list[str]) -> dict[str, Callable[[], np.ndarray]]:
@@ -27,7 +27,7 @@ def candidates(folder: Path, texts: list[str]) -> dict[str, Callable[[], np.ndar
     bert = minibert.load(folder)
     bert.pretraining.to("cuda")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    found: dict[str, Callable[[], np.ndarray]] = {}
+    functions: dict[str, Callable[[], np.ndarray]] = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         whole = SentenceTransformer(str(folder), device="cuda").to(dtype)
         model = transformers.AutoModel.from_pretrained(folder, dtype=dtype).to("cuda").eval()
@@ -45,17 +45,17 @@ def candidates(folder: Path, texts: list[str]) -> dict[str, Callable[[], np.ndar
                 vectors[rows] = ((states * mask).sum(1) / mask.sum(1)).float().cpu().numpy()
             return vectors
 
-        found[f"transformers sdpa {name}"] = theirs
+        functions[f"transformers sdpa {name}"] = theirs
 
         def encode(whole=whole) -> np.ndarray:
             return whole.encode(texts, batch_size=128, convert_to_tensor=True).float().cpu().numpy()
 
-        found[f"sentence-transformers {name}"] = encode
-        found[f"minibert {name}"] = partial(bert.embed, texts, precision=name)
-        found[f"minibert {name}, compiled"] = partial(
+        functions[f"sentence-transformers {name}"] = encode
+        functions[f"minibert {name}"] = partial(bert.embed, texts, precision=name)
+        functions[f"minibert {name}, compiled"] = partial(
             bert.embed, texts, precision=name, compile=True
         )
-    return found
+    return functions
 
 
 def main() -> None:
@@ -73,15 +73,15 @@ def main() -> None:
         bert = minibert.load(folder)
         lengths = [min(512, len(bert.tokenizer.ids(text)) + 2) for text in texts]
         work = flops(bert.config, lengths)
-        found = candidates(folder, texts)
-        exact = found["transformers sdpa float32"]()
-        times = interleaved(found, arguments.rounds)
+        functions = candidates(folder, texts)
+        exact = functions["transformers sdpa float32"]()
+        times = interleaved(functions, arguments.rounds)
         print(", ".join(f"{name} {value}" for name, value in machine().items()), "\n")
         print("| candidate | sentences/s | tokens/s | TFLOP/s | of peak | smallest cosine |")
         print("|---|---|---|---|---|---|")
-        for name in found:
+        for name in functions:
             seconds = summary(times[name]).median
-            vectors = found[name]()
+            vectors = functions[name]()
             norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(exact, axis=1)
             cosine = ((vectors * exact).sum(1) / norms).min()
             speed = work / seconds / 1e12

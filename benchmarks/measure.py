@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
+from minibert.core.config import BertConfig
+
 PEERS = ("torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "openvino")
 
 
@@ -54,7 +56,8 @@ def interleaved(
 
 def ratio(times: Mapping[str, list[float]], name: str, base: str) -> Timing:
     """How many times as fast as `base`: median and quartiles over the rounds."""
-    return summary([b / own for own, b in zip(times[name], times[base])])
+    pairs = zip(times[base], times[name])
+    return summary([base_seconds / seconds for base_seconds, seconds in pairs])
 
 
 def product_peak(dtype: torch.dtype = torch.float32, rounds: int = 7) -> float:
@@ -75,23 +78,22 @@ def product_peak(dtype: torch.dtype = torch.float32, rounds: int = 7) -> float:
     return best
 
 
-def flops(config: object, lengths: list[int]) -> float:
+def flops(config: BertConfig, lengths: list[int]) -> float:
     """Floating-point operations of the encoder's matrix products on texts of these lengths."""
-    H, I, L = (  # noqa: E741
-        getattr(config, name) for name in ("hidden_size", "intermediate_size", "num_hidden_layers")
-    )
-    return sum(L * T * (2 * (4 * H * H + 2 * H * I) + 4 * T * H) for T in lengths)
+    H, inner = config.hidden_size, config.intermediate_size
+    linear = 2 * (4 * H * H + 2 * H * inner)  # query, key, value, output; the two of feed-forward
+    return sum(config.num_hidden_layers * T * (linear + 4 * T * H) for T in lengths)
 
 
 def machine() -> dict[str, str]:
     """What the figures were taken on."""
     name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
+    cpu_info = Path("/proc/cpuinfo")
     flags = ""
-    if info.is_file():
-        text = info.read_text(encoding="utf-8")
-        if found := re.search(r"model name\s*:\s*(.*)", text):
-            name = found[1]
+    if cpu_info.is_file():
+        text = cpu_info.read_text(encoding="utf-8")
+        if model_name := re.search(r"model name\s*:\s*(.*)", text):
+            name = model_name[1]
         known = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
         words = set(text.split())
         flags = " ".join(flag for flag in known if flag in words)

@@ -4,6 +4,7 @@ Everyone gets its best known form: transformers with fused attention, onnxruntim
 fusions, OpenVINO with its own compilation.
 """
 
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -81,10 +82,10 @@ def onnxruntime_model(path: Path, heads: int, hidden_size: int) -> Forward:
     from onnxruntime.transformers import optimizer
 
     fused = path.with_name("fused-" + path.name)
-    found = optimizer.optimize_model(
+    fused_model = optimizer.optimize_model(
         str(path), model_type="bert", num_heads=heads, hidden_size=hidden_size, opt_level=0
     )
-    found.save_model_to_file(str(fused))
+    fused_model.save_model_to_file(str(fused))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(fused), options, providers=["CPUExecutionProvider"])
@@ -117,8 +118,10 @@ def openvino_model(path: Path, precision: str = "f32") -> Forward:
 def embedder(
     forward: Forward, tokenizer_file: Path, max_length: int = 256, batch_size: int = 32
 ) -> Callable[[list[str]], np.ndarray]:
-    """Sentences -> unit vectors with a bare runtime, the way its users write it: the Rust
-    tokenizer, batches sorted by length, padding, mean."""
+    """Sentences -> unit vectors with a bare runtime, the way its users write it.
+
+    The tokenizer in Rust, batches sorted by length, padding, the mean over the tokens.
+    """
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_file))
@@ -127,7 +130,7 @@ def embedder(
 
     def embed(texts: list[str]) -> np.ndarray:
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        found: list[np.ndarray] = []
+        pooled: list[np.ndarray] = []
         for start in range(0, len(texts), batch_size):
             batch = tokenizer.encode_batch([texts[i] for i in order[start : start + batch_size]])
             ids = torch.tensor([row.ids for row in batch])
@@ -135,9 +138,9 @@ def embedder(
             states = np.asarray(forward(ids, mask))
             weight = mask.numpy()[:, :, None].astype(np.float32)
             means = (states * weight).sum(1) / weight.sum(1)
-            found.extend(means / np.linalg.norm(means, axis=1, keepdims=True))
-        vectors = np.empty((len(texts), found[0].shape[-1]), np.float32)
-        vectors[order] = np.stack(found)
+            pooled.extend(means / np.linalg.norm(means, axis=1, keepdims=True))
+        vectors = np.empty((len(texts), pooled[0].shape[-1]), np.float32)
+        vectors[order] = np.stack(pooled)
         return vectors
 
     return embed
@@ -145,6 +148,4 @@ def embedder(
 
 def installed(names: Iterable[str]) -> list[str]:
     """Those of the packages that are here."""
-    import importlib.util
-
     return [name for name in names if importlib.util.find_spec(name) is not None]

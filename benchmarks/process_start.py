@@ -51,17 +51,17 @@ print("RESULT", 1000 * (time.perf_counter() - start), 0)
 """
 
 
-def program(name: str, folder: Path, text: str) -> list[float]:
+def run_program(name: str, folder: Path, text: str) -> list[float]:
     """Run it in a new process; the two numbers that it prints."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"FOLDER = {str(folder)!r}\n{text}"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent,
     )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    if done.returncode or not lines:
-        raise RuntimeError(f"{name} failed: {done.stderr[-500:]}")
+    lines = [line for line in process.stdout.splitlines() if line.startswith("RESULT")]
+    if process.returncode or not lines:
+        raise RuntimeError(f"{name} failed: {process.stderr[-500:]}")
     return [float(number) for number in lines[-1].split()[1:]]
 
 
@@ -70,12 +70,14 @@ def run(folder: Path, quick: bool) -> tuple[list[dict[str, Any]], float]:
     memory: dict[str, list[float]] = {}
 
     def start(name: str) -> None:
-        memory[name] = program(name, folder, PROGRAMS[name] + REPORT)
+        memory[name] = run_program(name, folder, PROGRAMS[name] + REPORT)
 
     names = [name for name in PROGRAMS if not (quick and name == "sentence-transformers")]
     programs = {name: partial(start, name) for name in names}
     times = interleaved(programs, 1 if quick else 7)
-    loading = summary([program("load", folder, LOAD)[0] for _ in range(2 if quick else 7)]).median
+    loading = summary(
+        [run_program("load", folder, LOAD)[0] for _ in range(2 if quick else 7)]
+    ).median
     rows = [
         {
             "candidate": name,

@@ -1,6 +1,6 @@
 """Train a vocabulary on one text, here and with Hugging Face's trainer: CPU time and memory.
 
-    python benchmarks/vocabulary.py TEXT.txt [--megabytes 10] [--size 30522]
+    python -m benchmarks.wordpiece_trainer TEXT.txt [--megabytes 10] [--size 30522]
 
 Each trainer runs in a process of its own, on one thread; times are seconds of CPU.
 """
@@ -52,20 +52,20 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=30522)
     parser.add_argument("--only", choices=TRAINERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    settings = arguments.text, arguments.megabytes, arguments.size
     if arguments.only:
-        print(json.dumps(measure(arguments.only, *settings)))
+        figures = measure(arguments.only, arguments.text, arguments.megabytes, arguments.size)
+        print(json.dumps(figures))
         return
     results = {}
     for name in TRAINERS:
-        done = subprocess.run(
-            [sys.executable, __file__, *sys.argv[1:], "--only", name],
+        process = subprocess.run(
+            [sys.executable, "-m", "benchmarks.wordpiece_trainer", *sys.argv[1:], "--only", name],
             env={**os.environ, "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=True,
         )
-        results[name] = json.loads(done.stdout)
+        results[name] = json.loads(process.stdout)
         print(
             f"{name:10}  {results[name]['tokens']:6} tokens  {results[name]['seconds']:7.2f} s"
             f"  {results[name]['megabytes']:7.0f} MB"
