@@ -1,5 +1,5 @@
 # make demo   BERT at work on real text and real weights
-# make test   format, lint, types, and all tests but the slow ones (make slow runs those)
+# make test   format, lint, spelling, types, and all tests but the slow ones (make slow runs those)
 # Both set up their own virtual environment first, with the versions in constraints.txt.
 
 PYTHON ?= python3
@@ -24,6 +24,7 @@ demo: $(READY)
 test: $(READY)
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy minibert weights_tools
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
 

@@ -34,6 +34,35 @@ def test_the_reading_list_is_the_read_along_path():
     )
 
 
+def tree() -> list[str]:
+    """The paths of the commented tree, folders with a slash at the end."""
+    paths, parents = [], []
+    for line in part("tree").strip("`\n").splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents[depth:] = [name]
+        paths.append("".join(parents))
+    return paths
+
+
+def test_the_tree_is_the_repository():
+    paths = tree()
+    assert len(paths) > 20
+    for path in paths:
+        assert (ROOT / path).is_dir() if path.endswith("/") else (ROOT / path).is_file(), path
+    for package in ("minibert", "weights_tools"):
+        for folder in (ROOT / package).iterdir():
+            if folder.is_dir() and any(folder.rglob("*.*")) and folder.name != "__pycache__":
+                assert f"{package}/{folder.name}/" in paths, f"{folder} is not in the tree"
+
+
+def test_every_room_is_explained():
+    """Each folder of minibert/ but the core and the models has its line in the second list."""
+    rooms = set(re.findall(r"^- \[`(\w+)/`\]\(minibert/\1\)", README, flags=re.M))
+    folders = {path.parent.name for path in (ROOT / "minibert").glob("*/__init__.py")}
+    assert rooms == folders - {"core"}
+
+
 def test_the_commands_are_those_there_are():
     actions = make_parser()._actions
     commands = next(a for a in actions if isinstance(a, argparse._SubParsersAction)).choices

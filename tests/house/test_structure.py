@@ -14,6 +14,7 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.vectors.pooling import cls_pool, last_pool, max_pool, mean_pool
+from tests.house.clever_arithmetic import clever_arithmetic
 from tests.house.shape_comments import ShapeWatcher
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like
 
@@ -229,3 +230,37 @@ def test_every_source_file_is_clean_of_machines():
     """No path of one machine in anything that is shipped."""
     for path in [*LIBRARY.rglob("*.py"), *(ROOT / "weights_tools").rglob("*.py")]:
         assert not re.search(r"/(work|home|root|Users)/", path.read_text(encoding="utf-8")), path
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_the_package_has_no_loose_files():
+    loose = {path.name for path in LIBRARY.iterdir() if path.is_file()}
+    assert loose == {"__init__.py", "__main__.py", "bert.py", "trace.py", "py.typed"}
+
+
+def test_clever_arithmetic_is_seen():
+    for line in (
+        "x = [1] * (a > b)",
+        "x = '!' * (not a)",
+        "def f(a: bool): return a * 'text'",
+        "x = -(-a // b)",
+        "x = (a and b) * 2",
+    ):
+        assert clever_arithmetic(ast.parse(line)), line
+    for line in ("x = [0] * n", "x = '-' * 30", "x = -(a // b)", "x = mask * 2"):
+        assert not clever_arithmetic(ast.parse(line)), line
+
+
+def test_tests_mirror_the_packages():
+    """Each folder of tests/ has the name of a room or a package; two stand for themselves."""
+    rooms = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
+    packages = {"weights_tools", "tutorials", "benchmarks"}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder, *file = path.relative_to(ROOT / "tests").parts
+        if file:
+            assert folder in rooms | packages | {"parity", "house"}, path
+        else:
+            assert folder in ("test_bert.py", "test_trace.py"), path
