@@ -21,7 +21,7 @@ from minibert.diagnosis.function_check import judge
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
 from minibert.diagnosis.students import import_file
-from tutorials.exercises import NotDone
+from tutorials.exercises.todo import NotDone
 from tutorials.lessons import LESSONS, Lesson
 
 EXERCISES = Path(__file__).parent / "exercises"

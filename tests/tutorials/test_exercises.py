@@ -14,7 +14,7 @@ from minibert.diagnosis.function_check import judge
 from minibert.diagnosis.probe import probe_model
 from tests.tutorials import exercise_solutions
 from tutorials.check import EXERCISES, borrowed, check, main, reveal, told
-from tutorials.exercises import TODO, NotDone
+from tutorials.exercises.todo import TODO, NotDone
 from tutorials.lessons import LESSONS
 
 BY_FUNCTION = {lesson.function: lesson for lesson in LESSONS}

@@ -3,7 +3,7 @@
 Check yourself: python -m tutorials.check 01
 """
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def basic_tokenize(text: str) -> list[str]:

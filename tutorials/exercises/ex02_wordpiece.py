@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 02
 
 from collections.abc import Container
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def wordpiece(word: str, vocab: Container[str]) -> list[str]:

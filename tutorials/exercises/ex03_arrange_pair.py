@@ -3,7 +3,7 @@
 Check yourself: python -m tutorials.check 03
 """
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def arrange_pair(

@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 06
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def attention_scores(query: Tensor, key: Tensor) -> Tensor:

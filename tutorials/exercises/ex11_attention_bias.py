@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 11
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def attention_bias(attention_mask: Tensor) -> Tensor:

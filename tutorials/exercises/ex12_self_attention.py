@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 12
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def self_attention(x: Tensor, bias: Tensor, weights: dict[str, Tensor], heads: int) -> Tensor:

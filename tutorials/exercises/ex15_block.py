@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 Part = Callable[[Tensor], Tensor]
 

@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 16
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def pooler(hidden_states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Check yourself: python -m tutorials.check 17
 """
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def rename_key(key: str) -> str:

@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 20
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def masked_word_loss(logits: Tensor, labels: Tensor) -> Tensor:

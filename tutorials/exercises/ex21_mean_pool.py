@@ -5,7 +5,7 @@ Check yourself: python -m tutorials.check 21
 
 from torch import Tensor
 
-from tutorials.exercises import TODO
+from tutorials.exercises.todo import TODO
 
 
 def mean_pool(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
