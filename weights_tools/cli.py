@@ -1,10 +1,8 @@
-"""The command line: ``python -m weights_tools COMMAND``. Each command calls one function.
+"""The command line: `python -m weights_tools COMMAND`. Each command calls one function.
 
 Exit codes: 0 done, 1 refused, failed or different (the reason is on standard error), 2 wrong
-usage, 3 ``verify`` had nothing to run, 130 stopped by Ctrl-C.
+usage, 3 `verify` had nothing to run, 130 stopped by Ctrl-C.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -120,7 +118,7 @@ def _case_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _tell(arguments: argparse.Namespace, result: Any) -> None:
-    print(json.dumps(result.as_dict(), indent=1) if arguments.json else result)
+    print(json.dumps(result.to_dict(), indent=1) if arguments.json else result)
 
 
 def _progress() -> bool:

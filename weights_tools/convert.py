@@ -1,17 +1,15 @@
 """Any BERT weight file to a folder that minibert, transformers and sentence-transformers load.
 
-The usual source is Google's zip: ``bert_model.ckpt.*``, ``bert_config.json``, ``vocab.txt``. The
+The usual source is Google's zip: `bert_model.ckpt.*`, `bert_config.json`, `vocab.txt`. The
 tensors are renamed, kernels are turned from (in, out) to (out, in), every checksum is verified,
 and everything goes through memory one tensor at a time.
 
 Not stored in Google's files: whether the vocabulary is lower-cased. It is taken from the name
-(``uncased_L-12_H-768_A-12``) or has to be said. Nor can one see which GELU a model was trained
-with: ``hidden_act`` stays what the config says.
+(`uncased_L-12_H-768_A-12`) or has to be said. Nor can one see which GELU a model was trained
+with: `hidden_act` stays what the config says.
 
 The tokenizer files of a Hugging Face folder are copied as they are, so that ids stay the same.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import json
@@ -56,8 +54,8 @@ class ConvertReport:
     ignored: dict[str, str]
     notes: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same, for ``--json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for `--json`."""
         return {**dataclasses.asdict(self), "folder": str(self.folder)}
 
     def __str__(self) -> str:
@@ -88,12 +86,12 @@ def convert(
     lowercase: bool | None = None,
     progress: bool = False,
 ) -> ConvertReport:
-    """Convert ``source`` (a folder, a file, a TensorFlow prefix or Google's zip) to a new folder.
+    """Convert `source` (a folder, a file, a TensorFlow prefix or Google's zip) to a new folder.
 
-    ``lowercase`` says whether the vocabulary is uncased; None takes it from the tokenizer's files
+    `lowercase` says whether the vocabulary is uncased; None takes it from the tokenizer's files
     or the name. Weights are written as float32. Nothing is left behind if something goes wrong.
 
-    Raises FileNotFoundError, FileExistsError, or a ``WeightsError`` that names the tensor.
+    Raises FileNotFoundError, FileExistsError, or a `WeightsError` that names the tensor.
     """
     folder = Path(folder)
     with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
@@ -137,7 +135,7 @@ def _complete_tokenizer(settings: Path, config: BertConfig, lowercase: bool | No
 def convert_to_tf(
     source: str | Path, folder: str | Path, *, progress: bool = False
 ) -> ConvertReport:
-    """The other direction: a new folder with ``bert_model.ckpt.*`` under Google's names."""
+    """The other direction: a new folder with `bert_model.ckpt.*` under Google's names."""
     folder = Path(folder)
     with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
         model = open_model(opened)
@@ -303,7 +301,7 @@ def _check_vocab(vocab: Path, config: BertConfig) -> Iterator[str]:
 
 
 def _output_order(model: Model) -> list[tuple[str, StoredTensor]]:
-    """Keys as transformers expects them: without ``bert.`` where there is no head at all."""
+    """Keys as transformers expects them: without `bert.` where there is no head at all."""
     heads = any(not key.startswith("bert.") for key in model.tensors)
     order = {key: number for number, key in enumerate(expected_shapes(model.config))}
     keys = sorted(model.tensors, key=lambda key: (order.get(key, len(order)), key))
@@ -356,7 +354,7 @@ def guess_lowercase(source: Path, opened: Path) -> bool:
 
 @contextmanager
 def unpacked(source: Path, beside: Path) -> Iterator[Path]:
-    """``source`` itself, or, for a zip, a temporary folder with the model files in it."""
+    """`source` itself, or, for a zip, a temporary folder with the model files in it."""
     if source.suffix != ".zip":
         yield source
         return

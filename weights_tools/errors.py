@@ -1,11 +1,9 @@
 """Everything that can be wrong with a weight file, one class per cause.
 
 Each message says what was expected, what was found and what to do next. All of them are
-``WeightsError``, which is a ``ValueError``, so a caller that only wants "it did not work"
+`WeightsError`, which is a `ValueError`, so a caller that only wants "it did not work"
 catches one name.
 """
-
-from __future__ import annotations
 
 
 class WeightsError(ValueError):

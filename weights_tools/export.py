@@ -4,8 +4,6 @@ ONNX goes through PyTorch's own exporter, and what comes out is run in onnxrunti
 with the model before the file gets its name.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 import warnings
@@ -36,8 +34,8 @@ class OnnxReport:
     outputs: tuple[str, ...]
     largest_difference: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same, for ``--json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for `--json`."""
         return {**dataclasses.asdict(self), "file": str(self.file)}
 
     def __str__(self) -> str:
@@ -80,13 +78,13 @@ class _Exported(nn.Module):
 
 
 def export_onnx(source: str | Path, folder: str | Path, *, heads: bool = False) -> OnnxReport:
-    """Write ``folder/model.onnx`` (and its data file, if large), with config and tokenizer.
+    """Write `folder/model.onnx` (and its data file, if large), with config and tokenizer.
 
-    Inputs are ``input_ids``, ``attention_mask`` and ``token_type_ids`` (batch, tokens), of any
-    size up to the model's; outputs are ``last_hidden_state``, ``pooler_output`` and, with
-    ``heads``, the logits of the two pretraining heads.
+    Inputs are `input_ids`, `attention_mask` and `token_type_ids` (batch, tokens), of any
+    size up to the model's; outputs are `last_hidden_state`, `pooler_output` and, with
+    `heads`, the logits of the two pretraining heads.
 
-    Raises ImportError if onnx, onnxscript or onnxruntime is missing, and a ``WeightsError`` if
+    Raises ImportError if onnx, onnxscript or onnxruntime is missing, and a `WeightsError` if
     onnxruntime's numbers differ by more than 1e-4; the folder is then not made.
     """
     needed = ("onnx", "onnxscript", "onnxruntime")

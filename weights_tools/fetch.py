@@ -2,11 +2,9 @@
 
 The hub's own client downloads and resumes, into its cache; every file is checked there. With a
 folder given, the checked files are then copied into it in one step. What is pinned to a known
-commit and sha256 is in ``minibert/weights/hub.py``; everything else is what the hub has today,
+commit and sha256 is in `minibert/weights/hub.py`; everything else is what the hub has today,
 which is said before anything is downloaded.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import shutil
@@ -17,7 +15,7 @@ from pathlib import Path
 from minibert.system.files import folder_written_whole
 from minibert.weights import hub
 from minibert.weights.hub_errors import HubError, explained
-from weights_tools.verify.golden import known_fingerprints
+from weights_tools.verify.pack import known_fingerprints
 
 _SMALL = {
     f"bert_uncased_L-{layers}_H-{width}_A-{width // 64}": (
@@ -49,7 +47,7 @@ NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a download will bring. ``sizes`` are bytes by file; ``pinned`` are files whose sha256
+    """What a download will bring. `sizes` are bytes by file; `pinned` are files whose sha256
     is known beforehand."""
 
     name: str
@@ -76,13 +74,13 @@ def fetch(
     *,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Fetch a model by short name (``NAMES``) or repository; gives the folder it is in.
+    """Fetch a model by short name (`NAMES`) or repository; gives the folder it is in.
 
-    ``to`` is a new folder; None leaves the model in the hub's cache. ``say`` is told what will be
+    `to` is a new folder; None leaves the model in the hub's cache. `say` is told what will be
     downloaded, and how much, before it starts. An interrupted download goes on where it stopped.
 
     Raises ValueError for an unknown name, HubError if the hub does not give it, FileExistsError
-    if ``to`` has files in it.
+    if `to` has files in it.
     """
     repository = repository_of(name)
     if to is not None and Path(to).is_dir() and any(Path(to).iterdir()):
@@ -104,7 +102,7 @@ def fetch(
 
 
 def plan(name: str) -> Plan:
-    """What ``fetch(name)`` would download, from the hub's listing.
+    """What `fetch(name)` would download, from the hub's listing.
 
     Raises ValueError for an unknown name, HubError if the hub cannot be asked.
     """

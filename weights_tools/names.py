@@ -1,15 +1,13 @@
 """One name for each tensor, whoever wrote the file.
 
 Three spellings are in use: TensorFlow variables of Google's checkpoints, the keys of Hugging
-Face files, and the keys of PyTorch files of 2018, with ``gamma`` and ``beta``. Everything here is
+Face files, and the keys of PyTorch files of 2018, with `gamma` and `beta`. Everything here is
 turned into the Hugging Face key. A TensorFlow kernel is stored (in, out), a PyTorch weight
 (out, in).
 
-Source: google-research/bert ``modeling.py``, ``run_pretraining.py``, ``run_classifier.py`` and
-``run_squad.py``; the keys of ``model.safetensors`` of google-bert/bert-base-uncased.
+Source: google-research/bert `modeling.py`, `run_pretraining.py`, `run_classifier.py` and
+`run_squad.py`; the keys of `model.safetensors` of google-bert/bert-base-uncased.
 """
-
-from __future__ import annotations
 
 import re
 from typing import NamedTuple
@@ -96,8 +94,8 @@ _PARTS = (
 class Meaning(NamedTuple):
     """What a name in a file stands for.
 
-    ``key`` is the Hugging Face key, None where the tensor is not part of the model, and then
-    ``ignored`` says why; both are None for a name that nobody knows.
+    `key` is the Hugging Face key, None where the tensor is not part of the model, and then
+    `ignored` says why; both are None for a name that nobody knows.
     """
 
     key: str | None

@@ -1,11 +1,9 @@
 """What is in a weight file? And are these two files the same weights?
 
-``show`` lists every tensor with its place in the model and a few statistics; ``diff`` compares
+`show` lists every tensor with its place in the model and a few statistics; `diff` compares
 two files tensor by tensor, whatever each of them calls its tensors and whichever way round it
 stores its matrices.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import math
@@ -39,7 +37,7 @@ class Statistics:
 
 @dataclasses.dataclass(frozen=True)
 class TensorRow:
-    """One line of the listing. ``part`` is "ignored: why" for what is not the model's."""
+    """One line of the listing. `part` is "ignored: why" for what is not the model's."""
 
     name: str
     our_name: str | None
@@ -52,7 +50,7 @@ class TensorRow:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Everything ``show`` says about a file or folder."""
+    """Everything `show` says about a file or folder."""
 
     kind: str
     files: tuple[str, ...]
@@ -69,8 +67,8 @@ class Listing:
         encoder = sum(totals.get(part, 0) for part in ("embeddings", "blocks", "pooler"))
         return {**totals, "encoder (embeddings, blocks, pooler)": encoder}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same, for ``--json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for `--json`."""
         return {**dataclasses.asdict(self), "totals": self.totals}
 
     def __str__(self) -> str:
@@ -107,7 +105,7 @@ def show(source: str | Path, *, progress: bool = False) -> Listing:
 
     Every tensor of a TensorFlow checkpoint is checked against its checksum on the way. Where the
     data file is absent the index alone is listed, without statistics, and a note says so.
-    Raises FileNotFoundError or a ``WeightsError``.
+    Raises FileNotFoundError or a `WeightsError`.
     """
     weights = open_weights(source)
     notes = []
@@ -163,8 +161,8 @@ def _row(tensor: StoredTensor, found: Statistics | None) -> TensorRow:
 class Pair:
     """One tensor in both files, or in one of them.
 
-    ``status``: "equal", "equal, transposed", "differs", "shapes differ", "only in first" or
-    "only in second". ``largest`` is the largest absolute difference, where there is one.
+    `status`: "equal", "equal, transposed", "differs", "shapes differ", "only in first" or
+    "only in second". `largest` is the largest absolute difference, where there is one.
     """
 
     first: str | None
@@ -184,8 +182,8 @@ class Difference:
         """Whether both hold the same weights, under renaming and transposition."""
         return bool(self.pairs) and all(pair.status.startswith("equal") for pair in self.pairs)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same, for ``--json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for `--json`."""
         return {"same": self.same, "pairs": [dataclasses.asdict(pair) for pair in self.pairs]}
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from weights_tools.errors import CorruptError
-from weights_tools.tensorflow.crc32c import crc32c, find_wrong_byte, mask_crc, unmask_crc
+from weights_tools.tensorflow.crc32c import crc32c, mask_crc
 from weights_tools.tensorflow.snappy import decompress
 from weights_tools.tensorflow.varint import read_varint, write_varint
 
@@ -61,22 +61,9 @@ def test_arrays_of_other_types_are_read_as_bytes():
 
 def test_mask_is_undone():
     for crc in (0, 1, 0xFFFFFFFF, 0xE3069283):
-        assert unmask_crc(mask_crc(crc)) == crc
+        rotated = (mask_crc(crc) - 0xA282EAD8) & 0xFFFFFFFF
+        assert ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF == crc
         assert mask_crc(crc) != crc
-
-
-def test_one_wrong_byte_is_found_wherever_it_is():
-    data = bytes(range(256)) * 3
-    right = crc32c(data)
-    for position in (0, 1, 300, len(data) - 1):
-        wrong = bytearray(data)
-        wrong[position] ^= 0x5A
-        assert find_wrong_byte(bytes(wrong), right) == (position, data[position])
-    assert find_wrong_byte(data, right) is None
-    two = bytearray(data)
-    two[5] ^= 1
-    two[700] ^= 1
-    assert find_wrong_byte(bytes(two), right) is None
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**32, 2**63])

@@ -89,4 +89,4 @@ def test_what_is_missing_is_named(folder, tmp_path, monkeypatch):
 
 def test_the_report_is_plain(tmp_path):
     report = weights_tools.export.OnnxReport(tmp_path / "m.onnx", ("a",), ("b",), 1e-7)
-    assert json.loads(json.dumps(report.as_dict()))["largest_difference"] == 1e-7
+    assert json.loads(json.dumps(report.to_dict()))["largest_difference"] == 1e-7

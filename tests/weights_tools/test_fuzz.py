@@ -22,7 +22,7 @@ from weights_tools.files.writing import Planned, write_tf_checkpoint
 from weights_tools.tensorflow.checkpoint import TFCheckpoint
 from weights_tools.tensorflow.crc32c import crc32c, mask_crc
 from weights_tools.tensorflow.sstable import read_table, write_table
-from weights_tools.verify.golden import load_pack
+from weights_tools.verify.pack import load_pack
 
 COUNTS = [pytest.param(700, id="sample"), pytest.param(33_400, marks=pytest.mark.slow, id="all")]
 

@@ -11,7 +11,7 @@ import transformers
 
 from tests.conftest import shared
 from weights_tools.errors import CorruptError
-from weights_tools.verify.golden import FOLDER, PACKS, known_fingerprints, load_pack, take
+from weights_tools.verify.pack import FOLDER, PACKS, known_fingerprints, load_pack, take
 
 BASE = load_pack("bert-base-uncased")
 BY_ID = {check.id: check for check in BASE.checks}

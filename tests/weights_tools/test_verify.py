@@ -26,7 +26,7 @@ from weights_tools.convert import convert_to_tf
 from weights_tools.verify.check_golden import check_golden
 from weights_tools.verify.check_transformers import check_transformers
 from weights_tools.verify.command import verify
-from weights_tools.verify.golden import load_pack
+from weights_tools.verify.pack import load_pack
 from weights_tools.verify.verdict import Row, Verdict
 
 TWO = {
@@ -207,7 +207,7 @@ def test_the_right_computation_passes(stand_in):
     assert all(set(row.errors) == {"float32", "float64"} for row in layers)
     assert max(row.errors["float64"] for row in layers) < 1e-12
     assert "VERIFIED" in verdict.summary and "published results" in str(verdict)
-    json.dumps(verdict.as_dict())
+    json.dumps(verdict.to_dict())
 
 
 # Ten mistakes, the change that makes each, and the first golden row that must fail.

@@ -1,14 +1,12 @@
 """Open a file or folder of weights, of any kind, without reading the numbers yet.
 
-Four kinds: safetensors, PyTorch pickles (``.bin``, read without executing anything in them),
+Four kinds: safetensors, PyTorch pickles (`.bin`, read without executing anything in them),
 sets of either in several files, and TensorFlow checkpoints. All give the same thing: a list of
 tensors with name, number type and shape, each of which can be read when it is wanted.
 
-Source: safetensors ``README.md``, section "Format"; ``torch.load``; the index files of
+Source: safetensors `README.md`, section "Format"; `torch.load`; the index files of
 transformers.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import json
@@ -54,7 +52,7 @@ _LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file. ``read()`` gives its numbers, bfloat16 widened to float32."""
+    """A tensor in a file. `read()` gives its numbers, bfloat16 widened to float32."""
 
     name: str
     dtype: str
@@ -83,9 +81,9 @@ class WeightFiles:
 
 
 def open_weights(source: str | Path) -> WeightFiles:
-    """Open ``source``: a weight file, a TensorFlow prefix, or a folder that holds one of them.
+    """Open `source`: a weight file, a TensorFlow prefix, or a folder that holds one of them.
 
-    Raises FileNotFoundError where there is nothing to open, and a ``WeightsError`` where what is
+    Raises FileNotFoundError where there is nothing to open, and a `WeightsError` where what is
     there cannot be trusted.
     """
     path = Path(source)
@@ -176,7 +174,7 @@ def _plain_file_name(name: object) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file, or a ``CorruptError`` that names it."""
+    """The contents of a JSON file, or a `CorruptError` that names it."""
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -277,7 +275,7 @@ def _map_tensor(
 
 
 def _open_pickle(path: Path) -> WeightFiles:
-    """A PyTorch file. ``weights_only`` builds tensors and runs nothing else."""
+    """A PyTorch file. `weights_only` builds tensors and runs nothing else."""
     import torch
 
     # Files since 2020 are zips, which can be mapped; the official file of 2018 is older.

@@ -1,10 +1,8 @@
 """Write weight files one tensor at a time, so that a model never has to be in memory whole.
 
-Both writers take ``Planned`` tensors: their places in the file follow from the shapes alone, and
+Both writers take `Planned` tensors: their places in the file follow from the shapes alone, and
 the numbers are asked for when their turn comes.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,7 +23,7 @@ _TF_NUMBERS = {name: number for number, name in DTYPES.items()}
 
 
 class Planned(NamedTuple):
-    """A tensor to be written; ``read`` gives its numbers when they are needed."""
+    """A tensor to be written; `read` gives its numbers when they are needed."""
 
     name: str
     shape: tuple[int, ...]
@@ -41,7 +39,7 @@ class Planned(NamedTuple):
 
 
 def write_safetensors(path: Path, tensors: Sequence[Planned], *, progress: bool = False) -> None:
-    """Write a ``.safetensors`` file: length of the header, header, numbers without a gap."""
+    """Write a `.safetensors` file: length of the header, header, numbers without a gap."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for tensor in tensors:
@@ -63,7 +61,7 @@ def write_safetensors(path: Path, tensors: Sequence[Planned], *, progress: bool 
 def write_tf_checkpoint(
     prefix: Path, tensors: Sequence[Planned], *, block_size: int = 1 << 18, progress: bool = False
 ) -> None:
-    """Write ``prefix.index`` and ``prefix.data-00000-of-00001`` as TensorFlow does.
+    """Write `prefix.index` and `prefix.data-00000-of-00001` as TensorFlow does.
 
     Tensors are sorted by name and lie back to back; the index has a checksum of each.
     """

@@ -1,16 +1,14 @@
-"""Read Google's ``bert_model.ckpt.index`` and ``.data-00000-of-00001`` without TensorFlow.
+"""Read Google's `bert_model.ckpt.index` and `.data-00000-of-00001` without TensorFlow.
 
-The index is a sorted table (``sstable.py``). Its first entry, with an empty name, is a header;
+The index is a sorted table (`sstable.py`). Its first entry, with an empty name, is a header;
 every other one is a variable: number type, shape, and where its bytes are in the data file, with
 a checksum of them. The data file is nothing but those bytes, one tensor after the other.
 
 Values of the table are protocol buffers. Only the few fields that are needed are read, by hand.
 
-Source: TensorFlow ``core/protobuf/tensor_bundle.proto``, ``core/framework/types.proto`` and
-``core/util/tensor_bundle/tensor_bundle.cc``.
+Source: TensorFlow `core/protobuf/tensor_bundle.proto`, `core/framework/types.proto` and
+`core/util/tensor_bundle/tensor_bundle.cc`.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import math
@@ -52,7 +50,7 @@ _MOST_AXES = 8
 
 @dataclasses.dataclass(frozen=True)
 class TensorEntry:
-    """What the index says about one variable. ``crc`` is masked, as it is stored."""
+    """What the index says about one variable. `crc` is masked, as it is stored."""
 
     name: str
     dtype: str
@@ -71,10 +69,10 @@ class TensorEntry:
 class TFCheckpoint:
     """A TensorFlow checkpoint, opened: its index is read, its data is not.
 
-    ``source`` is the folder, the prefix (``.../bert_model.ckpt``) or the index file. Raises
-    FileNotFoundError, or a ``WeightsError`` that names what is wrong.
+    `source` is the folder, the prefix (`.../bert_model.ckpt`) or the index file. Raises
+    FileNotFoundError, or a `WeightsError` that names what is wrong.
 
-    ``entries`` lists every variable by name. ``read`` gives one as an array that is mapped from
+    `entries` lists every variable by name. `read` gives one as an array that is mapped from
     the file, not copied, after checking its checksum.
     """
 
@@ -108,10 +106,10 @@ class TFCheckpoint:
                 self._check_inside(last)
 
     def read(self, name: str, verify: bool = True) -> np.ndarray:
-        """The tensor ``name``, read-only; bfloat16, which NumPy lacks, is widened to float32.
+        """The tensor `name`, read-only; bfloat16, which NumPy lacks, is widened to float32.
 
-        Raises ``UnsupportedDtypeError``, ``MissingShardError``, ``TruncatedError``, or
-        ``CorruptError`` where the bytes do not give the checksum of the index.
+        Raises `UnsupportedDtypeError`, `MissingShardError`, `TruncatedError`, or
+        `CorruptError` where the bytes do not give the checksum of the index.
         """
         entry = self.entries[name]
         if not entry.is_number:

@@ -1,10 +1,8 @@
 """Undo Snappy compression, which some TensorFlow index files use for their blocks.
 
 The format is a list of commands: copy these bytes from here, or repeat bytes that were already
-written. Source: google/snappy, ``format_description.txt``. Only reading is needed.
+written. Source: google/snappy, `format_description.txt`. Only reading is needed.
 """
-
-from __future__ import annotations
 
 from weights_tools.errors import CorruptError
 from weights_tools.tensorflow.varint import read_varint
@@ -13,7 +11,7 @@ _LARGEST = 1 << 26  # an index block is kilobytes; refuse a length that only dam
 
 
 def decompress(data: bytes) -> bytes:
-    """The bytes that were compressed into ``data``; ``CorruptError`` if it is not Snappy.
+    """The bytes that were compressed into `data`; `CorruptError` if it is not Snappy.
 
     >>> decompress(bytes([9, 0b000100_00]) + b"minib" + bytes([0b000_000_01, 5]))
     b'minibmini'

@@ -1,4 +1,4 @@
-"""The sorted table of keys and values that a TensorFlow ``.index`` file is.
+"""The sorted table of keys and values that a TensorFlow `.index` file is.
 
 From the end of the file backwards:
 
@@ -11,16 +11,14 @@ A block is a list of entries. Neighbouring keys are alike, so an entry stores ho
 key shares with the one before, then the rest of the key, then the value. After each block come
 one byte, its compression, and a checksum of both.
 
-Source: LevelDB ``doc/table_format.md`` and ``table/block_builder.cc``; TensorFlow
-``core/lib/io/format.cc``.
+Source: LevelDB `doc/table_format.md` and `table/block_builder.cc`; TensorFlow
+`core/lib/io/format.cc`.
 """
-
-from __future__ import annotations
 
 from typing import NamedTuple
 
 from weights_tools.errors import CorruptError, TruncatedError
-from weights_tools.tensorflow.crc32c import crc32c, find_wrong_byte, mask_crc, unmask_crc
+from weights_tools.tensorflow.crc32c import crc32c, mask_crc
 from weights_tools.tensorflow.snappy import decompress
 from weights_tools.tensorflow.varint import read_varint, write_varint
 
@@ -37,19 +35,10 @@ class Handle(NamedTuple):
     size: int
 
 
-class Entry(NamedTuple):
-    """One key and value, and the bytes of the block that they came from."""
-
-    key: bytes
-    value: bytes
-    start: int
-    end: int
-
-
 def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
     """All keys and values of a table file, every checksum verified.
 
-    Raises ``CorruptError``; where one byte is wrong, the message says which, and in whose entry.
+    Raises `CorruptError`.
 
     >>> read_table(write_table([(b"a", b"1"), (b"ab", b"2")]))
     [(b'a', b'1'), (b'ab', b'2')]
@@ -69,11 +58,11 @@ def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
     _read_block(data, meta, "the meta block")
     blocks = [meta, index]
     pairs: list[tuple[bytes, bytes]] = []
-    for separator in _entries(_read_block(data, index, "the list of blocks")):
-        handle, _ = _read_handle(separator.value, 0)
+    for _, separator in _entries(_read_block(data, index, "the list of blocks")):
+        handle, _ = _read_handle(separator, 0)
         blocks.append(handle)
         block = _read_block(data, handle, f"the block of names at byte {handle.offset}")
-        pairs += [(entry.key, entry.value) for entry in _entries(block)]
+        pairs += _entries(block)
     _check_tiling(blocks, len(data) - _FOOTER)
     for (before, _), (after, _) in zip(pairs, pairs[1:], strict=False):
         if before >= after:
@@ -100,7 +89,7 @@ def write_table(pairs: list[tuple[bytes, bytes]], block_size: int = 1 << 18) -> 
 
 
 def _after(key: bytes) -> bytes:
-    """A short key that sorts after ``key``; LevelDB closes a table with one."""
+    """A short key that sorts after `key`; LevelDB closes a table with one."""
     for at, byte in enumerate(key):
         if byte != 0xFF:
             return key[:at] + bytes([byte + 1])
@@ -110,7 +99,7 @@ def _after(key: bytes) -> bytes:
 def _append_block(
     out: bytearray, pairs: list[tuple[bytes, bytes]], restart_interval: int = _RESTART_INTERVAL
 ) -> bytes:
-    """Add a block and its trailer to ``out``; gives back its handle, encoded."""
+    """Add a block and its trailer to `out`; gives back its handle, encoded."""
     contents = bytearray()
     restarts = [0]
     previous = b""
@@ -148,7 +137,7 @@ def _read_block(data: bytes, handle: Handle, label: str) -> bytes:
     checked = data[handle.offset : end + 1]
     stored = int.from_bytes(data[end + 1 : end + _TRAILER], "little")
     if mask_crc(crc32c(checked)) != stored:
-        raise CorruptError(f"{label} fails its checksum: {_damage(checked, stored, handle)}")
+        raise CorruptError(f"{label} fails its checksum: bytes of the file are wrong. Get it again")
     compression = checked[-1]
     if compression == 0:
         return checked[:-1]
@@ -157,27 +146,7 @@ def _read_block(data: bytes, handle: Handle, label: str) -> bytes:
     raise CorruptError(f"{label} has compression {compression}; expected 0 (none) or 1 (Snappy)")
 
 
-def _damage(checked: bytes, stored: int, handle: Handle) -> str:
-    """What can be said about a block whose checksum is wrong."""
-    computed = mask_crc(crc32c(checked)).to_bytes(4, "little")
-    wrong = [i for i, byte in enumerate(stored.to_bytes(4, "little")) if byte != computed[i]]
-    if len(wrong) == 1:
-        return f"byte {handle.offset + len(checked) + wrong[0]}, part of the checksum, is wrong"
-    found = find_wrong_byte(checked, unmask_crc(stored))
-    if found is None:
-        return "several bytes are wrong, so no name in it can be trusted"
-    position, value = found
-    place = f"byte {handle.offset + position} is {checked[position]:#04x}, should be {value:#04x}"
-    repaired = checked[:position] + bytes([value]) + checked[position + 1 :]
-    if repaired[-1] == 0 and position < len(repaired) - 1:
-        for entry in _entries(repaired[:-1]):
-            if entry.start <= position < entry.end:
-                name = entry.key.decode("utf-8", "replace") or "the header"
-                return f"{place}, in the entry of {name!r}"
-    return place
-
-
-def _entries(contents: bytes) -> list[Entry]:
+def _entries(contents: bytes) -> list[tuple[bytes, bytes]]:
     """The keys and values of a block. The restart list at its end only serves random access."""
     if len(contents) < 4:
         raise CorruptError("a block of the index is too short to be one")
@@ -185,10 +154,9 @@ def _entries(contents: bytes) -> list[Entry]:
     end = len(contents) - 4 - 4 * restarts
     if end < 0:
         raise CorruptError(f"a block of the index claims {restarts} restarts, more than fit")
-    found = []
+    entries = []
     key, at = b"", 0
     while at < end:
-        start = at
         shared, at = read_varint(contents, at)
         fresh, at = read_varint(contents, at)
         size, at = read_varint(contents, at)
@@ -197,8 +165,8 @@ def _entries(contents: bytes) -> list[Entry]:
         key = key[:shared] + contents[at : at + fresh]
         value = contents[at + fresh : at + fresh + size]
         at += fresh + size
-        found.append(Entry(key, value, start, at))
-    return found
+        entries.append((key, value))
+    return entries
 
 
 def _check_tiling(blocks: list[Handle], end: int) -> None:

@@ -3,13 +3,11 @@
 TensorFlow's index files use them for lengths, offsets and protocol-buffer fields.
 """
 
-from __future__ import annotations
-
 from weights_tools.errors import CorruptError
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The integer that starts at ``at``, and the position after it.
+    """The integer that starts at `at`, and the position after it.
 
     >>> read_varint(bytes([0b1010_1100, 0b0000_0010, 7]), 0)
     (300, 2)

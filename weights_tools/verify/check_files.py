@@ -1,17 +1,15 @@
-"""Are these the published files? Size and sha256 against ``golden/fingerprints.json``.
+"""Are these the published files? Size and sha256 against `golden/fingerprints.json`.
 
 A file that is not a published one proves nothing: a converted model has the same numbers in other
 files. Only what cannot be explained so is a failure: the published size with other bytes, or
 another vocabulary under the claimed name.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from weights_tools.verify.golden import known_fingerprints
+from weights_tools.verify.pack import known_fingerprints
 from weights_tools.verify.verdict import FAIL, INFO, NOT_RUN, PASS, Row
 
 

@@ -4,8 +4,6 @@ Every check runs with both GELUs, the exact one and the tanh approximation of Go
 February 2019, and the row says which of them fits. It passes if the one that its source had does.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +15,7 @@ from tqdm import tqdm
 from minibert.core.heads import BertForPreTraining, masked_word_loss, next_sentence_loss
 from minibert.core.model import BertModel
 from minibert.trace import record
-from weights_tools.verify.golden import Check, Pack, take
+from weights_tools.verify.pack import Check, Pack, take
 from weights_tools.verify.verdict import FAIL, INFO, NOT_RUN, PASS, Row
 
 _SIZES = (
@@ -154,7 +152,7 @@ class Outputs:
         self._known: dict[str, np.ndarray] = {}
 
     def get(self, check: Check) -> np.ndarray:
-        """The numbers to compare with ``check.expected``, in its shape."""
+        """The numbers to compare with `check.expected`, in its shape."""
         if check.output == "cosine":
             a, b = (take(self._output("last_hidden_state"), place) for place in check.index or [])
             return np.asarray(a @ b / np.linalg.norm(a) / np.linalg.norm(b))

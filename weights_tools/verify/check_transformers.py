@@ -4,8 +4,6 @@ In float64 the question is whether both compute the same formula; in float32, wh
 good. The folder is read by transformers' own loader, so our name table is checked as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path

@@ -3,11 +3,9 @@
 Three kinds of evidence, one table:
 
 files         size and sha256 against those that were published
-golden        our outputs against numbers that others published (``verify/golden``)
+golden        our outputs against numbers that others published (`verify/golden`)
 transformers  our outputs against transformers on the same folder, if it is installed
 """
-
-from __future__ import annotations
 
 import tempfile
 from pathlib import Path
@@ -19,7 +17,7 @@ from weights_tools.tensorflow.checkpoint import TFCheckpoint
 from weights_tools.verify.check_files import check_files
 from weights_tools.verify.check_golden import check_golden, pack_row
 from weights_tools.verify.check_transformers import check_transformers
-from weights_tools.verify.golden import PACKS, Pack, known_fingerprints, load_pack
+from weights_tools.verify.pack import PACKS, Pack, known_fingerprints, load_pack
 from weights_tools.verify.verdict import NOT_RUN, PASS, Row, Verdict
 
 
@@ -33,9 +31,9 @@ def verify(
 ) -> Verdict:
     """Check a model folder, a weight file or a TensorFlow checkpoint; None checks the packs alone.
 
-    ``claim`` is what the model says it is: "bert-base-uncased" or its repository on the hub.
+    `claim` is what the model says it is: "bert-base-uncased" or its repository on the hub.
     Without it the name of the folder is taken, and failing that, the sizes: then a model that does
-    not fit is taken for another one of the same size, not for a broken one. ``pack`` is the path
+    not fit is taken for another one of the same size, not for a broken one. `pack` is the path
     of another golden pack, to be used whatever the name.
 
     Raises FileNotFoundError or ValueError if the source cannot be opened at all, and ValueError

@@ -1,6 +1,4 @@
-"""The table that ``verify`` gives back: one row per thing that was checked, and what follows."""
-
-from __future__ import annotations
+"""The table that `verify` gives back: one row per thing that was checked, and what follows."""
 
 import dataclasses
 from typing import Any
@@ -58,8 +56,8 @@ class Verdict:
             return 1
         return 3 if self.summary.startswith("NOT RUN") else 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same, for ``--json``."""
+    def to_dict(self) -> dict[str, Any]:
+        """The same, for `--json`."""
         rows = [dataclasses.asdict(row) for row in self.rows]
         return {"source": self.source, "summary": self.summary, "rows": rows}
 
