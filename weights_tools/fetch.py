@@ -2,8 +2,8 @@
 
 The hub's own client downloads and resumes, into its cache; every file is checked there. With a
 folder given, the checked files are then copied into it in one step. What is pinned to a known
-commit and sha256 is in `minibert/weights/hub.py`; everything else is what the hub has today,
-which is said before anything is downloaded.
+commit and sha256 is in `minibert/weights/known_models.py`; everything else is what the hub has
+today, which is said before anything is downloaded.
 """
 
 import dataclasses
@@ -14,7 +14,9 @@ from pathlib import Path
 
 from minibert.system.files import folder_written_whole
 from minibert.weights import hub
+from minibert.weights.files import WEIGHT_FILES
 from minibert.weights.hub_errors import HubError, explained
+from minibert.weights.known_models import PINNED
 from weights_tools.verify.pack import known_fingerprints
 
 _SMALL = {
@@ -109,14 +111,14 @@ def plan(name: str) -> Plan:
     from huggingface_hub import HfApi
 
     repository = repository_of(name)
-    pin = hub.PINNED.get(repository)
+    pin = PINNED.get(repository)
     revision = pin.revision if pin else "main"
     try:
         listing = HfApi().model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:
         raise explained(error, repository, revision) from error
     sizes = {file.rfilename: file.size for file in listing.siblings or []}
-    weights = next((file for file in hub.WEIGHT_FILES if file in sizes), None)
+    weights = next((file for file in WEIGHT_FILES if file in sizes), None)
     wanted = [file for file in (*hub.SMALL_FILES, weights) if file in sizes]
     if weights is not None and weights.endswith(".index.json"):
         suffix = Path(weights.removesuffix(".index.json")).suffix

@@ -12,46 +12,33 @@ Source: google-research/bert `modeling.py`, `run_pretraining.py`, `run_classifie
 import re
 from typing import NamedTuple
 
-# N stands for the block's number. A "dense" is a kernel, which is turned round, and a bias; a
-# "norm" is gamma and beta, PyTorch's weight and bias; a "table" is one tensor, as it is.
-NAME_TABLE = """
-    TensorFlow                                      kind  Hugging Face
-    bert/embeddings/word_embeddings                 table bert.embeddings.word_embeddings.weight
-    bert/embeddings/position_embeddings             table bert.embeddings.position_embeddings.weight
-    bert/embeddings/token_type_embeddings           table bert.embeddings.token_type_embeddings.weight
-    bert/embeddings/LayerNorm                       norm  bert.embeddings.LayerNorm
-    bert/encoder/layer_N/attention/self/query       dense bert.encoder.layer.N.attention.self.query
-    bert/encoder/layer_N/attention/self/key         dense bert.encoder.layer.N.attention.self.key
-    bert/encoder/layer_N/attention/self/value       dense bert.encoder.layer.N.attention.self.value
-    bert/encoder/layer_N/attention/output/dense     dense bert.encoder.layer.N.attention.output.dense
-    bert/encoder/layer_N/attention/output/LayerNorm norm  bert.encoder.layer.N.attention.output.LayerNorm
-    bert/encoder/layer_N/intermediate/dense         dense bert.encoder.layer.N.intermediate.dense
-    bert/encoder/layer_N/output/dense               dense bert.encoder.layer.N.output.dense
-    bert/encoder/layer_N/output/LayerNorm           norm  bert.encoder.layer.N.output.LayerNorm
-    bert/pooler/dense                               dense bert.pooler.dense
-    cls/predictions/transform/dense                 dense cls.predictions.transform.dense
-    cls/predictions/transform/LayerNorm             norm  cls.predictions.transform.LayerNorm
-    cls/predictions/output_bias                     table cls.predictions.bias
-    cls/seq_relationship/output_weights             table cls.seq_relationship.weight
-    cls/seq_relationship/output_bias                table cls.seq_relationship.bias
-    output_weights                                  table classifier.weight
-    output_bias                                     table classifier.bias
-    cls/squad/output_weights                        table qa_outputs.weight
-    cls/squad/output_bias                           table qa_outputs.bias
-"""  # noqa: E501
-_LEAVES = {
-    "table": (("", "", False),),
-    "dense": (("/kernel", ".weight", True), ("/bias", ".bias", False)),
-    "norm": (("/gamma", ".weight", False), ("/beta", ".bias", False)),
+from minibert.weights.names import general_names
+
+# Keys, N for the block's number, whose TensorFlow names follow no rule.
+_IRREGULAR = {
+    "cls.predictions.bias": "cls/predictions/output_bias",
+    "cls.seq_relationship.weight": "cls/seq_relationship/output_weights",
+    "cls.seq_relationship.bias": "cls/seq_relationship/output_bias",
+    "classifier.weight": "output_weights",
+    "classifier.bias": "output_bias",
+    "qa_outputs.weight": "cls/squad/output_weights",
+    "qa_outputs.bias": "cls/squad/output_bias",
 }
-# TensorFlow variable -> (Hugging Face key, stored transposed), and back; N for the block.
-_TO_KEY: dict[str, tuple[str, bool]] = {}
-_TO_TF: dict[str, tuple[str, bool]] = {}
-for _row in NAME_TABLE.strip().splitlines()[1:]:
-    _tf, _kind, _key = _row.split()
-    for _tf_leaf, _leaf, _transposed in _LEAVES[_kind]:
-        _TO_KEY[_tf + _tf_leaf] = (_key + _leaf, _transposed)
-        _TO_TF[_key + _leaf] = (_tf + _tf_leaf, _transposed)
+
+
+def _tf_name(key: str) -> str:
+    """The rule: slashes for dots, and other words for weight and bias; a table has neither."""
+    path, _, leaf = key.replace("layer.N", "layer_N").replace(".", "/").rpartition("/")
+    if path.endswith("_embeddings"):
+        return path
+    if path.endswith("/LayerNorm"):
+        return f"{path}/{'gamma' if leaf == 'weight' else 'beta'}"
+    return f"{path}/{'kernel' if leaf == 'weight' else 'bias'}"
+
+
+_REGULAR = [key if key.startswith("cls.") else f"bert.{key}" for key in general_names()]
+_TO_TF = {**{key: _tf_name(key) for key in _REGULAR}, **_IRREGULAR}
+_TO_KEY = {tf_name: key for key, tf_name in _TO_TF.items()}
 
 # A path part that marks a tensor of the training run, not of the model.
 TRAINING_STATE = {
@@ -117,8 +104,8 @@ def meaning_of_tf(name: str) -> Meaning:
     general, number = _without_number(name, r"(?<=/layer_)\d+")
     if general not in _TO_KEY:
         return Meaning(None)
-    key, transposed = _TO_KEY[general]
-    return Meaning(key.replace(".N.", f".{number}."), transposed)
+    key = _TO_KEY[general].replace(".N.", f".{number}.")
+    return Meaning(key, transposed=name.endswith("/kernel"))
 
 
 def meaning_of_pytorch(name: str) -> Meaning:
@@ -148,8 +135,8 @@ def tf_name_of(key: str) -> tuple[str, bool]:
     general, number = _without_number(key)
     if general not in _TO_TF:
         raise KeyError(f"{key!r} has no name in Google's checkpoints")
-    tf_name, transposed = _TO_TF[general]
-    return tf_name.replace("layer_N", f"layer_{number}"), transposed
+    tf_name = _TO_TF[general].replace("layer_N", f"layer_{number}")
+    return tf_name, tf_name.endswith("/kernel")
 
 
 def our_name_of(key: str) -> str | None:
@@ -158,21 +145,15 @@ def our_name_of(key: str) -> str | None:
     >>> our_name_of("bert.encoder.layer.3.output.LayerNorm.bias")
     'encoder.blocks.3.output_norm.bias'
     """
-    from minibert.weights.loading import NAME_TABLE as OUR_TABLE
-
     general, number = _without_number(key.removeprefix("bert."))
-    leaf = general.rpartition(".")[2]
-    for line in OUR_TABLE.strip().splitlines()[1:]:
-        ours, theirs = line.split()
-        if theirs.replace("*", leaf) == general:
-            return ours.replace("*", leaf).replace(".N.", f".{number}.")
-    return None
+    our_name = general_names().get(general)
+    return our_name and our_name.replace(".N.", f".{number}.")
 
 
 def _without_number(name: str, pattern: str = r"(?<=encoder\.layer\.)\d+") -> tuple[str, str]:
     """The name with N for the block's number, and the number; the empty string if none."""
-    found = re.search(pattern, name)
-    return (re.sub(pattern, "N", name, count=1), found[0]) if found else (name, "")
+    number = re.search(pattern, name)
+    return (re.sub(pattern, "N", name, count=1), number[0]) if number else (name, "")
 
 
 def part_of(key: str) -> str:
@@ -182,6 +163,6 @@ def part_of(key: str) -> str:
     'block 11 attention'
     """
     for pattern, part in _PARTS:
-        if found := re.match(pattern, key):
-            return part.format(*found.groups())
+        if match := re.match(pattern, key):
+            return part.format(*match.groups())
     return "unknown"

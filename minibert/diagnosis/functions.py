@@ -23,7 +23,7 @@ from minibert.core.rules import (
 )
 from minibert.core.wordpiece import longest_match_first
 from minibert.vectors.pooling import mean_pool
-from minibert.weights.loading import name_table
+from minibert.weights.names import name_table
 
 RULES = (clean, isolate_ideographs, strip_accents, lowercase, isolate_punctuation)
 

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.traces import FLOAT32_TOLERANCE, TOLERANCE
-from minibert.weights.loading import hugging_face_state, name_table
+from minibert.weights.loading import hugging_face_state
+from minibert.weights.names import name_table
 
 # Modules without parameters that have a name in transformers and in minibert.
 HUGGING_FACE_MODULES = {

@@ -12,6 +12,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+# The first of these that a folder or repository has is taken: safetensors before pickles.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
 
 def find_config(folder: Path) -> Path:
     """The config beside the weights: `config.json`, or Google's `bert_config.json`."""
@@ -28,11 +36,9 @@ def find_weights(path: Path) -> tuple[Path, list[Path]]:
         raise _unconverted(path.parent)
     if path.is_file():
         return path.parent, _shards(path) if path.name.endswith(".index.json") else [path]
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in WEIGHT_FILES:
         if (path / name).is_file():
-            return path, [path / name]
-        if (path / f"{name}.index.json").is_file():
-            return path, _shards(path / f"{name}.index.json")
+            return find_weights(path / name)
     if any(path.glob("*.ckpt.index")):
         raise _unconverted(path)
     raise FileNotFoundError(
@@ -48,14 +54,29 @@ def _unconverted(folder: Path) -> FileNotFoundError:
     )
 
 
-def _shards(index: Path) -> list[Path]:
+def read_shard_index(index: Path) -> dict[str, str]:
+    """Tensor -> the file that holds it. A path to another folder is refused with ValueError."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{index} is not an index of shards: no 'weight_map' in it") from None
+        files = json.loads(index.read_bytes())["weight_map"]
+        names = set(files.values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        names = set()
+    if not names:
+        raise ValueError(
+            f'{index} is no index of weights: expected {{"weight_map": {{tensor: file}}}}'
+        )
     for name in names:
-        if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
-            raise ValueError(f"{index} names {name!r}: only files beside it are opened")
+        if not isinstance(name, str) or name[:1] in ("", ".") or set(name) & set("/\\:\0"):
+            raise ValueError(
+                f"{index} names {name!r}, which is no plain file name: only files beside it are "
+                f"opened"
+            )
+    return files
+
+
+def _shards(index: Path) -> list[Path]:
+    names = sorted(set(read_shard_index(index).values()))
+    for name in names:
         if not (index.parent / name).is_file():
             raise FileNotFoundError(f"{index.name} names the shard {name}, which is not there")
     return [index.parent / name for name in names]

@@ -9,64 +9,35 @@ Source: the cache layout and the file names are those of huggingface_hub and tra
 """
 
 import hashlib
-import json
 import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibert.weights.hub_errors import (
+from minibert.weights.files import WEIGHT_FILES, read_shard_index
+from minibert.weights.hub_errors import HubError, explained, unreachable, ways_on
+from minibert.weights.known_models import (
+    ALIASES,
     BUNDLED_FOLDER,
     BUNDLED_NAME,
+    PINNED,
     SUGGESTIONS,
-    HubError,
-    explained,
-    unreachable,
-    ways_on,
 )
 
-# Fetched where a repository has them. The weights come last, so that a cached folder with whole
-# weights is a whole folder.
+# Weights are fetched after these: if they are in the cache, everything else is too.
 SMALL_FILES = (
-    *("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "added_tokens.json"),
-    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "config.json",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
-# The first of these that a repository has is the one fetched: safetensors before pickles.
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-
-ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name until 2024
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One commit of a repository: the files that are fetched from it, and the sha256 of each."""
-
-    revision: str
-    sha256: dict[str, str]
-
-
-PINNED = {
-    "google-bert/bert-base-uncased": Pin(
-        "86b5e0934494bd15c9632b12f734a8a67f723594",
-        {
-            "config.json": "7160e1553ad2ca51d8c1cb066be533db31826e12d173824c1bb0cb1a4f187d20",
-            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
-            "tokenizer.json": "ce64fce797c24f68df90b40a3f74f579b336a493db14bd583fd520ea0d8c9a98",
-            "tokenizer_config.json": (
-                "a025160ef0431f1a392f6f050c1310f4c5d9fb6f275932dbccba73c4d214bf10"
-            ),
-            "model.safetensors": "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
-        },
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -214,12 +185,9 @@ def _shards(weights: Path) -> list[str]:
     if weights.suffix != ".json":
         return []
     try:
-        return sorted(set(json.loads(weights.read_text("utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise HubError(
-            f'{weights} is no index of weights: expected {{"weight_map": {{name: file}}}}. '
-            "Take another revision of the repository"
-        ) from error
+        return sorted(set(read_shard_index(weights).values()))
+    except ValueError as error:
+        raise HubError(f"{error}. Take another revision of the repository") from error
 
 
 def _download(

@@ -5,16 +5,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-BUNDLED_NAME = "minibert-tiny"
-BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled" / BUNDLED_NAME
-
-SUGGESTIONS = (
-    "google-bert/bert-base-uncased",
-    "google-bert/bert-base-cased",
-    "google-bert/bert-large-uncased",
-    "google-bert/bert-base-multilingual-cased",
-    "sentence-transformers/all-MiniLM-L6-v2",
-)
+from minibert.weights.known_models import BUNDLED_FOLDER, BUNDLED_NAME, SUGGESTIONS
 
 
 class HubError(OSError):

@@ -11,7 +11,7 @@ from torch import nn
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.weights.loading import name_table
+from minibert.weights.names import name_table
 from tutorials.numpy_bert import NumpyBert
 
 

@@ -13,7 +13,8 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import PreTrainingOutput
 from minibert.core.model import BertOutput
 from minibert.trace import record
-from minibert.weights.loading import name_table, save_weights
+from minibert.weights.loading import save_weights
+from minibert.weights.names import name_table
 from tests.house.test_structure import SIZES
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like
 

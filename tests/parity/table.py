@@ -13,7 +13,8 @@ import torch
 import transformers
 
 from minibert.core.config import BertConfig
-from minibert.weights.loading import hugging_face_state, load_weights, name_table
+from minibert.weights.loading import hugging_face_state, load_weights
+from minibert.weights.names import name_table
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like, twin_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,8 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.trace import compare, record
-from minibert.weights.loading import hugging_face_state, load_weights, name_table
+from minibert.weights.loading import hugging_face_state, load_weights
+from minibert.weights.names import name_table
 from tests.conftest import shared
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like, twin_of
 from tutorials.numpy_bert import NumpyBert

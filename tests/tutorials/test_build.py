@@ -404,7 +404,7 @@ def test_where_the_needs_are_looked_for(monkeypatch, tmp_path):
     with running.weights_by_name() as environment:
         from huggingface_hub import try_to_load_from_cache
 
-        from minibert.weights.hub import PINNED
+        from minibert.weights.known_models import PINNED
 
         commit = PINNED[running.OFFICIAL].revision
         found = try_to_load_from_cache(

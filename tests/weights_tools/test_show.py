@@ -6,7 +6,8 @@ import safetensors.torch
 import torch
 
 from minibert.core.config import BertConfig
-from minibert.weights.loading import hugging_face_state, name_table, save_weights
+from minibert.weights.loading import hugging_face_state, save_weights
+from minibert.weights.names import name_table
 from tests.conftest import shared
 from tests.parity.twins import TINY, trained_like
 from weights_tools.convert import convert_to_tf, expected_shapes

@@ -208,7 +208,7 @@ def weights_by_name() -> Iterator[dict[str, str]]:
     if not os.environ.get("MINIBERT_OFFICIAL") or official_folder() is None:
         yield environment
         return
-    from minibert.weights.hub import PINNED
+    from minibert.weights.known_models import PINNED
 
     with tempfile.TemporaryDirectory() as cache_folder:
         repository = Path(cache_folder) / f"models--{OFFICIAL.replace('/', '--')}"

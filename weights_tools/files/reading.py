@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from minibert.weights.files import WEIGHT_FILES, read_shard_index
 from weights_tools.errors import (
     CorruptError,
     MissingShardError,
@@ -28,13 +29,6 @@ from weights_tools.errors import (
 from weights_tools.names import Meaning, meaning_of_pytorch, meaning_of_tf
 from weights_tools.tensorflow.checkpoint import TFCheckpoint, find_prefix, widen_bfloat16
 
-# A folder is read from the first of these that it has; a TensorFlow index comes last.
-PREFERRED = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _SAFETENSORS_DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -88,10 +82,10 @@ def open_weights(source: str | Path) -> WeightFiles:
     """
     path = Path(source)
     if path.is_dir():
-        present = [path / name for name in PREFERRED if (path / name).is_file()]
+        present = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
         if not present and not list(path.glob("*.index")):
             raise FileNotFoundError(
-                f"{path} has no weights: expected {', '.join(PREFERRED)} or a TensorFlow *.index"
+                f"{path} has no weights: expected {', '.join(WEIGHT_FILES)} or a TensorFlow *.index"
             )
         path = present[0] if present else find_prefix(path)
     if path.name.endswith(".index.json"):
@@ -145,13 +139,13 @@ def _open_tensorflow(path: Path) -> WeightFiles:
 
 def _open_sharded(index: Path) -> WeightFiles:
     """A set of files with an index that says which tensor is in which."""
-    values = read_json(index)
-    weight_map = values.get("weight_map") if isinstance(values, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CorruptError(f"{index}: expected an object 'weight_map' of tensor name to file name")
+    try:
+        weight_map = read_shard_index(index)
+    except ValueError as error:
+        raise CorruptError(str(error)) from None
     tensors: dict[str, StoredTensor] = {}
     files = []
-    for name in dict.fromkeys(map(_plain_file_name, weight_map.values())):
+    for name in dict.fromkeys(weight_map.values()):
         path = index.parent / name
         if not path.is_file():
             raise MissingShardError(f"{path} is missing: {index.name} needs it. Fetch it too")
@@ -164,13 +158,6 @@ def _open_sharded(index: Path) -> WeightFiles:
     if lost := sorted(set(weight_map) - set(tensors)):
         raise CorruptError(f"{index} lists tensors that its files do not hold: {lost[:5]}")
     return WeightFiles(f"{len(files)} files", (index, *files), tensors)
-
-
-def _plain_file_name(name: object) -> str:
-    """Refuse a path in an index: a downloaded file must not choose what is opened elsewhere."""
-    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
-        raise CorruptError(f"expected a plain file name in the index of a set, got {name!r}")
-    return name
 
 
 def read_json(path: Path) -> Any:

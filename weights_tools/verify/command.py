@@ -10,9 +10,9 @@ transformers  our outputs against transformers on the same folder, if it is inst
 import tempfile
 from pathlib import Path
 
+from minibert.weights.files import WEIGHT_FILES
 from minibert.weights.loading import load_weights
 from weights_tools.convert import convert
-from weights_tools.files.reading import PREFERRED
 from weights_tools.tensorflow.checkpoint import TFCheckpoint
 from weights_tools.verify.check_files import check_files
 from weights_tools.verify.check_golden import check_golden, pack_row
@@ -89,7 +89,9 @@ def _check_model(
 
 def _is_tensorflow(path: Path) -> bool:
     if path.is_dir():
-        return not any((path / name).is_file() for name in PREFERRED) and any(path.glob("*.index"))
+        return not any((path / name).is_file() for name in WEIGHT_FILES) and any(
+            path.glob("*.index")
+        )
     return path.suffix == ".index" or Path(f"{path}.index").is_file()
 
 

@@ -1,0 +1,144 @@
+"""Which tensor of a weights file is which of our parameters, and which are none, and why.
+
+A variant of BERT brings an `Architecture` of its own: other classes, other names.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+
+# N stands for the block's number, * for weight and bias.
+NAME_TABLE = """
+    minibert                             Hugging Face
+    embeddings.token.weight              embeddings.word_embeddings.weight
+    embeddings.segment.weight            embeddings.token_type_embeddings.weight
+    embeddings.position.weight           embeddings.position_embeddings.weight
+    embeddings.norm.*                    embeddings.LayerNorm.*
+    encoder.blocks.N.attention.query.*   encoder.layer.N.attention.self.query.*
+    encoder.blocks.N.attention.key.*     encoder.layer.N.attention.self.key.*
+    encoder.blocks.N.attention.value.*   encoder.layer.N.attention.self.value.*
+    encoder.blocks.N.attention.output.*  encoder.layer.N.attention.output.dense.*
+    encoder.blocks.N.attention_norm.*    encoder.layer.N.attention.output.LayerNorm.*
+    encoder.blocks.N.feed_forward.up.*   encoder.layer.N.intermediate.dense.*
+    encoder.blocks.N.feed_forward.down.* encoder.layer.N.output.dense.*
+    encoder.blocks.N.output_norm.*       encoder.layer.N.output.LayerNorm.*
+    pooler.dense.*                       pooler.dense.*
+    masked_word.transform.*              cls.predictions.transform.dense.*
+    masked_word.norm.*                   cls.predictions.transform.LayerNorm.*
+    masked_word.bias                     cls.predictions.bias
+    next_sentence.logits.*               cls.seq_relationship.*
+"""
+
+# Keys that no parameter takes, and why.
+IGNORED = {
+    r"embeddings\.(position_ids|token_type_ids)": "a constant, computed where it is needed",
+    r"cls\.predictions\.decoder\.weight": "the token embedding again (tied); compared, and equal",
+    r"cls\.predictions\.decoder\.bias": "cls.predictions.bias again; compared, and equal",
+    r"(classifier|qa_outputs|dropout)\..*": "a head of some task; minibert loads the encoder",
+}
+
+# Keys that may be stored a second time, and the tensor that they repeat.
+TIED = {
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A kind of BERT, as far as loading it is concerned.
+
+    `model_class` takes an encoder and whether there are a masked-word and a next-sentence head.
+    """
+
+    config_class: type[BertConfig]
+    encoder_class: type[BertModel]
+    model_class: type[BertForPreTraining]
+    name_table: str
+    ignored: Mapping[str, str]
+    tokenizer: str  # the kind of its pieces
+
+
+BERT = Architecture(BertConfig, BertModel, BertForPreTraining, NAME_TABLE, IGNORED, "wordpiece")
+
+
+def general_names(table: str = NAME_TABLE) -> dict[str, str]:
+    """Hugging Face name -> our name, weight and bias apart, N for the block's number.
+
+    >>> general_names()["encoder.layer.N.output.LayerNorm.bias"]
+    'encoder.blocks.N.output_norm.bias'
+    """
+    names = {}
+    for line in table.strip().splitlines()[1:]:
+        ours, theirs = line.split()
+        for leaf in ("weight", "bias") if ours.endswith("*") else [""]:
+            names[theirs.replace("*", leaf)] = ours.replace("*", leaf)
+    return names
+
+
+def name_table(config: BertConfig, architecture: Architecture = BERT) -> dict[str, str]:
+    """Hugging Face name (without the `bert.` prefix) -> our name, for every parameter.
+
+    >>> name_table(BertConfig())["encoder.layer.11.output.LayerNorm.bias"]
+    'encoder.blocks.11.output_norm.bias'
+    >>> len(name_table(BertConfig()))  # 199 of the encoder with its pooler, 5 + 2 of the heads
+    206
+    """
+    table = {}
+    for theirs, ours in general_names(architecture.name_table).items():
+        for block in range(config.num_hidden_layers) if ".N." in ours else [0]:
+            table[theirs.replace(".N.", f".{block}.")] = ours.replace(".N.", f".{block}.")
+    return table
+
+
+def map_keys(
+    tensors: Mapping[str, Tensor], config: BertConfig, architecture: Architecture = BERT
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Sort the keys of a file: {key: our parameter}, {key: reason to ignore it}."""
+    table = name_table(config, architecture)
+    names = {key: modern_name(key) for key in tensors}
+    if "cls.predictions.bias" not in names.values():  # some files hold it under this name alone
+        table["cls.predictions.decoder.bias"] = table.pop("cls.predictions.bias")
+    by_name = {name: tensors[key] for key, name in names.items()}
+    mapped: dict[str, str] = {}
+    ignored: dict[str, str] = {}
+    for key, name in names.items():
+        reasons = (why for form, why in architecture.ignored.items() if re.fullmatch(form, name))
+        reason = next(reasons, None)
+        if name in table:
+            if table[name] in mapped.values():
+                raise ValueError(f"two keys of the file fill {table[name]}; one is {key}")
+            mapped[key] = table[name]
+        elif reason is not None:
+            _check_tied(name, by_name)
+            ignored[key] = reason
+        elif name.startswith(("embeddings.", "encoder.", "pooler.", "cls.predictions.")):
+            raise ValueError(
+                f"{key} has no place in this BERT of {config.num_hidden_layers} blocks: either "
+                f"config.json belongs to another file, or this is another architecture"
+            )
+        else:
+            ignored[key] = "not part of BERT or of its two pretraining heads"
+    return mapped, ignored
+
+
+def modern_name(key: str) -> str:
+    """The plain Hugging Face name behind old prefixes and the old words gamma and beta."""
+    name = re.sub(r"^(module\.)?(bert\.)?", "", key)
+    return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+
+
+def _check_tied(name: str, tensors: Mapping[str, Tensor]) -> None:
+    twin = TIED.get(name, "")
+    if twin in tensors and not torch.equal(tensors[name], tensors[twin]):
+        raise ValueError(
+            f"{name} differs from {twin}: in BERT they are one tensor (tied), and minibert "
+            f"computes with one"
+        )
