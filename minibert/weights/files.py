@@ -7,10 +7,12 @@ and an index of shards opens no file outside its own folder.
 import json
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The first of these that a folder or repository has is taken: safetensors before pickles.
 WEIGHT_FILES = (
@@ -82,8 +84,10 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
+def read_tensors(file: Path) -> "dict[str, Tensor]":
     """All tensors of one .safetensors or .bin file, memory-mapped. Pickled code is never run."""
+    import torch  # not at the top: hub.py needs this file, and `minibert tokenize` no torch
+
     with file.open("rb") as opened:  # a file that may not be read says so here
         zipped = opened.read(2) == b"PK"  # before torch 1.6 a .bin was no zip archive
     try:
@@ -101,6 +105,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"{file} is damaged or incomplete ({file.stat().st_size:,} bytes): "
             f"{str(error).partition(chr(10))[0]}. Fetch it again"
         ) from None
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(t, torch.Tensor) for t in content.values()
+    ):
         raise ValueError(f"{file} is not a weights file: expected a dict of names and tensors")
     return content
