@@ -35,7 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in ELSEWHERE:
         return _run_elsewhere(*words)
-    arguments = make_parser().parse_args(words)
+    return run_parser(make_parser(), words)
+
+
+def run_parser(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None = None, prog: str = "minibert"
+) -> int:
+    """Parse `argv` (by default the program's own), run the command, give the exit code.
+
+    Each sub-parser names its command by `set_defaults(run=...)`: a function of the parsed
+    arguments that returns an exit code, or None for 0. Errors go to standard error after `prog`.
+    """
+    arguments = parser.parse_args(argv)
     if os.environ.get("MINIBERT_DEBUG"):
         return arguments.run(arguments) or 0
     try:
@@ -43,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # a reader that has gone is noticed here, not after the end
         return code
     except KeyboardInterrupt:
-        print("minibert: stopped", file=sys.stderr)
+        print(f"{prog}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, KeyError, OSError, ImportError) as error:
+    except (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"minibert: {message}", file=sys.stderr)
+        print(f"{prog}: {message}", file=sys.stderr)
         return 1
 
 
