@@ -1,9 +1,15 @@
-"""What the commands of the command line have in common: a description, examples, a model."""
+"""What the commands share: how one is added, its options, its texts, its model."""
 
 import argparse
+import json
 import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minibert.bert import Bert
+    from minibert.tokenizer.batch import Tokenizer
 
 DEFAULT_MODEL = "google-bert/bert-base-uncased"
 
@@ -31,3 +37,58 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
         help="a folder, or a name on the hub (%(default)s)",
     )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+
+
+def add_texts(parser: argparse.ArgumentParser) -> None:
+    """TEXT ..., read by `texts_of`."""
+    parser.add_argument(
+        "text", nargs="*", metavar="TEXT", help="(default: lines of standard input)"
+    )
+
+
+def add_two_texts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", metavar="A")
+    parser.add_argument("second", metavar="B")
+
+
+def texts_of(arguments: argparse.Namespace) -> list[str]:
+    """The texts of the command line, or the lines of standard input."""
+    if arguments.text and arguments.text != ["-"]:
+        return arguments.text
+    if sys.stdin.isatty():
+        raise ValueError('no text given: minibert COMMAND "a text", or pipe lines into it')
+    return _lines(sys.stdin.buffer.read(), "standard input")
+
+
+def _lines(content: bytes, name: str) -> list[str]:
+    try:
+        lines = content.decode("utf-8").removeprefix("\ufeff").split("\n")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{name} is not UTF-8 text: line {line}, byte {error.start}") from None
+    lines = [line.removesuffix("\r") for line in lines]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def load_model(arguments: argparse.Namespace) -> "Bert":
+    from minibert.bert import load
+    from minibert.system.processes import use_threads
+
+    use_threads()
+    return load(arguments.model)
+
+
+def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
+    """The tokenizer alone, which needs no torch."""
+    from minibert.tokenizer.batch import Tokenizer
+    from minibert.weights.hub import resolve
+
+    return Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)
+
+
+def print_json(content: Any) -> None:
+    print(json.dumps(content, ensure_ascii=False))

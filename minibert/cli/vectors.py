@@ -1,0 +1,200 @@
+"""The vectors of texts: compare two, write those of a file, search among them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from minibert.cli.options import (
+    add_command,
+    add_json,
+    add_model,
+    add_two_texts,
+    load_model,
+    print_json,
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add `similarity`, `embed` and `nearest` to the sub-parsers of `minibert`."""
+    p = add_command(
+        commands,
+        similarity,
+        "similarity",
+        "cosine of two texts' vectors",
+        "minibert similarity 'A cat sat down.' 'A kitten was sitting.'",
+    )
+    add_two_texts(p)
+    add_model(p)
+    add_json(p)
+
+    p = add_command(
+        commands,
+        embed,
+        "embed",
+        "a file of texts, one a line -> a file of vectors",
+        "minibert embed sentences.txt -o vectors.npy",
+        "minibert embed sentences.txt -o tokens.jsonl --layer=-1,-2,-3,-4",
+        "torchrun --nproc-per-node 2 -m minibert embed sentences.txt -o vectors.npy",
+    )
+    p.add_argument("file", metavar="FILE", help="UTF-8 text, one text a line; - is standard input")
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=".npy or .safetensors: an array, a row per line; .jsonl: every token, as Google's "
+        "extract_features.py writes them",
+    )
+    # The library has the defaults of these: an option that is left out is not handed on.
+    settings = [
+        p.add_argument(
+            "--layer",
+            metavar="N,...",
+            help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
+        ),
+        p.add_argument("--combine", help="several layers: concat, sum or mean"),
+        p.add_argument("--pooling", help="mean, max, mean-max, cls, last or pooler"),
+        p.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
+        p.add_argument("--max-length", type=int, metavar="N", help="tokens of a text"),
+        p.add_argument("--long-texts", help="cut at that length, or read in windows"),
+        p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time"),
+        p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
+        p.add_argument("--deterministic", action="store_true", help="the same bits in any company"),
+        _add_errors(p),
+        p.add_argument("--restart", action="store_true", help="start anew, do not resume"),
+    ]
+    p.set_defaults(settings=[option.dest for option in settings])
+    p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
+    add_model(p)
+    add_json(p)
+
+    p = add_command(
+        commands,
+        nearest,
+        "nearest",
+        "the lines of a file whose vectors lie nearest",
+        "minibert nearest 'A cat sat down.' vectors.npy sentences.txt",
+    )
+    p.add_argument("text", metavar="TEXT")
+    p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
+    p.add_argument("file", metavar="FILE", help="the lines they were made of")
+    p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (%(default)s)")
+    _add_errors(p)
+    add_model(p)
+    add_json(p)
+
+
+def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
+    return parser.add_argument(
+        "--errors",
+        default="strict",
+        choices=("strict", "replace"),
+        help="bytes that are not UTF-8: refused, or each read as U+FFFD",
+    )
+
+
+def similarity(arguments: argparse.Namespace) -> None:
+    cosine = float(load_model(arguments).similarity([arguments.first], [arguments.second])[0, 0])
+    if arguments.json:
+        print_json({"cosine": cosine})
+    else:
+        print(f"{cosine:.4f}  cosine of the two vectors")
+
+
+def embed(arguments: argparse.Namespace) -> None:
+    import shutil
+    import tempfile
+
+    output = Path(arguments.output)
+    settings = {name: getattr(arguments, name) for name in arguments.settings}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if "layer" in settings:
+        settings["layer"] = _layers(settings["layer"])
+    if output.suffix == ".jsonl":
+        settings.setdefault("pooling", "none")
+    if arguments.file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "standard input can be read once, and every process of torchrun reads the texts: "
+            "write them to a file first"
+        )
+    device = _device(arguments.device)
+    bert = load_model(arguments)
+    bert.pretraining.to(device)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(arguments.file)
+        if arguments.file == "-":
+            source = Path(folder) / "standard input"
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            done = bert.embed_file(source, output, progress=sys.stderr.isatty(), **settings)
+        except KeyboardInterrupt:
+            print(
+                f"minibert: what is finished is kept in {output}.part; the same command goes on "
+                "from there",
+                file=sys.stderr,
+            )
+            raise
+    if int(os.environ.get("RANK", "0")):
+        return
+    if done.cut:
+        print(
+            f"minibert: {done.cut:,} of {done.rows:,} lines were too long for the model and were "
+            f"cut; --long-texts windows reads them whole",
+            file=sys.stderr,
+        )
+    shape = [done.rows, done.width] if done.width else [done.rows]
+    if arguments.json:
+        print_json({"output": str(output), "shape": shape})
+    elif done.width:
+        print(f"{output}: {done.rows} vectors of {done.width} numbers (float32)")
+    else:
+        print(f"{output}: {done.rows} texts, a line of JSON each")
+
+
+def _layers(words: str) -> list[int]:
+    try:
+        return [int(number) for number in words.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--layer takes numbers, as in --layer=-1 or --layer=-4,-3: got {words}"
+        ) from None
+
+
+def _device(name: str) -> str:
+    """The device by name; under torchrun each process has a GPU of its own."""
+    import torch
+
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+    known = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        known.append("mps")
+    if name not in known:
+        raise ValueError(f"no device {name} here: --device takes {', '.join(known)}")
+    return name
+
+
+def nearest(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from minibert.system.lines import read_chunks
+
+    chunks = read_chunks(Path(arguments.file), 4096, arguments.errors)
+    lines = [text for chunk in chunks for text in chunk.texts]
+    try:
+        vectors = np.load(arguments.vectors, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{arguments.vectors} is not a .npy file: {error}") from None
+    if len(lines) != len(vectors):
+        raise ValueError(
+            f"{arguments.vectors} has {len(vectors)} rows, {arguments.file} {len(lines)} lines: "
+            f"the vectors were made of another file"
+        )
+    for row, cosine in load_model(arguments).nearest([arguments.text], vectors, arguments.top)[0]:
+        if arguments.json:
+            print_json({"line": row + 1, "cosine": cosine, "text": lines[row]})
+        else:
+            print(f"{cosine:.4f}  {lines[row]}")

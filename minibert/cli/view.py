@@ -1,0 +1,125 @@
+"""What happens inside for a text: a list of tensors, or a picture."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minibert.cli.options import (
+    add_command,
+    add_json,
+    add_model,
+    add_texts,
+    load_model,
+    load_tokenizer,
+    print_json,
+    texts_of,
+)
+
+if TYPE_CHECKING:
+    from minibert.trace import Trace
+    from minibert.view import Picture
+
+ATTENTION_OPTIONS = ("pair", "block", "head", "query")
+
+
+def add_commands(commands: Any) -> None:
+    """Add `trace` and `view` to the sub-parsers of `minibert`."""
+    p = add_command(
+        commands,
+        trace,
+        "trace",
+        "every intermediate tensor: name, shape, norm",
+        "minibert trace 'The river bank.'",
+        "minibert trace --save t.npz 'The river bank.'",
+    )
+    add_texts(p)
+    p.add_argument("--pair", metavar="B", help="a second sentence")
+    p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
+    add_model(p)
+    add_json(p)
+
+    p = add_command(
+        commands,
+        view,
+        "view",
+        "a picture: who reads whom, the pieces, the layers",
+        "minibert view 'The river bank was flooded.' -o bank.html",
+        "minibert view --what lens 'The river [MASK] was flooded.' -o lens.svg",
+    )
+    p.add_argument("text", metavar="TEXT")
+    p.add_argument("--pair", metavar="B", help="a second sentence")
+    p.add_argument(
+        "--what",
+        choices=("attention", "tokens", "lens", "shapes"),
+        default="attention",
+        help="all heads; characters to ids; guesses for [MASK] by layer; every tensor to scale",
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help=".html, a page that needs no network, or .svg (attention.html, tokens.html, ...)",
+    )
+    p.add_argument("--block", type=int, metavar="N", help="the head that is shown large (0)")
+    p.add_argument("--head", type=int, metavar="N", help="(0)")
+    p.add_argument("--query", metavar="TOKEN", help="what this token reads")
+    add_model(p)
+    add_json(p)
+
+
+def trace(arguments: argparse.Namespace) -> None:
+    texts = texts_of(arguments)
+    if arguments.save and len(texts) > 1:
+        raise ValueError(f"--save takes one text, got {len(texts)}")
+    bert = load_model(arguments)
+    for text in texts:
+        traced = bert.trace(text, arguments.pair)
+        if arguments.json:
+            rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]
+            print_json({"text": text, "tokens": traced.tokens, "tensors": rows})
+        else:
+            print(" ".join(traced.tokens[0]), traced, sep="\n")
+        if arguments.save:
+            _save_trace(traced, Path(arguments.save))
+
+
+def _save_trace(traced: "Trace", path: Path) -> None:
+    import numpy as np
+
+    from minibert.system.files import written_whole
+
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{name: tensor.numpy() for name, tensor in traced.items()})
+
+
+def view(arguments: argparse.Namespace) -> None:
+    from minibert.view.picture import check_name
+
+    what = arguments.what
+    options = {name: getattr(arguments, name) for name in ATTENTION_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None}
+    if options and what != "attention":
+        raise ValueError(f"--{next(iter(options))} goes with --what attention, not with {what}")
+    output = Path(arguments.output or f"{what}.html")
+    if not arguments.output and output.exists():
+        raise FileExistsError(f"{output} is there already: name the file with -o")
+    check_name(output)
+    picture = _picture(arguments, options)
+    picture.save(output)
+    if arguments.json:
+        print_json({"output": str(output), "title": picture.title})
+    else:
+        print(f"{output}: {picture.title}")
+
+
+def _picture(arguments: argparse.Namespace, options: dict[str, Any]) -> "Picture":
+    from minibert import view
+
+    if arguments.what == "tokens":
+        return view.tokenization(load_tokenizer(arguments), arguments.text)
+    bert = load_model(arguments)
+    if arguments.what == "lens":
+        return view.lens(bert, arguments.text)
+    if arguments.what == "shapes":
+        return view.shapes(bert, arguments.text)
+    return view.attention(bert, arguments.text, **options)
