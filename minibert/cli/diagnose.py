@@ -60,32 +60,32 @@ def add_commands(commands: Any) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for; returns the exit code."""
     from minibert.diagnosis.checker import Checker
     from minibert.diagnosis.students import StudentError, read_names
 
     try:
-        if args.dump_probe is None and args.target is None:
+        if arguments.dump_probe is None and arguments.target is None:
             raise StudentError(
                 "say what to diagnose (TARGET), or where to --dump-probe; see --help"
             )
-        if args.mistakes is not None:
-            _add_mistakes(args.mistakes)
+        if arguments.mistakes is not None:
+            _add_mistakes(arguments.mistakes)
         checker = Checker()
-        if args.dump_probe is not None:
-            print(dump_probe(checker, args.dump_probe))
-            if args.target is None:
+        if arguments.dump_probe is not None:
+            print(dump_probe(checker, arguments.dump_probe))
+            if arguments.target is None:
                 return 0
-        names = read_names(args.names) if args.names else {}
-        diagnosis = checker.check(make_student(args.target, checker, names), args.target)
+        names = read_names(arguments.names) if arguments.names else {}
+        diagnosis = checker.check(make_student(arguments.target, checker, names), arguments.target)
     except (StudentError, OSError) as error:
-        if args.json:
-            print(json.dumps({"subject": args.target, "passed": False, "error": str(error)}))
+        if arguments.json:
+            print(json.dumps({"subject": arguments.target, "passed": False, "error": str(error)}))
         else:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"minibert: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(diagnosis.to_dict()) if args.json else diagnosis.text(args.hint))
+    print(json.dumps(diagnosis.to_dict()) if arguments.json else diagnosis.text(arguments.hint))
     return 0 if diagnosis.passed else 1
 
 

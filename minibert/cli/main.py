@@ -86,7 +86,9 @@ def _add_plugins(commands: Any) -> None:
             verify.add_argument("words", nargs="*")
             verify.set_defaults(run=lambda arguments: tools.main(["verify", *arguments.words]))
     else:
-        commands.add_parser("verify", help="needs weights_tools").set_defaults(run=_refuse_verify)
+        absent = commands.add_parser("verify", help="needs the package weights_tools")
+        absent.add_argument("words", nargs="*", metavar="DIR")
+        absent.set_defaults(run=_refuse_verify)
 
 
 def _refuse_verify(arguments: argparse.Namespace) -> None:

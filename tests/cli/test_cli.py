@@ -12,6 +12,7 @@ import pytest
 
 import minibert
 from minibert.cli.main import main, make_parser
+from minibert.cli.options import add_command
 from minibert.weights.loading import save_weights
 from tests.conftest import ROOT
 from tests.parity.twins import trained_like
@@ -146,6 +147,38 @@ def test_every_help_has_an_example(capsys):
             code = done.code
         out = capsys.readouterr().out
         assert code == 0 and "example" in out and re.search(rf"(minibert|tools) {name}", out), name
+
+
+def test_commands_of_other_packages(capsys, monkeypatch):
+    class Entry:
+        def load(self):
+            return lambda commands: add_command(commands, print, "hello", "greet", "minibert hello")
+
+    monkeypatch.setattr("minibert.cli.main.entry_points", lambda group: [Entry()])
+    code, out, _ = run(capsys, "hello")
+    assert code == 0 and "Namespace" in out
+    assert "verify" in make_parser().format_help(), "weights_tools is there, if not as an entry"
+
+
+def test_verify_without_its_package(capsys, monkeypatch):
+    monkeypatch.setattr("minibert.cli.main.entry_points", lambda group: [])
+    monkeypatch.setattr("minibert.cli.main.find_spec", lambda name: None)
+    code, out, err = run(capsys, "verify", "models/bert")
+    assert code == 1 and not out
+    assert err.startswith("minibert: ") and "weights_tools, which is not installed" in err
+
+
+def test_the_parsers_are_built_without_torch():
+    program = "import sys; from minibert.cli.main import make_parser; make_parser(); "
+    program += "print({'torch', 'numpy', 'safetensors'} & set(sys.modules))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_what_is_to_be_read_is_not_for_programs(capsys, folder):
+    code, out, err = run(capsys, "tokenize", "-m", str(folder), "--explain", "--json", "river")
+    assert code == 1 and not out and "leave one of the two out" in err
 
 
 def test_ctrl_c(capsys, folder, monkeypatch):
