@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from minibert.system.lines import decode_lines
+
 if TYPE_CHECKING:
     from minibert.bert import Bert
     from minibert.tokenizer.batch import Tokenizer
@@ -61,17 +63,7 @@ def texts_of(arguments: argparse.Namespace) -> list[str]:
         return arguments.text
     if sys.stdin.isatty():
         raise ValueError('no text given: minibert COMMAND "a text", or pipe lines into it')
-    return _lines(sys.stdin.buffer.read(), "standard input")
-
-
-def _lines(content: bytes, name: str) -> list[str]:
-    try:
-        lines = content.decode("utf-8").removeprefix("\ufeff").split("\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{name} is not UTF-8 text: line {line}, byte {error.start}") from None
-    lines = [line.removesuffix("\r") for line in lines]
-    return lines[:-1] if lines[-1] == "" else lines
+    return list(decode_lines(sys.stdin.buffer, "standard input"))
 
 
 def load_model(arguments: argparse.Namespace) -> "Bert":

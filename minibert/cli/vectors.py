@@ -180,10 +180,9 @@ def _device(name: str) -> str:
 def nearest(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from minibert.system.lines import read_chunks
+    from minibert.system.lines import read_lines
 
-    chunks = read_chunks(Path(arguments.file), 4096, arguments.errors)
-    lines = [text for chunk in chunks for text in chunk.texts]
+    lines = list(read_lines(arguments.file, arguments.errors))
     try:
         vectors = np.load(arguments.vectors, mmap_mode="r")
     except (ValueError, EOFError) as error:
