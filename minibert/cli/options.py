@@ -41,8 +41,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_model_command(
+    commands: Any, run: Callable, name: str, help: str, *examples: str
+) -> argparse.ArgumentParser:
+    """`add_command`, for one that loads a model and may print JSON."""
+    parser = add_command(commands, run, name, help, *examples)
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    return parser
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minibert.cli.options import (
-    add_command,
-    add_json,
-    add_model,
+    add_model_command,
     add_texts,
     add_two_texts,
     load_model,
@@ -21,7 +19,7 @@ from minibert.cli.options import (
 
 def add_commands(commands: Any) -> None:
     """Add `tokenize`, `fill-mask` and `next-sentence` to the sub-parsers of `minibert`."""
-    p = add_command(
+    p = add_model_command(
         commands,
         tokenize,
         "tokenize",
@@ -31,10 +29,8 @@ def add_commands(commands: Any) -> None:
     )
     add_texts(p)
     p.add_argument("--explain", action="store_true", help="show what each rule did, step by step")
-    add_model(p)
-    add_json(p)
 
-    p = add_command(
+    p = add_model_command(
         commands,
         fill_mask,
         "fill-mask",
@@ -43,10 +39,8 @@ def add_commands(commands: Any) -> None:
     )
     add_texts(p)
     p.add_argument("--top", type=int, default=5, metavar="N", help="words per blank (%(default)s)")
-    add_model(p)
-    add_json(p)
 
-    p = add_command(
+    p = add_model_command(
         commands,
         next_sentence,
         "next-sentence",
@@ -54,8 +48,6 @@ def add_commands(commands: Any) -> None:
         "minibert next-sentence 'He opened the door.' 'Then he went in.'",
     )
     add_two_texts(p)
-    add_model(p)
-    add_json(p)
 
 
 def tokenize(arguments: argparse.Namespace) -> None:

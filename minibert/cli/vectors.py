@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.cli.options import (
-    add_command,
-    add_json,
-    add_model,
+    add_model_command,
     add_two_texts,
     load_model,
     print_json,
@@ -18,7 +16,7 @@ from minibert.cli.options import (
 
 def add_commands(commands: Any) -> None:
     """Add `similarity`, `embed` and `nearest` to the sub-parsers of `minibert`."""
-    p = add_command(
+    p = add_model_command(
         commands,
         similarity,
         "similarity",
@@ -26,10 +24,8 @@ def add_commands(commands: Any) -> None:
         "minibert similarity 'A cat sat down.' 'A kitten was sitting.'",
     )
     add_two_texts(p)
-    add_model(p)
-    add_json(p)
 
-    p = add_command(
+    p = add_model_command(
         commands,
         embed,
         "embed",
@@ -67,10 +63,8 @@ def add_commands(commands: Any) -> None:
     ]
     p.set_defaults(settings=[option.dest for option in settings])
     p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
-    add_model(p)
-    add_json(p)
 
-    p = add_command(
+    p = add_model_command(
         commands,
         nearest,
         "nearest",
@@ -82,8 +76,6 @@ def add_commands(commands: Any) -> None:
     p.add_argument("file", metavar="FILE", help="the lines they were made of")
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (%(default)s)")
     _add_errors(p)
-    add_model(p)
-    add_json(p)
 
 
 def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:

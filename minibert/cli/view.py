@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import (
-    add_command,
-    add_json,
-    add_model,
+    add_model_command,
     add_texts,
     load_model,
     load_tokenizer,
@@ -24,7 +22,7 @@ ATTENTION_OPTIONS = ("pair", "block", "head", "query")
 
 def add_commands(commands: Any) -> None:
     """Add `trace` and `view` to the sub-parsers of `minibert`."""
-    p = add_command(
+    p = add_model_command(
         commands,
         trace,
         "trace",
@@ -35,10 +33,8 @@ def add_commands(commands: Any) -> None:
     add_texts(p)
     p.add_argument("--pair", metavar="B", help="a second sentence")
     p.add_argument("--save", metavar="OUT.npz", help="write the tensors to a numpy archive")
-    add_model(p)
-    add_json(p)
 
-    p = add_command(
+    p = add_model_command(
         commands,
         view,
         "view",
@@ -63,8 +59,6 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--block", type=int, metavar="N", help="the head that is shown large (0)")
     p.add_argument("--head", type=int, metavar="N", help="(0)")
     p.add_argument("--query", metavar="TOKEN", help="what this token reads")
-    add_model(p)
-    add_json(p)
 
 
 def trace(arguments: argparse.Namespace) -> None:
@@ -73,7 +67,7 @@ def trace(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--save takes one text, got {len(texts)}")
     bert = load_model(arguments)
     for text in texts:
-        traced = bert.trace(text, arguments.pair)
+        traced: Any = bert.trace(text, arguments.pair)
         if arguments.json:
             rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]
             print_json({"text": text, "tokens": traced.tokens, "tensors": rows})
@@ -89,7 +83,8 @@ def _save_trace(traced: "Trace", path: Path) -> None:
     from minibert.system.files import written_whole
 
     with written_whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **{name: tensor.numpy() for name, tensor in traced.items()})
+        arrays: Any = {name: tensor.numpy() for name, tensor in traced.items()}
+        np.savez(file, **arrays)
 
 
 def view(arguments: argparse.Namespace) -> None:
