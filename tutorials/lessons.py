@@ -16,7 +16,10 @@ from minibert.core.attention import BertAttention, attention_bias_from_mask
 from minibert.core.embeddings import BertEmbeddings
 from minibert.core.encoder import BertBlock, BertFeedForward, activation_function
 from minibert.core.heads import BertForPreTraining, MaskedWordHead, masked_word_loss
+from minibert.core.inputs import arrange
 from minibert.core.model import BertPooler
+from minibert.core.rules import RULES, basic_tokenize
+from minibert.core.wordpiece import longest_match_first, wordpiece
 from minibert.diagnosis import functions
 from minibert.diagnosis.catalogue.all import CATALOGUE, Mistake
 from minibert.diagnosis.catalogue.attention import Steps
@@ -415,19 +418,19 @@ ROWS: list[tuple[str, str, list[Any], Callable[[BertForPreTraining], Subject]]] 
     (
         "basic_tokenize",
         "1 Text to words",
-        [functions.basic_tokenize, *functions.RULES],
+        [basic_tokenize, *RULES],
         function_subject("basic_tokenize", {k: (v,) for k, v in TEXTS.items()}),
     ),
     (
         "wordpiece",
         "2 Words to pieces",
-        [functions.wordpiece, functions.longest_match_first],
+        [wordpiece, longest_match_first],
         function_subject("wordpiece", {k: (v, VOCAB) for k, v in WORDS.items()}),
     ),
     (
         "arrange_pair",
         "2 Words to pieces",
-        [functions.arrange_pair],
+        [arrange],
         function_subject("arrange_pair", pairs()),
     ),
     ("sum_embeddings", "3 Three vectors, one sum", [BertEmbeddings], sum_embeddings),

@@ -41,8 +41,8 @@ class BertAttention(nn.Module):
     """Every token reads all tokens of its text, in A different ways at once.
 
     (B, T, H) -> (B, T, H), and the probabilities (B, A, T, T) if `explicit`, else None.
-    Rows of the probabilities are queries (who reads), columns are keys (who is read); each row
-    sums to 1.
+    Rows of the probabilities are queries (who reads), columns are keys (who is read). Each row
+    sums to 1, but in training, where dropout follows.
 
     >>> attention = BertAttention(BertConfig(hidden_size=20, num_attention_heads=4))
     >>> output, probabilities = attention(torch.randn(2, 3, 20), explicit=True)
@@ -83,9 +83,9 @@ class BertAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Equation 1, step by step; all heads of all texts at once."""
         scores = self.scores(query @ key.transpose(2, 3) * self.scale)  # (B, A, T, T)
-        masked_scores = (
-            scores if attention_bias is None else scores + attention_bias
-        )  # (B, A, T, T)
+        masked_scores = scores  # (B, A, T, T)
+        if attention_bias is not None:
+            masked_scores = scores + attention_bias  # (B, A, T, T)
         masked_scores = self.masked_scores(masked_scores)  # (B, A, T, T)
         probabilities = self.dropout(self.probabilities(masked_scores))  # (B, A, T, T)
         context = probabilities @ value  # (B, A, T, D)

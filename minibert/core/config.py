@@ -15,8 +15,9 @@ class BertConfig.
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ACTIVATIONS = ("gelu", "gelu_new")
 
@@ -27,6 +28,36 @@ FIXED_FIELDS = {
     "add_cross_attention": False,
     "position_embedding_type": "absolute",
     "tie_word_embeddings": True,
+}
+
+
+Check = tuple[Callable[[Any], bool], str]  # whether a value is right, and what it must be
+COUNT: Check = (lambda value: type(value) is int and 0 < value < 2**31, "a positive whole number")
+PROBABILITY: Check = (
+    lambda value: type(value) in (int, float) and 0 <= value < 1,
+    "a probability in [0, 1)",
+)
+SMALL: Check = (
+    lambda value: type(value) in (int, float) and 0 < value < 1,
+    "a small positive number",
+)
+CHECKS: dict[str, Check] = {
+    "vocab_size": COUNT,
+    "hidden_size": COUNT,
+    "num_hidden_layers": COUNT,
+    "num_attention_heads": COUNT,
+    "intermediate_size": COUNT,
+    "hidden_act": (lambda value: value in ACTIVATIONS, f"one of {ACTIVATIONS}"),
+    "hidden_dropout_prob": PROBABILITY,
+    "attention_probs_dropout_prob": PROBABILITY,
+    "max_position_embeddings": COUNT,
+    "type_vocab_size": COUNT,
+    "initializer_range": SMALL,
+    "layer_norm_eps": SMALL,
+    "pad_token_id": (
+        lambda value: value is None or (type(value) is int and value >= 0),
+        "an id or None",
+    ),
 }
 
 
@@ -59,6 +90,8 @@ class BertConfig:
     layer_norm_eps: float = 1e-12  # TensorFlow's default of 2018; PyTorch's would be 1e-5
     pad_token_id: int | None = 0
 
+    checks: ClassVar[Mapping[str, Check]] = CHECKS
+
     @property
     def head_size(self) -> int:
         """D, the width of one attention head."""
@@ -66,7 +99,10 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            self._check_field(field.name, getattr(self, field.name))
+            value = getattr(self, field.name)
+            is_right, sentence = self.checks[field.name]
+            if not is_right(value):
+                raise ValueError(f"{field.name} must be {sentence}, got {value!r}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} "
@@ -76,23 +112,6 @@ class BertConfig:
             raise ValueError(
                 f"pad_token_id must be below vocab_size {self.vocab_size}, got {self.pad_token_id}"
             )
-
-    @staticmethod
-    def _check_field(name: str, value: Any) -> None:
-        if name == "hidden_act":
-            if value not in ACTIVATIONS:
-                raise ValueError(f"hidden_act must be one of {ACTIVATIONS}, got {value!r}")
-        elif name == "pad_token_id":
-            if value is not None and (type(value) is not int or value < 0):
-                raise ValueError(f"pad_token_id must be an id or None, got {value!r}")
-        elif name.endswith("_prob"):
-            if type(value) not in (int, float) or not 0 <= value < 1:
-                raise ValueError(f"{name} must be a probability in [0, 1), got {value!r}")
-        elif name in ("initializer_range", "layer_norm_eps"):
-            if type(value) not in (int, float) or not 0 < value < 1:
-                raise ValueError(f"{name} must be a small positive number, got {value!r}")
-        elif type(value) is not int or not 0 < value < 2**31:
-            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "BertConfig":

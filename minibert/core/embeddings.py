@@ -1,7 +1,7 @@
 """Three vectors, one sum: what a token is, where it stands, which sentence it belongs to.
 
 The sum is normalised before the first block. That LayerNorm is not in the paper's figure 2,
-but it is in the released code. Positions are learned, one vector for each of 512 places; they
+but it is in the released code. Positions are learned, one vector for each of 512 positions; they
 are not the sine waves of the original Transformer. Nothing is multiplied by sqrt(H).
 
 Source: Devlin et al. 2018, section 3 and figure 2; google-research/bert `modeling.py`,
@@ -28,7 +28,8 @@ class BertEmbeddings(nn.Module):
     def __init__(self, config: BertConfig):
         super().__init__()
         H = config.hidden_size
-        # padding_idx: looking [PAD] up gives its row no gradient; the tied head (heads.py) does
+        # No gradient reaches the [PAD] row through the lookup (padding_idx). It still gets one as
+        # part of the tied output matrix, heads.py.
         self.token = nn.Embedding(config.vocab_size, H, padding_idx=config.pad_token_id)
         self.segment = nn.Embedding(config.type_vocab_size, H)
         self.position = nn.Embedding(config.max_position_embeddings, H)

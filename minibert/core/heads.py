@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minibert.core.checks import IGNORE, check_labels
 from minibert.core.config import BertConfig
 from minibert.core.encoder import activation_function
-from minibert.core.model import BertModel
+from minibert.core.model import BertModel, initialize
 
 
 class PreTrainingOutput(NamedTuple):
@@ -99,7 +99,7 @@ class BertForPreTraining(nn.Module):
         self.next_sentence = NextSentenceHead(bert.config) if next_sentence else None
         for head in (self.masked_word, self.next_sentence):
             if head is not None:
-                head.apply(bert._initialize)
+                initialize(head, bert.config.initializer_range)
 
     def forward(
         self,
@@ -121,7 +121,8 @@ class BertForPreTraining(nn.Module):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
         )
-        words = pair = None
+        words = None
+        pair = None
         losses = []
         if self.masked_word is not None:
             table = self.bert.embeddings.token.weight  # (V, H)

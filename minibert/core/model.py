@@ -2,7 +2,7 @@
 
 This is the encoder as published, and nothing else: no decoder use, no relative positions, no
 generation. The heads that predict words and sentence order stand in `heads.py`; loading weights
-is a function of its own, in `weights.py`.
+is a function of its own, in `weights/`.
 
 Source: Devlin et al. 2018, section 3; google-research/bert `modeling.py`, class BertModel.
 """
@@ -47,11 +47,22 @@ class BertPooler(nn.Module):
         return self.activation(self.dense(first_token))  # (B, H)
 
 
+def initialize(part: nn.Module, std: float) -> None:
+    """Give a part the weights of a BERT before training: normal with deviation std, biases 0."""
+    for module in part.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx])
+
+
 class BertModel(nn.Module):
     """input_ids (B, T) -> hidden states (B, T, H).
 
     All arguments but the first go by name: masks and segments, both (B, T) of 0 and 1, are
-    easily swapped by place. Raises TypeError or ValueError on input that BERT cannot read.
+    easily swapped by position. Raises TypeError or ValueError on input that BERT cannot read.
 
     >>> import torch
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=3,
@@ -67,16 +78,7 @@ class BertModel(nn.Module):
         self.embeddings = BertEmbeddings(config)
         self.encoder = BertEncoder(config)
         self.pooler = BertPooler(config) if add_pooling_layer else None
-        self.apply(self._initialize)
-
-    def _initialize(self, module: nn.Module) -> None:
-        """Weights of a BERT before training: normal with deviation 0.02, biases 0."""
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=self.config.initializer_range)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-            nn.init.zeros_(module.weight[module.padding_idx])
+        initialize(self, config.initializer_range)
 
     def forward(
         self,
@@ -92,14 +94,12 @@ class BertModel(nn.Module):
         embedded = self.embeddings(
             input_ids, token_type_ids=token_type_ids, position_ids=position_ids
         )  # (B, T, H)
-        attention_bias = None
+        bias = None
         if attention_mask is not None:
-            attention_bias = attention_bias_from_mask(
-                attention_mask, embedded.dtype
-            )  # (B, 1, 1, T)
+            bias = attention_bias_from_mask(attention_mask, embedded.dtype)  # (B, 1, 1, T)
         last_hidden_state, hidden_states, attentions = self.encoder(
             embedded,
-            attention_bias,
+            bias,
             keep_states=output_hidden_states,
             explicit=output_attentions,
         )

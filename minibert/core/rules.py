@@ -1,21 +1,21 @@
 """What BERT's tokenizer does to a text, rule by rule, in the plainest form.
 
 The rules are those of the original (https://github.com/google-research/bert, `tokenization.py`) as
-Hugging Face `tokenizers` applies them today; `docs/tokenizer.md` lists where the two differ. They
-define what `tokenizer.py` does faster; the tests hold the two to the same result.
+Hugging Face `tokenizers` applies them today; `docs/tokenizer.md` lists where the two differ. The
+folder `tokenizer/` does the same faster; tests hold the two to the same result.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from itertools import groupby
 
-from minibert.core.unicode_classes import REFERENCE, Rules
+from minibert.core.unicode_classes import REFERENCE, CharacterRules
 
 
-def clean(text: str, rules: Rules = REFERENCE) -> str:
+def clean(text: str, rules: CharacterRules = REFERENCE) -> str:
     """Delete control, format and private-use characters; make every space an ASCII one.
 
     >>> clean("a\\u200bb\\tc")
@@ -32,7 +32,7 @@ def clean(text: str, rules: Rules = REFERENCE) -> str:
     )
 
 
-def isolate_ideographs(text: str, rules: Rules = REFERENCE) -> str:
+def isolate_ideographs(text: str, rules: CharacterRules = REFERENCE) -> str:
     """Put spaces around Chinese characters, which are written without.
 
     >>> isolate_ideographs("in 東京")
@@ -41,39 +41,24 @@ def isolate_ideographs(text: str, rules: Rules = REFERENCE) -> str:
     return "".join(f" {char} " if char in rules.ideographs else char for char in text)
 
 
-def strip_accents(text: str, rules: Rules = REFERENCE) -> str:
+def strip_accents(text: str, rules: CharacterRules = REFERENCE) -> str:
     """Split accented letters into letter and marks, and drop the marks.
 
     >>> strip_accents("Zoë Müller")
     'Zoe Muller'
     """
-    return "".join(char for char, _ in _without_accents(text, rules))
+    parts = "".join(unicodedata.normalize("NFD", c) if c in rules.decomposed else c for c in text)
+
+    def order(char: str) -> int:
+        return unicodedata.combining(char) if char in rules.reordered else 0
+
+    letters: list[str] = []
+    for _, run in groupby(parts, key=lambda char: order(char) > 0):
+        letters += sorted(run, key=order)  # Unicode's canonical order, where marks meet
+    return "".join(char for char in letters if char not in rules.marks)
 
 
-def _without_accents(text: str, rules: Rules) -> Iterator[tuple[str, int]]:
-    """Each remaining character, and the index of the one in `text` that it counts as."""
-    parts = [
-        (part, number == 0)
-        for char in text
-        for number, part in enumerate(
-            unicodedata.normalize("NFD", char) if char in rules.decomposed else char
-        )
-    ]
-
-    def combining_class(part: tuple[str, bool]) -> int:
-        return unicodedata.combining(part[0]) if part[0] in rules.reordered else 0
-
-    index = -1
-    for is_mark, run in groupby(parts, key=lambda part: combining_class(part) > 0):
-        # Unicode's canonical order. The reference moves the marks but counts as if they had stayed:
-        # a first part takes the next index, whichever character it came from.
-        for char, is_first in sorted(run, key=combining_class) if is_mark else run:
-            index += is_first
-            if char not in rules.marks:
-                yield char, index
-
-
-def lowercase(text: str, rules: Rules = REFERENCE) -> str:
+def lowercase(text: str, rules: CharacterRules = REFERENCE) -> str:
     """Every character by itself: a final capital sigma becomes σ, not ς.
 
     >>> lowercase("ΟΔΟΣ")
@@ -82,7 +67,7 @@ def lowercase(text: str, rules: Rules = REFERENCE) -> str:
     return rules.lower(text)
 
 
-def isolate_punctuation(text: str, rules: Rules = REFERENCE) -> str:
+def isolate_punctuation(text: str, rules: CharacterRules = REFERENCE) -> str:
     """Put spaces around punctuation, so that splitting at spaces gives the words.
 
     >>> isolate_punctuation("don't stop!").split()
@@ -91,35 +76,37 @@ def isolate_punctuation(text: str, rules: Rules = REFERENCE) -> str:
     return "".join(f" {char} " if char in rules.punctuation else char for char in text)
 
 
-Rule = Callable[[str, Rules], str]
+Rule = Callable[[str, CharacterRules], str]
+RULES = (clean, isolate_ideographs, strip_accents, lowercase, isolate_punctuation)
 
 
-def in_order(
-    do_lower_case: bool, strip: bool | None, ideographs: bool, rules: Rules = REFERENCE
-) -> list[Rule]:
-    """The rules that the settings of a tokenizer switch on; accents go with capitals if None."""
-    accents = [strip_accents] if (do_lower_case if strip is None else strip) else []
-    capitals = [lowercase] if do_lower_case else []
-    letters = capitals + accents if rules.lower_first else accents + capitals
-    return [clean, *[isolate_ideographs] * ideographs, *letters, isolate_punctuation]
+def basic_tokenize(text: str) -> list[str]:
+    """Text -> words, as BERT-uncased has it: all rules, then a cut at the spaces.
 
-
-def normalise(
-    text: str, steps: Iterable[Rule], rules: Rules = REFERENCE
-) -> tuple[str, Sequence[int]]:
-    """Apply the steps in order. Returns the text and each character's index in the original.
-
-    >>> normalise("\\tÄ!", in_order(True, None, True))
-    (' a ! ', [0, 1, 2, 2, 2])
+    >>> basic_tokenize("Don't naïve")
+    ['don', "'", 't', 'naive']
     """
-    origins: Sequence[int] = range(len(text))
-    for step in steps:
-        if step is strip_accents:
-            kept = list(_without_accents(text, rules))
-            origins = [origins[index] for _, index in kept]
-            text = "".join(char for char, _ in kept)
-        else:
-            pairs = zip(text, origins, strict=True)
-            origins = [origin for char, origin in pairs for _ in step(char, rules)]
-            text = step(text, rules)
-    return text, origins
+    for rule in RULES:
+        text = rule(text)
+    return text.split()
+
+
+def rules_for(
+    do_lower_case: bool, strip: bool | None, ideographs: bool, rules: CharacterRules = REFERENCE
+) -> list[Rule]:
+    """The rules that other settings switch on, in order; accents go with capitals if None.
+
+    >>> [rule.__name__ for rule in rules_for(False, None, True)]  # a cased model
+    ['clean', 'isolate_ideographs', 'isolate_punctuation']
+    """
+    strip = do_lower_case if strip is None else strip
+    steps: list[Rule] = [clean]
+    if ideographs:
+        steps.append(isolate_ideographs)
+    if strip and not rules.lower_first:
+        steps.append(strip_accents)
+    if do_lower_case:
+        steps.append(lowercase)
+    if strip and rules.lower_first:
+        steps.append(strip_accents)
+    return [*steps, isolate_punctuation]

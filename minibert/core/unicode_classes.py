@@ -169,8 +169,8 @@ def _lowercase_table(entries: str) -> dict[int, str]:
     return table
 
 
-class Rules(NamedTuple):
-    """One tokenizer's classes and the three other points in which tokenizers differ."""
+class CharacterRules(NamedTuple):
+    """One tokenizer's character classes, and four switches in which tokenizers differ."""
 
     removed: CodePoints
     spaces: CodePoints
@@ -192,7 +192,7 @@ def _lower(text: str) -> str:
     return text.translate(_LOWER)
 
 
-REFERENCE = Rules(
+REFERENCE = CharacterRules(
     removed=CodePoints(REMOVED),
     spaces=CodePoints(SPACES),
     ideographs=CodePoints(IDEOGRAPHS),
@@ -212,10 +212,11 @@ def _ranges(codes: Iterable[int]) -> CodePoints:
 
 
 @lru_cache(maxsize=1)
-def google_rules() -> Rules:
+def google_rules() -> CharacterRules:
     """The rules of Google's original, `tokenization.py` of google-research/bert.
 
-    It asks `unicodedata`, so these classes are those of the running Python, as they were there.
+    The classes are read from `unicodedata`, so that they are those of the running Python, as they
+    were there. The first call asks about all 1.1 million code points, later calls do not.
     """
     members: dict[str, list[int]] = {"Cc": [], "Cf": [], "Zs": [], "Mn": [], "P": []}
     for code in range(0x110000):
@@ -226,7 +227,7 @@ def google_rules() -> Rules:
     layout = {0x9, 0xA, 0xD}
     ascii_symbols = [c for c in range(0x21, 0x7F) if not chr(c).isalnum()]
     everything = CodePoints("0-10FFFF")
-    return Rules(
+    return CharacterRules(
         removed=_ranges(({*members["Cc"], *members["Cf"], 0xFFFD}) - layout),
         # the line and paragraph separators are not cleaned there, but Python splits at them
         spaces=_ranges({*members["Zs"], *layout, 0x2028, 0x2029}),

@@ -1,20 +1,20 @@
-"""A word → the pieces of the vocabulary it is made of: greedy, longest match first.
+"""A word -> the pieces of the vocabulary it is made of: greedy, longest match first.
 
-The rule is in section 1 of Song et al. 2021, https://arxiv.org/abs/2012.15524. Their linear-time
-matcher, section 3, is not used: pieces are short, so that a trie is as fast here, and simpler.
+Source: google-research/bert `tokenization.py`, class WordpieceTokenizer; the rule is written out in
+Song et al. 2021, section 1, https://arxiv.org/abs/2012.15524.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+
+LONGEST_WORD = 100  # characters; longer words are not cut
 
 
 def longest_match_first(word: str, vocab: Mapping[str, int]) -> list[str] | None:
     """Cut a word into the longest pieces the vocabulary has, from the left. None: not possible.
 
-    This is the definition: it tries every end from the back.
+    Every end is tried, from the back.
 
     >>> longest_match_first("unaffable", {"un": 0, "una": 1, "##ff": 2, "##able": 3})
     ['una', '##ff', '##able']
@@ -32,68 +32,11 @@ def longest_match_first(word: str, vocab: Mapping[str, int]) -> list[str] | None
     return pieces
 
 
-class Trie(dict[str, list[Any]]):
-    """First letter → node; a node is [letter → node, id of the token that ends here, or None].
+def wordpiece(word: str, vocab: Mapping[str, int]) -> list[str]:
+    """A word -> its pieces, or [UNK] for the whole word.
 
-    A first letter's part is built when it is first asked for, which halves the time to start. Its
-    tokens stay in `waiting`: a second thread may ask before the part is in its place.
-
-    >>> Trie([("a", 0), ("ann", 1)])["a"]
-    [{'n': [{'n': [{}, 1]}, None]}, 0]
+    >>> wordpiece("unable", {"un": 0, "##able": 1})
+    ['un', '##able']
     """
-
-    def __init__(self, tokens: Iterable[tuple[str, int]]) -> None:
-        self.waiting: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for token, number in tokens:
-            self.waiting[token[:1]].append((token, number))
-
-    def __missing__(self, first: str) -> list[Any]:
-        root: list[Any] = [{}, None]
-        if first not in self.waiting:
-            return root
-        for token, number in self.waiting[first]:
-            node = root
-            for letter in token[1:]:
-                branches = node[0]
-                if letter not in branches:
-                    branches[letter] = [{}, None]
-                node = branches[letter]
-            node[1] = number
-        self[first] = root
-        return root
-
-
-def build_tries(vocab: Mapping[str, int]) -> tuple[Trie, Trie]:
-    """One trie for first pieces, one for the pieces that are written with "##"."""
-    items = vocab.items()
-    first = Trie((token, number) for token, number in items if not token.startswith("##"))
-    later = Trie((token[2:], number) for token, number in items if token.startswith("##"))
-    return first, later
-
-
-def match(word: str, tries: tuple[Trie, Trie]) -> list[int] | None:
-    """The ids of the pieces of `longest_match_first`, found by walking down the tries.
-
-    Each walk goes as far as it can, remembers the last token it passed, and returns to its end.
-
-    >>> match("ann", build_tries({"a": 0, "an": 1, "##n": 2}))
-    [1, 2]
-    """
-    trie, later = tries
-    ids: list[int] = []
-    start = 0
-    while start < len(word):
-        branches, found = trie[word[start]]
-        end = found_end = start + 1
-        for letter in word[end:]:
-            if letter not in branches:
-                break
-            branches, number = branches[letter]
-            end += 1
-            if number is not None:
-                found, found_end = number, end
-        if found is None:
-            return None
-        ids.append(found)
-        trie, start = later, found_end
-    return ids
+    pieces = longest_match_first(word, vocab) if len(word) <= LONGEST_WORD else None
+    return pieces or ["[UNK]"]

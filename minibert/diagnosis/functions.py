@@ -6,7 +6,7 @@ the known wrong versions.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,57 +14,13 @@ from torch import Tensor
 from minibert.core.checks import IGNORE
 from minibert.core.config import BertConfig
 from minibert.core.heads import masked_word_loss
-from minibert.core.rules import (
-    clean,
-    isolate_ideographs,
-    isolate_punctuation,
-    lowercase,
-    strip_accents,
-)
-from minibert.core.wordpiece import longest_match_first
+from minibert.core.inputs import arrange
+from minibert.core.rules import basic_tokenize
+from minibert.core.wordpiece import wordpiece
 from minibert.vectors.pooling import mean_pool
 from minibert.weights.names import name_table
 
-RULES = (clean, isolate_ideographs, strip_accents, lowercase, isolate_punctuation)
-
-LONGEST_WORD = 100  # characters; longer words are not cut
 MASK_ID, LAST_SPECIAL = 4, 4  # in the probe's vocabulary, ids 0 to 4 are special tokens
-
-
-def basic_tokenize(text: str) -> list[str]:
-    """Text to words, as BERT-uncased has it.
-
-    >>> basic_tokenize("Don't naïve")
-    ['don', "'", 't', 'naive']
-    """
-    for rule in RULES:
-        text = rule(text)
-    return text.split()
-
-
-def wordpiece(word: str, vocab: Mapping[str, int]) -> list[str]:
-    """A word to pieces, or to [UNK] as a whole.
-
-    >>> wordpiece("unable", {"un": 0, "##able": 1})
-    ['un', '##able']
-    """
-    pieces = longest_match_first(word, vocab) if len(word) <= LONGEST_WORD else None
-    return pieces or ["[UNK]"]
-
-
-def arrange_pair(
-    first: Sequence[str], second: Sequence[str], length: int
-) -> tuple[list[str], list[int], list[int]]:
-    """[CLS] first [SEP] second [SEP] [PAD]..., with segments and mask. Devlin et al., figure 2.
-
-    >>> arrange_pair(["a"], ["b"], 6)
-    (['[CLS]', 'a', '[SEP]', 'b', '[SEP]', '[PAD]'], [0, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 0])
-    """
-    one, two = ["[CLS]", *first, "[SEP]"], [*second, "[SEP]"]
-    padding = length - len(one) - len(two)
-    tokens = one + two + ["[PAD]"] * padding
-    segments = [0] * len(one) + [1] * len(two) + [0] * padding
-    return tokens, segments, [1] * (len(one) + len(two)) + [0] * padding
 
 
 def rename_key(key: str) -> str:
@@ -111,15 +67,12 @@ def adamw_step(
 
 
 ANSWERS: dict[str, Callable] = {
-    function.__name__: function
-    for function in (
-        basic_tokenize,
-        wordpiece,
-        arrange_pair,
-        rename_key,
-        mask_tokens,
-        masked_word_loss,
-        mean_pool,
-        adamw_step,
-    )
+    "basic_tokenize": basic_tokenize,
+    "wordpiece": wordpiece,
+    "arrange_pair": arrange,
+    "rename_key": rename_key,
+    "mask_tokens": mask_tokens,
+    "masked_word_loss": masked_word_loss,
+    "mean_pool": mean_pool,
+    "adamw_step": adamw_step,
 }

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
-from minibert.core.model import BertModel
+from minibert.core.model import BertModel, initialize
 from minibert.system.files import folder_written_whole
 from minibert.tasks.labelled import encode, pad_rows
 from minibert.tokenizer.batch import Tokenizer
@@ -59,7 +59,7 @@ class BertClassifier(nn.Module):
         self.pooling = pooling
         self.dropout = nn.Dropout(bert.config.hidden_dropout_prob)
         self.classifier = nn.Linear(bert.config.hidden_size, len(classes))
-        self.classifier.apply(bert._initialize)
+        initialize(self.classifier, bert.config.initializer_range)
 
     def forward(self, input_ids: Tensor, *, attention_mask: Tensor) -> Tensor:
         """(B, T) -> a score for every class, (B, C)."""

@@ -1,1 +1,6 @@
-"""minibert/tokenizer/__init__.py"""
+"""Texts -> ids and batches: what `core/rules.py`, `wordpiece.py` and `inputs.py` define, but fast.
+
+Start with `tokenizer.py` (what users call) and `batch.py` (what they get), then `pieces.py` (a text
+to its ids, with `trie.py` and `origins.py` below it) and `truncation.py`. `vocabulary.py`,
+`arguments.py` and `files.py` say what may come in; `explain.py` shows each step.
+"""

@@ -15,10 +15,11 @@ from itertools import accumulate, chain, count
 from operator import add
 from typing import Any, NamedTuple
 
-from minibert.core.rules import in_order, normalise, strip_accents
+from minibert.core.rules import rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
-from minibert.core.wordpiece import Trie, build_tries, match
 from minibert.tokenizer.added_tokens import AddedTokens
+from minibert.tokenizer.origins import normalise
+from minibert.tokenizer.trie import Trie, build_tries, match
 from minibert.tokenizer.vocabulary import Vocabulary
 
 Span = tuple[int, int]  # start and end in the text
@@ -100,7 +101,7 @@ class WordPieceTokenizer(Vocabulary):
             self.settings["rules"] = rules
         self.model_max_length = model_max_length
         self._lower = do_lower_case
-        self.steps = in_order(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
+        self.steps = rules_for(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
         self._prepare("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff" if tokenize_chinese_chars else "")
 
     def _prepare(self, ideographs: str) -> None:

@@ -7,7 +7,8 @@ by applying them to the character alone: hardly any rule looks further.
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from minibert.core.rules import clean, normalise
+from minibert.core.rules import clean
+from minibert.tokenizer.origins import normalise
 from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
 from minibert.view import svg
 from minibert.view.picture import Picture

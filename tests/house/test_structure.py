@@ -21,10 +21,17 @@ from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "minibert"
 # BERT, whole, in the order in which one reads it; two more files serve these.
-READ_ALONG = (
-    *("config", "rules", "wordpiece"),
-    *("embeddings", "attention", "encoder", "model", "heads"),
-)
+READ_ALONG = [
+    "config",
+    "rules",
+    "wordpiece",
+    "inputs",
+    "embeddings",
+    "attention",
+    "encoder",
+    "model",
+    "heads",
+]
 SERVING = ("checks", "unicode_classes")
 
 # A folder may import from those on its own line or on lines above, never from those below.
@@ -67,7 +74,7 @@ def run_all_paths() -> None:
 
 
 def test_shape_comments():
-    files = [LIBRARY / f"core/{name}.py" for name in READ_ALONG[3:]]
+    files = [LIBRARY / f"core/{name}.py" for name in READ_ALONG[4:]]
     files.append(LIBRARY / "vectors/pooling.py")
     watcher = ShapeWatcher(files, SIZES)
     watcher.run(run_all_paths)
@@ -152,7 +159,14 @@ model = BertForPreTraining(BertModel(BertConfig(**expected["config"]))).double()
 model.load_state_dict(expected["weights"])
 logits = model(**expected["batch"]).prediction_logits
 assert torch.equal(logits, expected["logits"])
-assert longest_match_first("banks", {"bank": 0, "##s": 1}) == ["bank", "##s"]
+names = ["[PAD]", "[CLS]", "[SEP]", "bank", "##s"]
+vocab = {name: number for number, name in enumerate(names)}
+assert longest_match_first("banks", vocab) == ["bank", "##s"]
+assert model_inputs(["Bank", "Bänks"], vocab, ["bank", "bank"]) == {
+    "input_ids": [[1, 3, 2, 3, 2, 0], [1, 3, 4, 2, 3, 2]],
+    "token_type_ids": [[0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1]],
+    "attention_mask": [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]],
+}
 assert not any(name.startswith("minibert.") for name in sys.modules)
 """
     program = "\n".join([*futures, "import sys; sys.modules['minibert'] = None", *bodies, check])

@@ -23,10 +23,11 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from minibert.core import unicode_classes
 from minibert.core.unicode_classes import CodePoints
-from minibert.core.wordpiece import build_tries, longest_match_first, match
+from minibert.core.wordpiece import longest_match_first
 from minibert.tokenizer.explain import explain, format_explanation
 from minibert.tokenizer.files import read_vocab
 from minibert.tokenizer.pieces import WordPieceTokenizer
+from minibert.tokenizer.trie import build_tries, match
 from tests.conftest import ROOT, shared
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

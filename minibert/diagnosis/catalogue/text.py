@@ -8,7 +8,9 @@ import re
 import string
 import unicodedata
 
+from minibert.core.inputs import arrange
 from minibert.core.rules import (
+    RULES,
     clean,
     isolate_ideographs,
     isolate_punctuation,
@@ -17,7 +19,7 @@ from minibert.core.rules import (
 )
 from minibert.core.wordpiece import longest_match_first
 from minibert.diagnosis.catalogue.mistake import Variant, mistake
-from minibert.diagnosis.functions import RULES, arrange_pair, rename_key
+from minibert.diagnosis.functions import rename_key
 
 
 def words_by(text, **instead):
@@ -309,7 +311,7 @@ PICTURE = "Draw the row for two sentences of one word each. How many places does
     seen="huggingface/transformers#1561",
 )
 def last_sep_missing(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length + 1)
+    tokens, segments, mask = arrange(first, second, length + 1)
     place = len(first) + len(second) + 2
     return (
         tokens[:place] + tokens[place + 1 :],
@@ -326,7 +328,7 @@ def last_sep_missing(first, second, length):
     seen="lucidrains/RETRO-pytorch#25",
 )
 def cls_missing(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length + 1)
+    tokens, segments, mask = arrange(first, second, length + 1)
     return tokens[1:], segments[1:], mask[1:]
 
 
@@ -338,7 +340,7 @@ def cls_missing(first, second, length):
     seen="a near slip; no public case noted",
 )
 def sep_in_second_segment(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length)
+    tokens, segments, mask = arrange(first, second, length)
     return tokens, [*segments[: len(first) + 1], 1, *segments[len(first) + 2 :]], mask
 
 
@@ -350,7 +352,7 @@ def sep_in_second_segment(first, second, length):
     seen="a widespread tutorial line, segments_ids = [1] * len(tokens)",
 )
 def padding_in_second_segment(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length)
+    tokens, segments, mask = arrange(first, second, length)
     return tokens, [seg if real else 1 for seg, real in zip(segments, mask, strict=True)], mask
 
 
@@ -362,7 +364,7 @@ def padding_in_second_segment(first, second, length):
     seen="minBERT, where the segments are fixed to 0",
 )
 def segments_all_zero(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length)
+    tokens, segments, mask = arrange(first, second, length)
     return tokens, [0] * len(segments), mask
 
 
@@ -374,7 +376,7 @@ def segments_all_zero(first, second, length):
     seen="huggingface/transformers#278",
 )
 def padding_not_masked(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length)
+    tokens, segments, mask = arrange(first, second, length)
     return tokens, segments, [1] * len(mask)
 
 
@@ -386,7 +388,7 @@ def padding_not_masked(first, second, length):
     seen="nyu-mll/jiant#465; pytorch/pytorch#120488",
 )
 def mask_turned_round(first, second, length):
-    tokens, segments, mask = arrange_pair(first, second, length)
+    tokens, segments, mask = arrange(first, second, length)
     return tokens, segments, [1 - each for each in mask]
 
 
