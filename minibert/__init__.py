@@ -8,7 +8,21 @@ Names are looked up on first use, so that `import minibert` costs no torch.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors
+    from minibert.bert import Bert as Bert
+    from minibert.bert import load as load
+    from minibert.core.config import BertConfig as BertConfig
+    from minibert.core.heads import BertForPreTraining as BertForPreTraining
+    from minibert.core.heads import PreTrainingOutput as PreTrainingOutput
+    from minibert.core.model import BertModel as BertModel
+    from minibert.core.model import BertOutput as BertOutput
+    from minibert.tokenizer.batch import Batch as Batch
+    from minibert.tokenizer.batch import Tokenizer as Tokenizer
+    from minibert.trace import Trace as Trace
+    from minibert.trace import compare as compare
+    from minibert.weights.loading import LoadReport as LoadReport
 
 __version__ = "0.1.0"
 

@@ -1,9 +1,11 @@
 """All of it in one hand: `bert = minibert.load(name)`, then text in, numbers out."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -11,26 +13,23 @@ import torch
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.fast.engine import Engine
+from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
 from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence
 from minibert.tokenizer.batch import Tokenizer
 from minibert.trace import Trace, record
-from minibert.vectors.embed import embed, embed_tokens
+from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file
-from minibert.vectors.nearest import (
-    Neighbour,
-    TokenVectors,
-    cosines,
-    nearest,
-    span_vectors,
-    spans_of,
-)
-from minibert.vectors.plan import Plan
+from minibert.vectors.nearest import Neighbour, cosines, nearest
+from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import pools_of
 from minibert.vectors.recipe import Recipe
+from minibert.vectors.tokens import TokenVectors, embed_tokens, span_vectors, spans_of
 from minibert.weights import hub
 from minibert.weights.loading import LoadReport, load_weights, save_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclasses.dataclass
@@ -49,7 +48,7 @@ class Bert:
     report: LoadReport
     recipe: Recipe = Recipe()
     source: str = ""
-    _kept: Engine | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
+    _cached: Engine | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
     def model(self) -> BertModel:
@@ -61,12 +60,26 @@ class Bert:
 
     @overload
     def embed(  # type: ignore[overload-overlap]
-        self, texts: Iterable[str], *, pooling: Literal["none", "NONE"], **settings: Any
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Literal["none", "NONE"],
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        progress: bool = False,
+        **settings: Unpack[EmbedSettings],
     ) -> list[TokenVectors]: ...
 
     @overload
     def embed(
-        self, texts: Iterable[str], *, pooling: str | None = None, **settings: Any
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        progress: bool = False,
+        **settings: Unpack[EmbedSettings],
     ) -> np.ndarray: ...
 
     def embed(
@@ -77,7 +90,7 @@ class Bert:
         normalize: bool | None = None,
         max_length: int | None = None,
         progress: bool = False,
-        **settings: Any,
+        **settings: Unpack[EmbedSettings],
     ) -> np.ndarray | list[TokenVectors]:
         """One vector per text, (N, W) float32, in the order of `texts`.
 
@@ -89,7 +102,7 @@ class Bert:
         max_length     tokens read of a text; default: the model's own recipe
         progress       a bar on standard error
 
-        and, among `settings`:
+        and, in `settings` (another name is a TypeError):
 
         layer          0 (embeddings) to 12 or -1 (last block); or several, as [-4, -3, -2, -1]
         combine        several layers: "concat", "sum" or "mean"
@@ -122,7 +135,7 @@ class Bert:
         errors: str = "strict",
         restart: bool = False,
         progress: bool = False,
-        **settings: Any,
+        **settings: Unpack[EmbedSettings],
     ) -> Done:
         """The lines of a file -> a .npy, .safetensors or .jsonl file; see `minibert.vectors.file`.
 
@@ -130,8 +143,10 @@ class Bert:
         """
         recipe = self._recipe(pooling, normalize, max_length)
         plan = Plan.of(self.model, self.tokenizer, recipe, **settings)
-        how: dict[str, Any] = {"errors": errors, "restart": restart, "progress": progress}
-        return embed_file(self._engine, self.tokenizer, source, target, plan, **how)
+        return embed_file(
+            self._engine, self.tokenizer, source, target, plan,
+            errors=errors, restart=restart, progress=progress,
+        )  # fmt: skip
 
     def embed_words(
         self,
@@ -170,15 +185,15 @@ class Bert:
     ) -> Recipe:
         if pooling is not None and not pools_of(pooling):
             normalize = bool(normalize)  # the model's own is about texts, not about tokens
-        given = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
-        changes: Any = {name: value for name, value in given.items() if value is not None}
+        options = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        changes: Any = {name: value for name, value in options.items() if value is not None}
         return dataclasses.replace(self.recipe, **changes)
 
     @property
     def _engine(self) -> Engine:
-        if self._kept is None or self._kept.model is not self.model:
-            self._kept = Engine(self.model)
-        return self._kept
+        if self._cached is None or self._cached.model is not self.model:
+            self._cached = Engine(self.model)
+        return self._cached
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]:
         """The likeliest words for every [MASK] of `text`: one list per [MASK], best first."""
@@ -224,11 +239,11 @@ def load(
     Never loads other weights than those asked for. Raises FileNotFoundError, ValueError or
     OSError, in words that say what to do next.
     """
-    found = hub.resolve(
+    files = hub.resolve(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
     )
-    model, report = load_weights(found.path, dtype)
-    folder = found.path.parent if found.path.is_file() else found.path
+    model, report = load_weights(files.path, dtype)
+    folder = files.path.parent if files.path.is_file() else files.path
     tokenizer = Tokenizer.from_folder(folder)
     last = max(tokenizer.inverse)
     if last >= model.config.vocab_size:
@@ -236,5 +251,5 @@ def load(
             f"the tokenizer of {folder} has ids up to {last}, the model a table of "
             f"{model.config.vocab_size} rows: they do not belong together"
         )
-    source = str(name) if found.revision is None else f"{name} at revision {found.revision}"
+    source = str(name) if files.revision is None else f"{name} at revision {files.revision}"
     return Bert(model, tokenizer, report, Recipe.from_folder(folder), source)

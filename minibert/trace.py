@@ -60,7 +60,7 @@ class Trace(Mapping[str, Tensor]):
 
 
 def _counted(name: str, tensor: Tensor) -> Tensor:
-    """The numbers that say something: of scores all but those of padding. NaN is kept."""
+    """Leaves out attention scores of padding, whose size is arbitrary. Keeps all else, with NaN."""
     return tensor[~(tensor <= HIDDEN)] if name.endswith("scores") else tensor
 
 
@@ -128,7 +128,9 @@ class Divergence:
     def __str__(self) -> str:
         if self.missing:
             return f"the traces part at {self.name}: {self.missing}"
-        shown = ", ".join(str(row) for row in self.rows[:6]) + (", ..." * (len(self.rows) > 6))
+        shown = ", ".join(str(row) for row in self.rows[:6])
+        if len(self.rows) > 6:
+            shown += ", ..."
         return (
             f"the first tensor that differs is {self.name}: by up to {self.difference:.3g}, in "
             f"{self.share:.0%} of its numbers, at (text, {self.what}) {shown}"

@@ -59,6 +59,7 @@ def prepare(arguments: argparse.Namespace) -> None:
 def pretrain(arguments: argparse.Namespace) -> int:
     from minibert.bert import load
     from minibert.core.config import BertConfig
+    from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
     from minibert.training.batches import Examples
     from minibert.training.lengthen import lengthen
@@ -84,6 +85,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if arguments.curves:
         check_name(Path(arguments.curves))
     use_threads(arguments.threads)
+    keep_memory()
     start: Any
     names = ("blocks", "hidden", "heads", "dropout", "initializer")
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
@@ -131,6 +133,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.bert import load
+    from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
     from minibert.training.evaluate import as_table, grammar, held_out_words, sentiment
     from minibert.training.finetune import FinetuneSettings
@@ -143,6 +146,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         if name and not Path(name).exists():
             raise FileNotFoundError(f"{name} does not exist")
     use_threads()
+    keep_memory()
     bert = load(arguments.model)
     model, tokenizer = bert.pretraining, bert.tokenizer
     results: dict[str, dict[str, Any]] = {}
@@ -172,6 +176,7 @@ def finetune(arguments: argparse.Namespace) -> None:
 
     from minibert.bert import load
     from minibert.system.files import folder_written_whole
+    from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
     from minibert.tasks.classification import new_classifier, predict, write_classifier
     from minibert.tasks.labelled import read_labelled
@@ -181,6 +186,7 @@ def finetune(arguments: argparse.Namespace) -> None:
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
     use_threads(arguments.threads)
+    keep_memory()
     train = read_labelled(arguments.file)
     test = read_labelled(arguments.test, train.classes)
     bert = load(arguments.model)

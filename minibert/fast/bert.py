@@ -1,7 +1,7 @@
 """The same numbers, sooner: what makes a transformer fast without changing what it computes.
 
 The readable model stays the one that defines the numbers. `FastBert` takes its weights and runs
-them with six tricks, none of which is an approximation:
+them with five tricks, none of which is an approximation:
 
 1. **No padding.** Texts are laid end to end, (N, H) for N tokens in all. Linear layers and norms
    look at one token at a time and need not know where a text ends; only attention must, and it
@@ -13,14 +13,14 @@ them with six tricks, none of which is an approximation:
 3. **Query, key and value in one product**: one long loop instead of three short ones.
 4. **A budget of tokens.** About a thousand tokens go through all blocks at a time, so that what
    one layer writes is still in the processor's cache when the next one reads it.
-5. **Memory.** Packed weights lie on large pages, and what one layer frees is kept for the next:
-   see `memory.py`.
-6. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
+5. **No graph.** Inference mode keeps nothing for a gradient that nobody will ask for.
 
 bfloat16, float16 and int8 are faster again, but they *do* change the numbers, so they come on
 request alone, as `precision`. On 1,000 sentences with all-MiniLM-L6-v2 the smallest cosine between
 a vector and its float32 self is 0.9999 in bfloat16 and 0.968 in int8; single numbers of
 bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is slow in it.
+
+Packing takes time and memory, so `Engine` packs only when there is enough to read.
 
 Where the processor or the build of torch has no packed kernels (`linear.py`), plain products take
 their place: the same numbers to rounding, more slowly.
@@ -30,25 +30,22 @@ On a GPU: half precision, one attention call for all texts without padding where
 CPU with stand-ins; they have not been run on a GPU yet.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from minibert.core.checks import check_inputs
-from minibert.core.encoder import BertBlock
 from minibert.core.model import BertModel, BertOutput
+from minibert.fast.block import FastBlock, checked, norm_of
 from minibert.fast.linear import (
     FusedLinear,
     Int8Linear,
-    Linear,
     PackedLinear,
     PlainLinear,
-    Weights,
     full_float32,
     packing_works,
-    weights_of,
 )
 from minibert.fast.unpadded import (
     attend_in_groups,
@@ -56,77 +53,16 @@ from minibert.fast.unpadded import (
     cut_by_tokens,
     unpadded_kernel_works,
 )
-from minibert.system.memory import keep_memory, use_large_pages
 
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time
+PACKING_PAYS = 2000  # tokens that take about as long as packing does
 SLICE = 1536  # width of a slice of the feed-forward layer, packed
 
 
-class FastBlock:
-    """One block of the encoder, in two halves with attention between them.
-
-    The feed-forward layer goes in slices of its width I: raised, GELU, lowered, added up. Each
-    slice stays in the cache, and shorter sums round less.
-    """
-
-    def __init__(
-        self,
-        block: BertBlock,
-        make: Callable[[list[Weights]], Linear],
-        width: int,
-        dtype: torch.dtype,
-    ):
-        attention, up, down = block.attention, block.feed_forward.up, block.feed_forward.down
-        self.qkv = make([weights_of(w) for w in (attention.query, attention.key, attention.value)])
-        self.output = make([weights_of(attention.output)])
-        raising, bias, lowering = up.weight.detach(), up.bias.detach(), down.weight.detach()
-        cuts = [slice(start, start + width) for start in range(0, up.out_features, width)]
-        self.up = [make([(raising[cut], bias[cut])]) for cut in cuts]
-        biases = [down.bias.detach()] + [None] * len(cuts[1:])
-        self.down = [make([(lowering[:, cut], b)]) for cut, b in zip(cuts, biases)]
-        self.gelu = str(block.feed_forward.activation.approximate)
-        self.norms = [_norm(block.attention_norm, dtype), _norm(block.output_norm, dtype)]
-
-    def compile(self) -> None:
-        """Let torch.compile fuse what lies between the products of each half."""
-        for half in ("project", "finish"):
-            setattr(self, half, torch.compile(getattr(self, half), dynamic=True))
-
-    def project(self, x: Tensor) -> Tensor:
-        """(N, H) -> (N, 3H)"""
-        return self.qkv(x)
-
-    def finish(self, context: Tensor, x: Tensor) -> Tensor:
-        """Everything after attention: (N, H), (N, H) -> (N, H)"""
-        x = F.layer_norm(self.output(context, residual=x), *self.norms[0])
-        total = x
-        for up, down in zip(self.up, self.down):
-            total = down(up(x, gelu=self.gelu), residual=total)
-        return F.layer_norm(total, *self.norms[1])
-
-
-def _checked(block: nn.Module) -> BertBlock:
-    if not isinstance(block, BertBlock):
-        raise TypeError(
-            f"expected a BertBlock, got {type(block).__name__}: give the model as it was loaded; "
-            f"for torch.compile, compile=True"
-        )
-    return block
-
-
-def _norm(norm: nn.LayerNorm, dtype: torch.dtype) -> tuple:
-    """The arguments of F.layer_norm after the first. Half precision rounds weights near 1 badly:
-    a CPU takes them in float32, a GPU must have them in the precision of the rest."""
-    shape = tuple(norm.normalized_shape)
-    if norm.weight.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
-        dtype = torch.float32
-    return shape, norm.weight.detach().to(dtype), norm.bias.detach().to(dtype), norm.eps
-
-
-def _dtype_of(precision: str | None, own: torch.dtype) -> torch.dtype:
+def _dtype_of(precision: str | None, default: torch.dtype) -> torch.dtype:
     if precision is None:
-        return own
+        return default
     return torch.float32 if precision == "int8" else getattr(torch, precision)
 
 
@@ -135,8 +71,8 @@ class FastBert:
 
     precision  None (that of the model, so the same numbers), "float32", "bfloat16", "float16"
                (for a GPU), "int8" (for a CPU)
-    packed     reorder the weights for the CPU: a second copy, made once, and memory.py's requests
-               for the whole process. False computes with the model's own weights
+    packed     reorder the weights for the CPU: a second copy, made once. False computes with the
+               model's own weights
     compile    let torch.compile fuse what lies between the products; the first call takes long
 
     It holds what the weights were when it was made; `is_current()` tells whether they still are.
@@ -170,17 +106,12 @@ class FastBert:
             raise ValueError(f"int8 runs on a CPU, the model is on {self.device}: use bfloat16")
         self.dtype = _dtype_of(precision, weight.dtype)
         kind = self._linear_kind(precision, packed and not compile)
-        make = kind if kind is PlainLinear else lambda layers: kind(layers, self.dtype)
         width = SLICE if kind is PackedLinear else self.config.intermediate_size
         with torch.inference_mode(), full_float32():
             self.blocks = [
-                FastBlock(_checked(block), make, width, self.dtype)
-                for block in model.encoder.blocks
+                FastBlock(checked(block), kind, width, self.dtype) for block in model.encoder.blocks
             ]
-            self.norm = _norm(model.embeddings.norm, self.dtype)
-        if kind is PackedLinear:
-            keep_memory()
-            use_large_pages()
+            self.norm = norm_of(model.embeddings.norm, self.dtype)
         if compile:
             for block in self.blocks:
                 block.compile()
@@ -236,19 +167,19 @@ class FastBert:
         else:
             x = x + F.embedding(token_type_ids, table.segment.weight)
         x = x + F.embedding(position_ids, table.position.weight)
-        found: dict[int, Tensor] = {}
+        states: dict[int, Tensor] = {}
         with full_float32():
             x = F.layer_norm(x.to(self.dtype), *self.norm)
             for number, block in enumerate(self.blocks):
                 if number in wanted:
-                    found[number] = x
+                    states[number] = x
                 if number == max(wanted):
                     break
                 qkv = block.project(x)
                 x = block.finish(self.attend(qkv, lengths, self.config.num_attention_heads), x)
             else:
-                found[len(self.blocks)] = x
-        return [found[layer] for layer in wanted]
+                states[len(self.blocks)] = x
+        return [states[layer] for layer in wanted]
 
     @torch.inference_mode()
     def __call__(
@@ -292,3 +223,34 @@ class FastBert:
         with full_float32():
             pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
         return BertOutput(last, pooled, hidden_states if output_hidden_states else None)
+
+
+class Engine:
+    """Hands out a `FastBert` for the work at hand, plain or packed, and keeps it for the next.
+
+    Packing takes as long as embedding about 2,000 tokens. So the first 2,000 tokens run on the
+    plain weights, all later ones on packed ones: a program that embeds one sentence starts at
+    once, and one that embeds thousands loses nothing. Packed and plain numbers differ by rounding.
+    """
+
+    def __init__(self, model: BertModel):
+        self.model = model
+        self.tokens = 0
+        self.cache: dict[tuple, FastBert] = {}
+
+    def for_tokens(
+        self,
+        tokens: int,
+        precision: str | None = None,
+        *,
+        always_packed: bool = False,
+        compile: bool = False,
+    ) -> FastBert:
+        """The model as it should run for the next `tokens` tokens."""
+        self.tokens += tokens
+        packed = always_packed or compile or self.tokens >= PACKING_PAYS or precision is not None
+        key = (precision, packed, compile)
+        if key not in self.cache or not self.cache[key].is_current():
+            self.cache = {name: fast for name, fast in self.cache.items() if fast.is_current()}
+            self.cache[key] = FastBert(self.model, precision, packed=packed, compile=compile)
+        return self.cache[key]

@@ -32,8 +32,8 @@ class PlainLinear:
     """torch's own product, on the model's own weights. Several layers over one input stand side
     by side in the result."""
 
-    def __init__(self, layers: Sequence[Weights]):
-        self.layers = layers
+    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
+        self.layers = layers  # whose dtype it is
 
     def __call__(
         self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
@@ -49,7 +49,7 @@ class FusedLinear(PlainLinear):
     """A copy of the weights, in any precision; several layers joined into one product."""
 
     def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
-        super().__init__([_joined(layers, dtype)])
+        super().__init__([_joined(layers, dtype)], dtype)
 
 
 class PackedLinear:
@@ -100,7 +100,7 @@ class Int8Linear:
 def int8_saturates() -> bool:
     """Whether sums of two products of 8 bits overflow here, as on x86 processors without VNNI.
 
-    Then one bit of the activations is given up (`reduce_range`). Found by trying.
+    Then one bit of the activations is given up (`reduce_range`). It is tried out.
 
     >>> isinstance(int8_saturates(), bool)
     True
@@ -121,7 +121,7 @@ def weights_of(layer: nn.Linear) -> Weights:
 
 
 def packing_works(dtype: torch.dtype = torch.float32) -> bool:
-    """Whether this processor and this build of torch have the packed kernels, found by trying.
+    """Whether this processor and this build of torch have the packed kernels: tried out.
 
     >>> isinstance(packing_works(), bool)
     True

@@ -80,7 +80,7 @@ def attend_unpadded(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
 
 
 def unpadded_kernel_works(device: torch.device, dtype: torch.dtype, D: int) -> bool:
-    """Whether `attend_unpadded` runs here with heads of size D, found by trying.
+    """Whether `attend_unpadded` runs here with heads of size D: tried out.
 
     It takes a GPU, half precision, torch 2.10 or later.
     """

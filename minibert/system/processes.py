@@ -51,14 +51,20 @@ def count() -> int:
     """
     import torch.distributed as dist
 
-    return dist.get_world_size() if dist.is_initialized() else _from_torchrun("WORLD_SIZE", 1)
+    return dist.get_world_size() if _joined() else _from_torchrun("WORLD_SIZE", 1)
 
 
 def rank() -> int:
     """The number of this process among them, from 0. Number 0 writes the files."""
     import torch.distributed as dist
 
-    return dist.get_rank() if dist.is_initialized() else _from_torchrun("RANK", 0)
+    return dist.get_rank() if _joined() else _from_torchrun("RANK", 0)
+
+
+def _joined() -> bool:
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
 
 
 def _from_torchrun(name: str, default: int) -> int:
@@ -69,7 +75,7 @@ def add_up(values: Tensor) -> Tensor:
     """The sum of all processes' values, in place; the same on all of them afterwards."""
     import torch.distributed as dist
 
-    if dist.is_initialized():
+    if _joined():
         dist.all_reduce(values)
     return values
 
@@ -78,7 +84,7 @@ def largest(values: Tensor) -> Tensor:
     """The largest of all processes' values, in place; the same on all of them afterwards."""
     import torch.distributed as dist
 
-    if dist.is_initialized():
+    if _joined():
         dist.all_reduce(values, dist.ReduceOp.MAX)
     return values
 
@@ -90,7 +96,7 @@ def wait_for_all(patience_days: int = 30) -> None:
     import torch.distributed as dist
 
     if count() > 1:
-        if not dist.is_initialized():
+        if not _joined():
             dist.init_process_group("gloo", timeout=datetime.timedelta(days=patience_days))
         dist.barrier()
 

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minibert.system.memory import keep_memory
 from minibert.tasks.classification import BertClassifier, predict
 from minibert.tasks.labelled import Labelled, batches_by_length, encode, pad_rows
 from minibert.tokenizer.batch import Tokenizer
@@ -82,7 +81,6 @@ def finetune(
     """
     settings = settings or FinetuneSettings()
     _check_classes(model, train)
-    keep_memory()
     schedule = settings.schedule(len(train.texts))
     longest = min(settings.length, model.bert.config.max_position_embeddings)
     rows = encode(tokenizer, train.texts, longest)

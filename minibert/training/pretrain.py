@@ -23,7 +23,6 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system import processes as devices
-from minibert.system.memory import keep_memory
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
     MODEL,
@@ -75,7 +74,6 @@ def pretrain(
     of another run, FileExistsError if `output` holds a model and no checkpoint.
     """
     settings = settings or TrainSettings()
-    keep_memory()
     with devices.join() as device, StopRequest() as stop:
         run = Run(Path(data), Path(output), start, settings, device)
         bar = tqdm(total=settings.steps, initial=run.state.step, unit="step", disable=not progress)

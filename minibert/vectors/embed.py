@@ -8,11 +8,12 @@ text runs alone and gets the same bits in any company.
 Source: Devlin et al. 2018, section 5.3 (layers as features).
 """
 
-import dataclasses
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -20,39 +21,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.core.model import BertModel
-from minibert.fast.bert import FastBert
-from minibert.fast.engine import Engine
+from minibert.fast.bert import Engine
 from minibert.fast.linear import full_float32
-from minibert.fast.unpadded import cut_by_tokens, groups_of
 from minibert.tokenizer.batch import Tokenizer
-from minibert.vectors.nearest import TokenVectors
-from minibert.vectors.plan import Plan, Window, windows_of
-from minibert.vectors.pooling import POOLS, combine_layers, join_windows
+from minibert.vectors.plan import EmbedSettings, Plan
+from minibert.vectors.pooling import POOLS, join_windows
 from minibert.vectors.recipe import Recipe
+from minibert.vectors.windows import Window, fast_for, run_windows, windows_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 CHUNK = 4096  # texts that are sorted by length, run and given back together
-TOKEN_CHUNK = 256  # the same where every token is kept
-
-
-# ---- Windows -> vectors ----
-
-
-def run_windows(
-    fast: FastBert, windows: Sequence[Window], plan: Plan
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield (which windows, all of one length; their states (n, T, H), layers combined)."""
-    order = sorted(range(len(windows)), key=lambda i: len(windows[i].ids), reverse=True)
-    lengths = [len(windows[i].ids) for i in order]
-    budget = 1 if plan.deterministic else plan.batch_tokens or fast.batch_tokens
-    for part in cut_by_tokens(lengths, budget):
-        chosen, order = order[: len(part)], order[len(part) :]
-        ids = [token for i in chosen for token in windows[i].ids]
-        states = fast.states(torch.tensor(ids, device=fast.device), part, plan.layers)
-        combined = combine_layers(states, plan.combine)
-        for count, T in groups_of(part):
-            group, combined = combined[: count * T], combined[count * T :]
-            yield chosen[:count], group.view(count, T, -1)
-            chosen = chosen[count:]
 
 
 @torch.inference_mode()
@@ -62,17 +42,17 @@ def embed_chunk(
     """Vectors (n, W) float32 of some texts, all run before any is given back; how many were cut."""
     pieces = [tokenizer.ids(plan.prepare(text)) for text in texts]
     windows = [w for n, ids in enumerate(pieces) for w in windows_of(n, ids, tokenizer, plan)]
-    fast = _fast_for(engine, windows, plan)
+    fast = fast_for(engine, windows, plan)
     order: list[int] = []
-    found = []
+    columns = []
     for chosen, states in run_windows(fast, windows, plan):
         order += chosen
         if all(windows[i].size == states.shape[1] for i in chosen):
-            found.append(_pool(states, plan, engine.model))
+            columns.append(_pool(states, plan, engine.model))
             continue
         for i, state in zip(chosen, states):
-            found.append(_pool(state[None, windows[i].kept], plan, engine.model))
-    pooled = torch.cat(found).float().cpu()
+            columns.append(_pool(state[None, windows[i].counted], plan, engine.model))
+    pooled = torch.cat(columns).float().cpu()
     if len(windows) == len(texts):
         vectors = torch.empty_like(pooled)
         vectors[order] = pooled
@@ -80,15 +60,7 @@ def embed_chunk(
         vectors = _join(pooled, order, windows, plan, len(texts))
     if plan.normalize:
         vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    longer = sum(len(ids) > plan.limit - 2 for ids in pieces) if plan.long_texts == "cut" else 0
-    return vectors.numpy(), longer
-
-
-def _fast_for(engine: Engine, windows: Sequence[Window], plan: Plan) -> FastBert:
-    tokens = sum(len(window.ids) for window in windows)
-    return engine.for_tokens(
-        tokens, plan.precision, always_packed=plan.deterministic, compile=plan.compile
-    )
+    return vectors.numpy(), count_cut(pieces, plan)
 
 
 def _pool(states: Tensor, plan: Plan, model: BertModel) -> Tensor:
@@ -124,37 +96,6 @@ def _join(
     )
 
 
-@torch.inference_mode()
-def token_chunk(
-    engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
-) -> tuple[list[TokenVectors], int]:
-    """The vectors of every token of some texts, and how many texts were cut."""
-    bare = dataclasses.replace(plan, prefix="")  # offsets are places in the text itself
-    pieces = [tokenizer.pieces(bare.prepare(text)) for text in texts]
-    windows = [w for n, p in enumerate(pieces) for w in windows_of(n, p.ids, tokenizer, plan)]
-    states: dict[int, np.ndarray] = {}
-    for chosen, group in run_windows(_fast_for(engine, windows, plan), windows, plan):
-        for i, state in zip(chosen, group.float().cpu().numpy()):
-            states[i] = state[windows[i].kept]
-    kept: list[list[np.ndarray]] = [[] for _ in texts]
-    for i, window in enumerate(windows):
-        kept[window.text].append(states[i])
-    found = []
-    cls, sep = (tokenizer.special_tokens[name] for name in ("cls_token", "sep_token"))
-    for text, arrays in zip(pieces, kept):
-        vectors = np.concatenate(arrays)
-        if plan.normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        room = len(vectors) - 2
-        offsets = [(0, 0), *text.offsets[:room], (0, 0)]
-        found.append(TokenVectors([cls, *text.tokens[:room], sep], offsets, vectors))
-    longer = sum(len(p.ids) > plan.limit - 2 for p in pieces) if plan.long_texts == "cut" else 0
-    return found, longer
-
-
-# ---- What users call ----
-
-
 def embed(
     model: BertModel,
     tokenizer: Tokenizer,
@@ -163,11 +104,11 @@ def embed(
     recipe: Recipe,
     engine: Engine | None = None,
     progress: bool = False,
-    **settings: Any,
+    **settings: Unpack[EmbedSettings],
 ) -> np.ndarray:
     """One vector per text: (N, W) float32, in the order of `texts`; an empty text is [CLS] [SEP].
 
-    `texts` may be a list or anything that yields texts. `settings` are those of `Plan.of`. Texts
+    `texts` may be a list or anything that yields texts. `settings` are `EmbedSettings`. Texts
     longer than the limit are cut, with a warning, or read in windows. Raises TypeError and
     ValueError, in words.
     """
@@ -175,54 +116,43 @@ def embed(
     if not plan.pools:
         raise ValueError('pooling "none" gives no single vector: use embed_tokens')
     arrays = [np.empty((0, plan.width(model.config)), dtype=np.float32)]
-    arrays += _chunk_by_chunk(
+    arrays += chunk_by_chunk(
         embed_chunk, engine or Engine(model), tokenizer, texts, plan, CHUNK, progress
     )
     return np.concatenate(arrays)
 
 
-def embed_tokens(
-    model: BertModel,
-    tokenizer: Tokenizer,
-    texts: Iterable[str],
-    *,
-    recipe: Recipe,
-    engine: Engine | None = None,
-    progress: bool = False,
-    **settings: Any,
-) -> list[TokenVectors]:
-    """Every token of every text, with its place in the text. As `embed` otherwise."""
-    plan = Plan.of(model, tokenizer, recipe, **settings)
-    chunks = _chunk_by_chunk(
-        token_chunk, engine or Engine(model), tokenizer, texts, plan, TOKEN_CHUNK, progress
-    )
-    return [tokens for chunk in chunks for tokens in chunk]
+Result = TypeVar("Result")
 
 
-Found = TypeVar("Found")
-
-
-def _chunk_by_chunk(
-    run: Callable[[Engine, Tokenizer, Sequence[str], Plan], tuple[Found, int]],
+def chunk_by_chunk(
+    run: Callable[[Engine, Tokenizer, Sequence[str], Plan], tuple[Result, int]],
     engine: Engine,
     tokenizer: Tokenizer,
     texts: Iterable[str],
     plan: Plan,
     size: int,
     progress: bool,
-) -> list[Found]:
-    found = []
+) -> list[Result]:
+    results = []
     count = longer = 0
     total = len(texts) if isinstance(texts, Sequence) else None
     with tqdm(total=total, unit="text", disable=not progress) as bar:
         for chunk in chunks_of(texts, size):
             result, cut = run(engine, tokenizer, chunk, plan)
-            found.append(result)
+            results.append(result)
             count, longer = count + len(chunk), longer + cut
             bar.update(len(chunk))
     if longer:
         warnings.warn(cut_in_words(longer, count, plan), stacklevel=4)
-    return found
+    return results
+
+
+def count_cut(pieces: Iterable[Sequence[int]], plan: Plan) -> int:
+    """How many of the texts, given as ids, are cut because they are longer than the limit."""
+    if plan.long_texts != "cut":
+        return 0
+    return sum(len(ids) > plan.limit - 2 for ids in pieces)
 
 
 def cut_in_words(longer: int, count: int, plan: Plan) -> str:

@@ -7,36 +7,43 @@ appears when it is complete. The source is read twice, to count its lines and to
 must be a plain file that nobody writes to meanwhile.
 
 Three formats, by the ending of the name: `.npy` (N, W), `.safetensors` with the one tensor
-"vectors" (N, W), and `.jsonl`, every token of every text.
+"vectors" (N, W), and `.jsonl`, every token of every text. The first two are a header of 128 bytes
+and the rows, so that row n can be written before row n - 1 is there. The lines of the third have
+the keys and the decimals of Google's script.
 
 Under `torchrun` every process takes each n-th chunk and writes its rows at their place in the one
 file, so that the rows are in the order of the lines however many devices there are.
 
 What is checked before the work begins: all of the file is UTF-8, there is room on the disk, the
 output may be written. An empty line is a text, [CLS] [SEP], and has its row: row n is line n.
+
+Source: google-research/bert `extract_features.py`.
 """
 
 import dataclasses
-import datetime
 import errno
 import glob
 import hashlib
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import torch.distributed
 from tqdm import tqdm
 
-from minibert.fast.engine import Engine
+from minibert.fast.bert import Engine
 from minibert.system.files import check_writable
-from minibert.system.lines import count_lines, read_chunks
+from minibert.system.lines import Chunk, count_lines, read_chunks
+from minibert.system.processes import count, rank, wait_for_all
 from minibert.tokenizer.batch import Tokenizer
-from minibert.vectors.embed import CHUNK, TOKEN_CHUNK, embed_chunk, token_chunk
+from minibert.vectors.embed import CHUNK, embed_chunk
 from minibert.vectors.plan import Plan
-from minibert.vectors.vector_formats import FORMATS, HEADER, header, json_line
+from minibert.vectors.tokens import TOKEN_CHUNK, TokenVectors, token_chunk
+
+HEADER = 128  # bytes before the first row, in both formats of numbers
+FORMATS = (".npy", ".safetensors", ".jsonl")
 
 
 class Done(NamedTuple):
@@ -61,7 +68,7 @@ class State:
         temporary = path.with_name(path.name + ".new")
         with temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(dataclasses.asdict(self)))
-            _to_disk(file)
+            _flush(file)
         temporary.replace(path)
 
     @classmethod
@@ -90,114 +97,134 @@ def embed_file(
 
     Raises FileNotFoundError, PermissionError, OSError or ValueError, in words.
     """
-    source, target = Path(source), Path(target)
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    _check_wishes(target, plan, errors, world)
-    rows = count_lines(source, errors)
-    width = 0 if target.suffix == ".jsonl" else plan.width(engine.model.config)
-    part = target.with_name(target.name + ".part")
-    states = [part.with_name(f"{part.name}.{number}.json") for number in range(world)]
-    settings = {
-        "format": target.suffix,
-        "lines": rows,
-        "processes": world,
-        "model": _print_of(engine, tokenizer),
-        **json.loads(json.dumps(dataclasses.asdict(plan))),
-    }
-    left = _states_of(part)
-    begun = not restart and part.is_file() and any(State.read(path).chunks for path in left)
-    _wait_for_all(world)
-    if not begun:
-        _check_room(target, HEADER + rows * width * 4)
-        if rank == 0:  # states go first and come last: where one is, OUT.part has its header
-            for path in left:
-                path.unlink()
-            with part.open("wb") as file:
-                file.write(header(target.suffix, rows, width))
-                _to_disk(file)
-        _wait_for_all(world)
-        State(settings).write(states[rank])
-    _wait_for_all(world)
-    for path in _states_of(part):  # an earlier run's, and those of the other processes of this one
-        _check_same(path, settings)
-    state = State.read(states[rank])
+    _check_options(Path(target), plan, errors)
+    run = _Run(engine, tokenizer, Path(source), Path(target), plan, errors)
+    run.begin(restart)
     try:
-        _run(engine, tokenizer, source, part, states, state, plan, errors, progress)
+        run.write_chunks(progress)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise OSError(
-            f"no space left on the disk for {target}. What is finished is kept in {part.name}: "
-            f"make room and run the same again"
+            f"no space left on the disk for {target}. What is finished is kept in "
+            f"{run.part.name}: make room and run the same again"
         ) from error
-    _wait_for_all(world)
-    cut = sum(State.read(path).cut for path in states)
-    _wait_for_all(world)
-    if rank == 0:
-        part.replace(target)
-        for path in states:
-            path.unlink()
-    return Done(rows, width, cut)
+    return run.finish()
 
 
-def _run(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    source: Path,
-    part: Path,
-    states: list[Path],
-    state: State,
-    plan: Plan,
-    errors: str,
-    progress: bool,
-) -> None:
-    """The chunks of this process that are not done yet, each written before the state says so."""
-    rank, world = int(os.environ.get("RANK", "0")), len(states)
-    size = CHUNK if plan.pools else TOKEN_CHUNK
-    row_bytes = plan.width(engine.model.config) * 4
-    lines = state.settings["lines"]
-    done = seen = 0
-    bar = tqdm(total=lines, unit="text", disable=not progress or rank > 0)
-    with part.open("r+b") as file, bar:
-        for chunk in read_chunks(source, size, errors):
-            seen += len(chunk.texts)
-            if seen > lines:
-                break
-            bar.update(len(chunk.texts))
-            if chunk.number % world != rank:
-                continue
-            done += 1
-            if done <= state.chunks:
-                if done == state.chunks and chunk.digest != state.digest:
-                    raise ValueError(
-                        f"{source} has changed since {part.name} was begun: start anew (restart)"
-                    )
-                bar.initial = bar.n  # what was done before does not count as speed
-                continue
-            if plan.pools:
-                vectors, cut = embed_chunk(engine, tokenizer, chunk.texts, plan)
-                file.seek(HEADER + chunk.first * row_bytes)
-                file.write(vectors.astype("<f4", copy=False).tobytes())
-            else:
-                found, cut = token_chunk(engine, tokenizer, chunk.texts, plan)
-                count = engine.model.config.num_hidden_layers + 1
-                file.seek(state.bytes)
-                for number, tokens in enumerate(found, chunk.first):
-                    line = json_line(number, tokens, plan.layers, count)
-                    file.write(line.encode("utf-8"))
-                file.truncate()
-            _to_disk(file)
-            state.chunks, state.digest, state.bytes = done, chunk.digest, file.tell()
-            state.cut += cut
-            state.write(states[rank])
-    if seen != lines:
-        raise ValueError(
-            f"{source} changed while it was read ({lines} lines, then {seen}): start anew "
-            f"(restart), with a copy that nobody writes to"
-        )
+class _Run:
+    """What one process does for the file, and the paths that all of them share."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        source: Path,
+        target: Path,
+        plan: Plan,
+        errors: str,
+    ):
+        self.engine, self.tokenizer, self.plan = engine, tokenizer, plan
+        self.source, self.target, self.errors = source, target, errors
+        self.rank, self.world = rank(), count()
+        self.rows = count_lines(source, errors)
+        self.width = plan.width(engine.model.config) if plan.pools else 0
+        self.part = target.with_name(target.name + ".part")
+        self.paths = [target.with_name(f"{self.part.name}.{n}.json") for n in range(self.world)]
+        self.settings = {
+            "format": target.suffix,
+            "lines": self.rows,
+            "processes": self.world,
+            "model": _fingerprint(engine, tokenizer),
+            **plan.to_dict(),
+        }
+
+    def begin(self, restart: bool) -> None:
+        """Find the state of an earlier run of the same, or make room and start anew."""
+        before = self._states_on_disk()
+        resume = not restart and self.part.is_file() and any(State.read(p).chunks for p in before)
+        wait_for_all()
+        if not resume:
+            _check_room(self.target, HEADER + self.rows * self.width * 4)
+            # Delete the state files before OUT.part is rewritten and create them after it: a
+            # state file then always means that the header is there.
+            if self.rank == 0:
+                for path in before:
+                    path.unlink()
+                with self.part.open("wb") as file:
+                    file.write(header(self.target.suffix, self.rows, self.width))
+                    _flush(file)
+            wait_for_all()
+            State(self.settings).write(self.paths[self.rank])
+        wait_for_all()
+        for path in self._states_on_disk():  # of the other processes, too
+            _check_same(path, self.settings)
+        self.state = State.read(self.paths[self.rank])
+
+    def _states_on_disk(self) -> list[Path]:
+        return sorted(self.part.parent.glob(f"{glob.escape(self.part.name)}.*.json"))
+
+    def write_chunks(self, progress: bool) -> None:
+        """The chunks of this process that are not done yet, each written before the state."""
+        state = self.state
+        size = CHUNK if self.plan.pools else TOKEN_CHUNK
+        done = seen = 0
+        bar = tqdm(total=self.rows, unit="text", disable=not progress or self.rank > 0)
+        with self.part.open("r+b") as file, bar:
+            for chunk in read_chunks(self.source, size, self.errors):
+                seen += len(chunk.texts)
+                if seen > self.rows:
+                    break
+                bar.update(len(chunk.texts))
+                if chunk.number % self.world != self.rank:
+                    continue
+                done += 1
+                if done <= state.chunks:
+                    if done == state.chunks and chunk.digest != state.digest:
+                        raise ValueError(
+                            f"{self.source} has changed since {self.part.name} was begun: start "
+                            f"anew (restart)"
+                        )
+                    bar.initial = bar.n  # what was done before does not count as speed
+                    continue
+                state.cut += self._write(chunk, file)
+                state.chunks, state.digest, state.bytes = done, chunk.digest, file.tell()
+                state.write(self.paths[self.rank])
+        if seen != self.rows:
+            raise ValueError(
+                f"{self.source} changed while it was read ({self.rows} lines, then {seen}): start "
+                f"anew (restart), with a copy that nobody writes to"
+            )
+
+    def _write(self, chunk: Chunk, file: IO[bytes]) -> int:
+        """The vectors of a chunk to their place in the file; how many texts were cut."""
+        if self.plan.pools:
+            vectors, cut = embed_chunk(self.engine, self.tokenizer, chunk.texts, self.plan)
+            file.seek(HEADER + chunk.first * self.width * 4)
+            file.write(vectors.astype("<f4", copy=False).tobytes())
+        else:
+            texts, cut = token_chunk(self.engine, self.tokenizer, chunk.texts, self.plan)
+            states = self.engine.model.config.num_hidden_layers + 1
+            file.seek(self.state.bytes)
+            for number, tokens in enumerate(texts, chunk.first):
+                file.write(json_line(number, tokens, self.plan.layers, states).encode("utf-8"))
+            file.truncate()
+        _flush(file)
+        return cut
+
+    def finish(self) -> Done:
+        """When all processes are done, the file takes its name."""
+        wait_for_all()
+        cut = sum(State.read(path).cut for path in self.paths)
+        wait_for_all()
+        if self.rank == 0:
+            self.part.replace(self.target)
+            for path in self.paths:
+                path.unlink()
+        return Done(self.rows, self.width, cut)
 
 
-def _check_wishes(target: Path, plan: Plan, errors: str, world: int) -> None:
+def _check_options(target: Path, plan: Plan, errors: str) -> None:
     as_json = target.suffix == ".jsonl"
     if target.suffix not in FORMATS:
         raise ValueError(f"the output must end in {', '.join(FORMATS)}, got {target}")
@@ -207,7 +234,7 @@ def _check_wishes(target: Path, plan: Plan, errors: str, world: int) -> None:
         raise ValueError('.jsonl holds every token and layer: use pooling "none", combine "concat"')
     if not as_json and not plan.pools:
         raise ValueError('pooling "none" keeps every token, which only .jsonl can hold')
-    if as_json and world > 1:
+    if as_json and count() > 1:
         raise ValueError(".jsonl is written by one process: start it without torchrun")
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {target}: it is a folder; name a file in it")
@@ -223,10 +250,6 @@ def _check_room(target: Path, needed: int) -> None:
         )
 
 
-def _states_of(part: Path) -> list[Path]:
-    return sorted(part.parent.glob(f"{glob.escape(part.name)}.*.json"))
-
-
 def _check_same(path: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError if a state is of another run than this."""
     then = State.read(path).settings
@@ -239,12 +262,12 @@ def _check_same(path: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _to_disk(file: IO[Any]) -> None:
+def _flush(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _print_of(engine: Engine, tokenizer: Tokenizer) -> str:
+def _fingerprint(engine: Engine, tokenizer: Tokenizer) -> str:
     """A short digest of the weights (the first numbers of each tensor) and the vocabulary."""
     running = hashlib.blake2b(digest_size=8)
     for parameter in engine.model.parameters():
@@ -253,10 +276,41 @@ def _print_of(engine: Engine, tokenizer: Tokenizer) -> str:
     return running.hexdigest()
 
 
-def _wait_for_all(world: int) -> None:
-    if world > 1:
-        if not torch.distributed.is_initialized():
-            # They wait until the slowest has done its share, however long that takes.
-            patience = datetime.timedelta(days=30)
-            torch.distributed.init_process_group("gloo", timeout=patience)
-        torch.distributed.barrier()
+def npy_header(rows: int, width: int) -> bytes:
+    """The first 128 bytes of a .npy file of float32 (rows, width)."""
+    text = str({"descr": "<f4", "fortran_order": False, "shape": (rows, width)})
+    filled = text.ljust(HEADER - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(filled)) + filled.encode("ascii")
+
+
+def safetensors_header(rows: int, width: int) -> bytes:
+    """The first 128 bytes of a .safetensors file with one float32 tensor, "vectors"."""
+    entry = {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, rows * width * 4]}
+    text = json.dumps({"vectors": entry}, separators=(",", ":")).ljust(HEADER - 8)
+    return struct.pack("<Q", len(text)) + text.encode("ascii")
+
+
+def header(suffix: str, rows: int, width: int) -> bytes:
+    """What stands before the first row."""
+    if suffix == ".jsonl":
+        return b""
+    return npy_header(rows, width) if suffix == ".npy" else safetensors_header(rows, width)
+
+
+def json_line(number: int, tokens: TokenVectors, layers: tuple[int, ...], count: int) -> str:
+    """One text as `extract_features.py` writes it; layers are counted from the end, -1 the last.
+
+    "linex_index" is spelled as in the original.
+    """
+    layered = tokens.vectors.reshape(len(tokens.tokens), len(layers), -1)
+    features = [
+        {
+            "token": token,
+            "layers": [
+                {"index": layer - count, "values": [round(float(x), 6) for x in values]}
+                for layer, values in zip(layers, rows)
+            ],
+        }
+        for token, rows in zip(tokens.tokens, layered)
+    ]
+    return json.dumps({"linex_index": number, "features": features}, ensure_ascii=False) + "\n"

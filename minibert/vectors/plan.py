@@ -3,9 +3,11 @@
 Source: Devlin et al. 2018, section 5.3 (layers as features).
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, TypedDict
 
 from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
@@ -14,8 +16,19 @@ from minibert.tokenizer.batch import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
 from minibert.vectors.recipe import Recipe
 
-OVERLAP = 64  # tokens that neighbouring windows of a long text share
 LONG_TEXTS = ("cut", "windows")
+
+
+class EmbedSettings(TypedDict, total=False):
+    """What a caller may choose; `Bert.embed` says what each means, `Plan.of` holds the defaults."""
+
+    layer: int | Sequence[int]
+    combine: str
+    long_texts: str
+    batch_tokens: int | None
+    deterministic: bool
+    precision: str | None
+    compile: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +75,13 @@ class Plan:
         deterministic: bool = False,
         precision: str | None = None,
         compile: bool = False,
-    ) -> "Plan":
-        """Raises ValueError for what cannot be computed, in words."""
+        **unknown: object,
+    ) -> Plan:
+        """Raises ValueError for what cannot be computed, TypeError for an option that is none."""
+        for option in unknown:
+            raise TypeError(
+                f"no option {option!r}: the options are {', '.join(EmbedSettings.__annotations__)}"
+            )
         layers = [layer] if isinstance(layer, int) else list(layer)
         states = model.config.num_hidden_layers + 1
         for number in layers:
@@ -123,50 +141,10 @@ class Plan:
         text = self.prefix + text
         return text.lower() if self.lower else text
 
-
-class Window(NamedTuple):
-    """Tokens that go through the model together, [CLS] ... [SEP]; those of `kept` count."""
-
-    text: int
-    ids: list[int]
-    kept: slice
-
-    @property
-    def size(self) -> int:
-        return self.kept.stop - self.kept.start
-
-
-def cut_windows(length: int, room: int, overlap: int) -> list[tuple[range, range]]:
-    """A text of `length` pieces -> its windows of at most `room`: (pieces read, pieces kept).
-
-    Neighbours share `overlap` pieces, and each keeps the half that lies nearer to its middle: every
-    piece is kept once, with context on both sides.
-
-    >>> for read, kept in cut_windows(10, 6, 2): print(read, kept)
-    range(0, 6) range(0, 5)
-    range(4, 10) range(5, 10)
-    """
-    windows = []
-    start = kept = 0
-    while True:
-        end = min(start + room, length)
-        stop = end if end == length else end - (overlap - overlap // 2)
-        windows.append((range(start, end), range(kept, stop)))
-        if end == length:
-            return windows
-        start, kept = start + room - overlap, stop
-
-
-def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) -> list[Window]:
-    """The pieces of text `number` -> windows with [CLS] and [SEP]."""
-    room = plan.limit - 2
-    if plan.long_texts == "cut" or len(ids) <= room:
-        ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
-        return [Window(number, ids, slice(0, len(ids)))]
-    windows = []
-    for read, kept in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
-        part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
-        first = 0 if kept.start == 0 else kept.start - read.start + 1
-        last = len(part) if kept.stop == len(ids) else kept.stop - read.start + 1
-        windows.append(Window(number, part, slice(first, last)))
-    return windows
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON gives them back, with lists for tuples."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in fields.items()
+        }

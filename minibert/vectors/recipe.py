@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minibert.system.files import read_json
 from minibert.vectors.pooling import pools_of
 
 MODULES = "sentence_transformers.models"
@@ -55,11 +56,11 @@ class Recipe:
         if not (folder / "modules.json").is_file():
             return cls()
         pooling, normalize = "mean", False
-        for module in _read_json(folder / "modules.json", list):
+        for module in read_json(folder / "modules.json", kind=list):
             kind = str(module.get("type")).rsplit(".", 1)[-1]
             if kind == "Pooling":
                 path = folder / str(module.get("path", "1_Pooling")) / "config.json"
-                pooling = _pooling(_read_json(path, dict))
+                pooling = _pooling(read_json(path))
             elif kind == "Normalize":
                 normalize = True
             elif kind != "Transformer":
@@ -67,8 +68,8 @@ class Recipe:
                     f"{folder}/modules.json asks for {kind}, which minibert does not compute: "
                     f"its vectors would not be those of this model"
                 )
-        settings = _read_json(folder / "sentence_bert_config.json", dict, {})
-        whole = _read_json(folder / "config_sentence_transformers.json", dict, {})
+        settings = _settings(folder / "sentence_bert_config.json")
+        whole = _settings(folder / "config_sentence_transformers.json")
         name = whole.get("default_prompt_name")
         prompt = "" if name is None else whole.get("prompts", {}).get(name, "")
         lower = bool(settings.get("do_lower_case", False))
@@ -76,7 +77,9 @@ class Recipe:
 
     def save(self, folder: Path, hidden_size: int) -> None:
         """Write sentence-transformers' files for this recipe into `folder`."""
-        kinds = ["Transformer", "Pooling"] + ["Normalize"] * self.normalize
+        kinds = ["Transformer", "Pooling"]
+        if self.normalize:
+            kinds.append("Normalize")
         paths = ["", "1_Pooling", "2_Normalize"]
         modules = [
             {"idx": i, "name": str(i), "path": paths[i], "type": f"{MODULES}.{kind}"}
@@ -87,7 +90,8 @@ class Recipe:
             f"pooling_mode_{theirs}": ours in chosen for ours, theirs in WRITTEN.items()
         }
         if list(chosen) != [ours for ours in WRITTEN if ours in chosen]:
-            # Another order than theirs: only the form of sentence-transformers 5.4 can say it.
+            # Older versions join pools in a fixed order. Any other order needs the `pooling_mode`
+            # list of version 5.4.
             modes = {"pooling_mode": ["lasttoken" if ours == "last" else ours for ours in chosen]}
         _write_json(folder / "modules.json", modules)
         (folder / "1_Pooling").mkdir()
@@ -106,11 +110,11 @@ def _pooling(config: dict[str, Any]) -> str:
     if config.get("include_prompt", True) is False:
         raise ValueError("this model leaves its prompt out of the mean: not supported")
     if "pooling_mode" in config:  # sentence-transformers 5.4 and later
-        given = config["pooling_mode"]
-        names = [given] if isinstance(given, str) else list(given)
+        modes = config["pooling_mode"]
+        names = [modes] if isinstance(modes, str) else list(modes)
     else:
-        found = [key for key, value in config.items() if value and key.startswith("pooling_mode_")]
-        names = [key.removeprefix("pooling_mode_") for key in found]
+        keys = [key for key, value in config.items() if value and key.startswith("pooling_mode_")]
+        names = [key.removeprefix("pooling_mode_") for key in keys]
     unknown = [name for name in names if name not in MODES]
     if unknown or not names:
         raise ValueError(f"this folder pools by {unknown or names}, expected some of {list(MODES)}")
@@ -118,17 +122,9 @@ def _pooling(config: dict[str, Any]) -> str:
     return "+".join(MODES[name] for name in in_order)
 
 
+def _settings(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path, kind: type, absent: Any = None) -> Any:
-    if absent is not None and not path.is_file():
-        return absent
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from None
-    if not isinstance(content, kind):
-        raise ValueError(f"{path} must hold a {kind.__name__}, got {type(content).__name__}")
-    return content

@@ -1,4 +1,4 @@
-"""fast.py against the readable model and against transformers: the same numbers, on every path."""
+"""FastBert against the readable model and against transformers: the same numbers, on every path."""
 
 import random
 from pathlib import Path
@@ -11,10 +11,8 @@ import torch.nn.functional as F
 import minibert
 from minibert.core.config import BertConfig
 from minibert.fast import bert as fast
-from minibert.fast import engine as engines
 from minibert.fast import linear, unpadded
-from minibert.fast.bert import FastBert
-from minibert.fast.engine import Engine
+from minibert.fast.bert import Engine, FastBert
 from minibert.fast.linear import full_float32, packing_works
 from tests.parity.twins import tiny_batch, trained_like, twin_of
 
@@ -257,7 +255,7 @@ def test_weights_made_in_inference_mode():
 
 def test_the_engine_packs_when_it_pays(tiny):
     engine = Engine(tiny)
-    assert isinstance(engine.for_tokens(engines.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
+    assert isinstance(engine.for_tokens(fast.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
     later = engine.for_tokens(1).blocks[0].qkv
     assert isinstance(later, fast.PackedLinear if packing_works() else fast.FusedLinear)
 

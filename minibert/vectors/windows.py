@@ -1,0 +1,84 @@
+"""A text's pieces -> windows [CLS] ... [SEP], and windows -> their hidden states."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from minibert.fast.bert import Engine, FastBert
+from minibert.fast.unpadded import cut_by_tokens, groups_of
+from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.truncation import windows
+from minibert.vectors.plan import Plan
+from minibert.vectors.pooling import combine_layers
+
+OVERLAP = 64  # tokens that neighbouring windows of a long text share
+
+
+class Window(NamedTuple):
+    """Tokens that go through the model together, [CLS] ... [SEP]; those of `counted` count."""
+
+    text: int
+    ids: list[int]
+    counted: slice
+
+    @property
+    def size(self) -> int:
+        return self.counted.stop - self.counted.start
+
+
+def cut_windows(length: int, room: int, overlap: int) -> list[tuple[range, range]]:
+    """A text of `length` pieces -> its windows of at most `room`: (pieces read, pieces counted).
+
+    Neighbours share `overlap` pieces, and each counts the half that lies nearer to its middle:
+    every piece counts once, with context on both sides.
+
+    >>> for read, counted in cut_windows(10, 6, 2): print(read, counted)
+    range(0, 6) range(0, 5)
+    range(4, 10) range(5, 10)
+    """
+    reads = windows(length, room, overlap, "right")
+    stops = [read.stop - (overlap - overlap // 2) for read in reads[:-1]] + [length]
+    return [(read, range(*part)) for read, part in zip(reads, zip([0, *stops], stops))]
+
+
+def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) -> list[Window]:
+    """The pieces of text `number` -> windows with [CLS] and [SEP]."""
+    room = plan.limit - 2
+    if plan.long_texts == "cut" or len(ids) <= room:
+        ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+        return [Window(number, ids, slice(0, len(ids)))]
+    parts = []
+    for read, counted in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
+        part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
+        first = 0 if counted.start == 0 else counted.start - read.start + 1
+        last = len(part) if counted.stop == len(ids) else counted.stop - read.start + 1
+        parts.append(Window(number, part, slice(first, last)))
+    return parts
+
+
+def run_windows(
+    fast: FastBert, parts: Sequence[Window], plan: Plan
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield (which windows, all of one length; their states (n, T, H), layers combined)."""
+    order = sorted(range(len(parts)), key=lambda i: len(parts[i].ids), reverse=True)
+    lengths = [len(parts[i].ids) for i in order]
+    budget = 1 if plan.deterministic else plan.batch_tokens or fast.batch_tokens
+    for run in cut_by_tokens(lengths, budget):
+        chosen, order = order[: len(run)], order[len(run) :]
+        ids = [token for i in chosen for token in parts[i].ids]
+        states = fast.states(torch.tensor(ids, device=fast.device), run, plan.layers)
+        combined = combine_layers(states, plan.combine)
+        for count, T in groups_of(run):
+            group, combined = combined[: count * T], combined[count * T :]
+            yield chosen[:count], group.view(count, T, -1)
+            chosen = chosen[count:]
+
+
+def fast_for(engine: Engine, parts: Sequence[Window], plan: Plan) -> FastBert:
+    """The model as it should run for these windows."""
+    tokens = sum(len(part.ids) for part in parts)
+    return engine.for_tokens(
+        tokens, plan.precision, always_packed=plan.deterministic, compile=plan.compile
+    )
