@@ -1,4 +1,4 @@
-"""Tools for people who handle BERT checkpoints: `python -m weights_tools COMMAND`.
+"""Tools for people who handle BERT checkpoints: `minibert weights COMMAND`.
 
 fetch    get an official model by its short name
 show     list a file's tensors; compare two files
@@ -6,7 +6,6 @@ convert  Google's TensorFlow checkpoint, or any other weights, to a folder that 
 export   the Hugging Face layout, ONNX, TensorFlow names
 verify   is this the model it claims to be, and is our computation right on it
 
-To read, in this order: `varint`, `crc32c`, `snappy` and `sstable` are the layers of
-Google's format, `tf_checkpoint` reads it; `names` says what tensors are called, and
-`weight_files` opens every kind of file alike; the commands stand on those.
+To read: `tensorflow/` is Google's format, layer by layer; `names.py` says what tensors are called;
+`files/` opens and writes every kind of file alike; the commands stand on those.
 """

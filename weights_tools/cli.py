@@ -1,4 +1,6 @@
-"""The command line: `python -m weights_tools COMMAND`. Each command calls one function.
+"""Commands for people who handle checkpoints: `minibert weights`, `minibert verify`.
+
+`python -m weights_tools COMMAND` is the same as `minibert weights COMMAND`.
 
 Exit codes: 0 done, 1 refused, failed or different (the reason is on standard error), 2 wrong
 usage, 3 `verify` had nothing to run, 130 stopped by Ctrl-C.
@@ -6,103 +8,111 @@ usage, 3 `verify` had nothing to run, 130 stopped by Ctrl-C.
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from minibert.cli.main import run_parser
+from minibert.cli.options import add_command
+
+SUMMARY = "get checkpoints, look into them, convert them, prove them"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
-    parser = make_parser()
-    arguments = parser.parse_args(argv)
-    try:
-        return arguments.run(arguments)
-    except KeyboardInterrupt:
-        print("weights_tools: stopped; nothing half-written was kept", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, `head` say, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
-        print(f"weights_tools: {error}", file=sys.stderr)
-        return 1
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The commands and their options, each with an example."""
+    program = "python -m weights_tools"
     parser = argparse.ArgumentParser(
-        prog="python -m weights_tools",
+        prog=program,
         description="For people who handle BERT checkpoints: get, look into, convert, prove.",
-        epilog="python -m weights_tools COMMAND --help explains each command, with an example.",
+        epilog=f"{program} COMMAND --help explains each command, with an example.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_all(parser.add_subparsers(metavar="COMMAND", required=True), program)
+    return run_parser(parser, argv, "weights_tools")
 
-    add = _adder(commands, _fetch, "fetch", "get an official model by its short name")
-    p = add(
-        "python -m weights_tools fetch bert-base-uncased --to models/bert-base-uncased",
-        "python -m weights_tools fetch --list",
+
+def add_commands(commands: Any) -> None:
+    """Add `verify` and `weights` to the commands of `minibert`."""
+    _add_verify(commands, "minibert")
+    weights = commands.add_parser("weights", help=SUMMARY, description=f"{SUMMARY.capitalize()}.")
+    _add_all(weights.add_subparsers(metavar="COMMAND", required=True), "minibert weights")
+
+
+def _add_all(commands: Any, program: str) -> None:
+    p = add_command(
+        commands,
+        _fetch,
+        "fetch",
+        "get an official model by its short name",
+        f"{program} fetch bert-base-uncased --to models/bert-base-uncased",
+        f"{program} fetch --list",
     )
+    _json_argument(p)
     p.add_argument("name", nargs="?", metavar="NAME", help="a short name, or org/name on the hub")
     p.add_argument("--to", metavar="DIR", help="a new folder (default: the hub's cache)")
     p.add_argument("--list", action="store_true", help="print the short names")
     p.add_argument("--dry-run", action="store_true", help="say what would be downloaded, no more")
 
-    add = _adder(commands, _show, "show", "what is in a weight file, and is it the same as another")
-    p = add(
-        "python -m weights_tools show uncased_L-12_H-768_A-12/bert_model.ckpt",
-        "python -m weights_tools show model.safetensors --diff pytorch_model.bin",
+    p = add_command(
+        commands,
+        _show,
+        "show",
+        "what is in a weight file, and is it the same as another",
+        f"{program} show uncased_L-12_H-768_A-12/bert_model.ckpt",
+        f"{program} show model.safetensors --diff pytorch_model.bin",
     )
+    _json_argument(p)
     p.add_argument("file", metavar="FILE_OR_DIR", help=".safetensors, .bin, TensorFlow, a folder")
     p.add_argument(
         "--diff", metavar="OTHER", help="compare tensor by tensor; exit code 1 if not the same"
     )
 
-    add = _adder(commands, _convert, "convert", "Google's checkpoint, or any other, to a folder")
-    p = add("python -m weights_tools convert uncased_L-12_H-768_A-12.zip models/bert-base-uncased")
+    p = add_command(
+        commands,
+        _convert,
+        "convert",
+        "Google's checkpoint, or any other, to a folder",
+        f"{program} convert uncased_L-12_H-768_A-12.zip models/bert-base-uncased",
+    )
+    _json_argument(p)
     p.add_argument("source", metavar="SRC", help="a folder, a TensorFlow prefix, a file or a zip")
     p.add_argument("folder", metavar="DST", help="a new folder")
     _case_arguments(p)
 
-    add = _adder(commands, _export, "export", "a model for other programs")
-    p = add(
-        "python -m weights_tools export models/bert-base-uncased bert-onnx --format onnx",
-        "python -m weights_tools export models/bert-base-uncased bert-tf --format tf",
+    p = add_command(
+        commands,
+        _export,
+        "export",
+        "a model for other programs",
+        f"{program} export models/bert-base-uncased bert-onnx --format onnx",
+        f"{program} export models/bert-base-uncased bert-tf --format tf",
     )
+    _json_argument(p)
     p.add_argument("source", metavar="SRC", help="a model folder")
     p.add_argument("folder", metavar="DST", help="a new folder")
     p.add_argument("--format", choices=("hf", "onnx", "tf"), default="hf", help="(%(default)s)")
     p.add_argument("--heads", action="store_true", help="onnx: with the pretraining heads")
     _case_arguments(p)
+    _add_verify(commands, program)
 
-    add = _adder(
-        commands, _verify, "verify", "is it the model it claims to be, and do we compute it right"
+
+def _add_verify(commands: Any, program: str) -> None:
+    p = add_command(
+        commands,
+        _verify,
+        "verify",
+        "is this model the one it claims to be, and do we compute it right?",
+        f"{program} verify models/bert-base-uncased",
+        f"{program} verify            # the golden numbers alone: are they in order",
     )
-    p = add(
-        "python -m weights_tools verify models/bert-base-uncased",
-        "python -m weights_tools verify            # the golden numbers alone: are they in order",
-    )
+    _json_argument(p)
     p.add_argument("model", nargs="?", metavar="DIR", help="a folder, a file, a TensorFlow prefix")
     p.add_argument("--claim", metavar="NAME", help="what the model says it is, as in bert-tiny")
     p.add_argument("--pack", metavar="FILE", help="another golden pack, a JSON file")
     p.add_argument("--no-transformers", action="store_true", help="without that comparison")
-    return parser
 
 
-def _adder(commands: Any, run: Callable[..., int], name: str, summary: str) -> Callable[..., Any]:
-    def add(*examples: str) -> argparse.ArgumentParser:
-        parser = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog="example:\n  " + "\n  ".join(examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        parser.set_defaults(run=run)
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
-        return parser
-
-    return add
+def _json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _case_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,8 +144,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         raise ValueError("which model? python -m weights_tools fetch --list has the short names")
     if arguments.dry_run:
-        found = plan(arguments.name)
-        print(json.dumps(vars(found), indent=1) if arguments.json else found)
+        download = plan(arguments.name)
+        print(json.dumps(vars(download), indent=1) if arguments.json else download)
         return 0
     folder = fetch(arguments.name, arguments.to, say=say_on_stderr)
     print(json.dumps({"folder": str(folder)}) if arguments.json else folder)

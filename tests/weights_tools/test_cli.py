@@ -38,6 +38,19 @@ def test_every_command_teaches_with_an_example():
         assert f"example:\n  python -m weights_tools {command}" in done.stdout
 
 
+def test_the_commands_of_minibert(capsys, folder):
+    from minibert.cli.main import main as minibert
+
+    assert minibert(["weights", "show", str(folder)]) == 0
+    assert "embeddings.token.weight" in capsys.readouterr().out
+    for command in (["verify"], ["weights", "verify"]):
+        assert minibert([*command, str(folder), "--no-transformers"]) == 3
+        assert "NOT RUN" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        minibert(["weights", "convert", "--help"])
+    assert "example:\n  minibert weights convert" in capsys.readouterr().out
+
+
 def test_show_and_diff(folder, tmp_path, capsys):
     code, out, _ = run(capsys, "show", folder)
     assert code == 0 and "embeddings.token.weight" in out

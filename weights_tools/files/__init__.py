@@ -1,1 +1,1 @@
-"""files"""
+"""Every kind of weight file opened alike (`reading.py`), and written (`writing.py`)."""
