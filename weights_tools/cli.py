@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def add_commands(commands: Any) -> None:
     """Add `verify` and `weights` to the commands of `minibert`."""
     _add_verify(commands, "minibert")
-    weights = commands.add_parser("weights", help=SUMMARY, description=f"{SUMMARY.capitalize()}.")
+    example = "minibert weights show models/bert-base-uncased"
+    weights = add_command(commands, main, "weights", SUMMARY, example)
     _add_all(weights.add_subparsers(metavar="COMMAND", required=True), "minibert weights")
 
 
