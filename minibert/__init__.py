@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # for type checkers and editors
     from minibert.core.model import BertModel as BertModel
     from minibert.core.model import BertOutput as BertOutput
     from minibert.tokenizer.batch import Batch as Batch
-    from minibert.tokenizer.batch import Tokenizer as Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer as Tokenizer
     from minibert.trace import Trace as Trace
     from minibert.trace import compare as compare
     from minibert.weights.loading import LoadReport as LoadReport
@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BertConfig": "core.config",
-    "Tokenizer": "tokenizer.batch",
+    "Tokenizer": "tokenizer.tokenizer",
     "Batch": "tokenizer.batch",
     "BertModel": "core.model",
     "BertOutput": "core.model",

@@ -16,7 +16,7 @@ from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
 from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
 from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file

@@ -11,7 +11,7 @@ from minibert.system.lines import decode_lines
 
 if TYPE_CHECKING:
     from minibert.bert import Bert
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
 
 DEFAULT_MODEL = "google-bert/bert-base-uncased"
 
@@ -82,7 +82,7 @@ def load_model(arguments: argparse.Namespace) -> "Bert":
 
 def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
     """The tokenizer alone, which needs no torch."""
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
     from minibert.weights.hub import resolve
 
     return Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)

@@ -34,7 +34,7 @@ def train_vocab(arguments: argparse.Namespace) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
     from minibert.training.data_settings import DataSettings
     from minibert.training.prepare import prepare as run
 

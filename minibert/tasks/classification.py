@@ -23,7 +23,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
 from minibert.system.files import folder_written_whole
 from minibert.tasks.labelled import encode, pad_rows
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import mean_pool
 from minibert.weights.files import find_config, find_weights, read_tensors
 from minibert.weights.loading import hugging_face_state, load_weights, write_tensors

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 
 CHUNK = 50  # batches whose texts are sorted by length together
 

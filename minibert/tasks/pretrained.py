@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from minibert.core.heads import BertForPreTraining
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 
 
 class Prediction(NamedTuple):

@@ -8,6 +8,26 @@ from typing import Any
 
 Text = str | Sequence[str]  # a text, or its words
 
+# What callers write -> the strategy; "" does nothing.
+PADDING: dict[Any, str] = {
+    False: "",
+    "do_not_pad": "",
+    "": "",
+    True: "longest",
+    "longest": "longest",
+    "max_length": "max_length",
+}
+TRUNCATION: dict[Any, str] = {
+    None: "",
+    False: "",
+    "do_not_truncate": "",
+    "": "",
+    True: "longest_first",
+    "longest_first": "longest_first",
+    "only_first": "only_first",
+    "only_second": "only_second",
+}
+
 
 def is_text(value: Any, is_split_into_words: bool) -> bool:
     if not is_split_into_words:
@@ -60,17 +80,18 @@ def strategies(padding: Any, truncation: Any, max_length: int | None) -> tuple[s
         if padding != "max_length":
             warnings.warn("max_length without truncation: cut as by truncation=True.", stacklevel=3)
             truncation = True
-    names = {True: "longest", False: "", "do_not_pad": ""}
-    padding = names.get(padding, padding)
-    names = {True: "longest_first", False: "", None: "", "do_not_truncate": ""}
-    truncation = names.get(truncation, truncation)
-    for name, value, known in (
-        ("padding", padding, ("", "longest", "max_length")),
-        ("truncation", truncation, ("", "longest_first", "only_first", "only_second")),
-    ):
-        if value not in known:
-            raise ValueError(f"expected {name} True, False or one of {known[1:]}, got {value!r}.")
-    return padding, truncation
+    return (
+        _strategy("padding", padding, PADDING),
+        _strategy("truncation", truncation, TRUNCATION),
+    )
+
+
+def _strategy(name: str, value: Any, strategies: dict[Any, str]) -> str:
+    try:
+        return strategies[value]
+    except (KeyError, TypeError):  # TypeError: a value that no dict can hold, such as a list
+        known = tuple(dict.fromkeys(filter(None, strategies.values())))
+        raise ValueError(f"expected {name} True, False or one of {known}, got {value!r}.") from None
 
 
 def check_cutting(stride: int, padding_side: str, truncation_side: str) -> None:
@@ -84,7 +105,7 @@ def check_cutting(stride: int, padding_side: str, truncation_side: str) -> None:
             raise ValueError(f'expected {name} "left" or "right", got {side!r}.')
 
 
-def modern(settings: dict[str, Any]) -> dict[str, Any]:
+def with_2019_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Tutorials of 2019 write pad_to_max_length=True, which also cut what was longer."""
     if settings.pop("pad_to_max_length", False):
         return {"padding": "max_length", "truncation": True, **settings}

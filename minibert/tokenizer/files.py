@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from minibert.system.files import written_whole
-from minibert.tokenizer.added_tokens import AddedToken
-from minibert.tokenizer.vocabulary import SPECIAL_TOKENS, number_tokens
+from minibert.tokenizer.vocabulary import SPECIAL_TOKENS, AddedToken, number_tokens
 
 # What the files may say under the keys that are read here; null says nothing.
 _KINDS: list[tuple[str, tuple[type, ...], str]] = [

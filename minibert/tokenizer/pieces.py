@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 from minibert.core.rules import rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
-from minibert.tokenizer.added_tokens import AddedTokens
 from minibert.tokenizer.origins import normalise
 from minibert.tokenizer.trie import Trie, build_tries, match
-from minibert.tokenizer.vocabulary import Vocabulary
+from minibert.tokenizer.vocabulary import AddedTokens, Vocabulary
 
 Span = tuple[int, int]  # start and end in the text
 Piece = tuple[int, int, int, int]  # id, start, end and word, counted from the start of its chunk
@@ -97,7 +96,8 @@ class WordPieceTokenizer(Vocabulary):
             "tokenize_chinese_chars": tokenize_chinese_chars,
             "model_max_length": model_max_length,
         }
-        if rules == "google":  # said only then: transformers reads the file too, and knows one kind
+        # Written only if not the default: transformers reads this file too and would ignore it.
+        if rules == "google":
             self.settings["rules"] = rules
         self.model_max_length = model_max_length
         self._lower = do_lower_case
@@ -138,7 +138,11 @@ class WordPieceTokenizer(Vocabulary):
         return normalise(text, self.steps[:-1], self.rules)[0]
 
     def _normalise_char(self, code: int) -> str:
-        """All rules on one character. A NUL, which no rule leaves, says that neighbours count."""
+        """Apply all rules to one character.
+
+        A trailing NUL marks characters whose result depends on their neighbours; no rule ever
+        produces one.
+        """
         text, _ = normalise(chr(code), self.steps, self.rules)
         if len(text.strip()) > 1:
             self._growing.add(chr(code))

@@ -5,6 +5,7 @@ Google's original pops one piece after the other off the longer text, with sligh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -46,9 +47,9 @@ def truncated_lengths(lengths: Sequence[int], room: int, strategy: str) -> list[
             f'have to go, got {lengths[which]}. Use truncation="longest_first" or a larger '
             "max_length."
         )
-    kept = list(lengths)
-    kept[which] -= excess
-    return kept
+    shortened = list(lengths)
+    shortened[which] -= excess
+    return shortened
 
 
 def windows(length: int, size: int, stride: int, side: str) -> list[range]:
@@ -66,7 +67,7 @@ def windows(length: int, size: int, stride: int, side: str) -> list[range]:
             f"expected a stride below the {size} pieces that a window holds, got {stride}. "
             "Use a smaller stride or a larger max_length."
         )
-    count = 1 - (size - length) // (size - stride)
+    count = 1 + math.ceil((length - size) / (size - stride))
     starts = [number * (size - stride) for number in range(count)]
     ranges = [range(start, min(start + size, length)) for start in starts]
     if side == "left":
@@ -82,11 +83,11 @@ def cut(
     >>> cut([5, 2], 5, "longest_first", 0, "right", windowed=True)
     [(range(0, 3), range(0, 2)), (range(3, 5), range(0, 2))]
     """
-    kept = truncated_lengths(lengths, room, strategy)
+    sizes = truncated_lengths(lengths, room, strategy)
     if not windowed:
-        pairs = zip(lengths, kept, strict=True)
+        pairs = zip(lengths, sizes, strict=True)
         return [tuple(range(n - k, n) if side == "left" else range(k) for n, k in pairs)]
-    parts = [windows(n, k, stride, side) for n, k in zip(lengths, kept, strict=True)]
+    parts = [windows(n, k, stride, side) for n, k in zip(lengths, sizes, strict=True)]
     if len(parts) == 1:
         return [(part,) for part in parts[0]]
     first, second = parts

@@ -1,12 +1,12 @@
-"""The vocabulary: tokens and their ids, both ways, and ids back to text."""
+"""What tokens there are: their ids, both ways, and those that are looked for in the text itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
-
-from minibert.tokenizer.added_tokens import AddedToken
+from typing import Any, NamedTuple
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -15,6 +15,7 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
+_WORD_CATEGORIES = ("Mn", "Mc", "Me", "Nl", "Nd", "Pc")
 
 
 def number_tokens(tokens: Iterable[str], source: str = "the vocabulary") -> dict[str, int]:
@@ -33,6 +34,62 @@ def number_tokens(tokens: Iterable[str], source: str = "the vocabulary") -> dict
             )
         vocab[token] = number
     return vocab
+
+
+class AddedToken(NamedTuple):
+    """A token and how it is looked for; the fields are those of a `tokenizer.json`."""
+
+    content: str
+    id: int
+    special: bool = False
+    normalized: bool = False  # look for it in the normalised text, not in the one given
+    single_word: bool = False  # only where no character of a word touches it
+    lstrip: bool = False  # take the spaces to its left as well
+    rstrip: bool = False
+
+
+def _in_words(neighbours: str) -> bool:
+    """Whether one of these characters belongs to words: letters, digits, marks and joiners."""
+    return any(
+        char.isalnum() or char in "\u200c\u200d" or unicodedata.category(char) in _WORD_CATEGORIES
+        for char in neighbours
+    )
+
+
+class AddedTokens:
+    """Finds added tokens: the leftmost first, and of two that start together the longer.
+
+    >>> mask = AddedToken("[MASK]", 103)
+    >>> list(AddedTokens({"[MASK]": mask}).split("a [MASK]"))
+    [(0, 2, None), (2, 8, 103)]
+    """
+
+    def __init__(self, tokens: Mapping[str, AddedToken]) -> None:
+        self.tokens = {spelling: token for spelling, token in tokens.items() if spelling}
+        spellings = sorted(self.tokens, key=len, reverse=True)
+        self.search = re.compile("|".join(map(re.escape, spellings)) or "(?!)").search
+        self._spaces = re.compile(r"\s*").match
+
+    def split(self, text: str) -> Iterator[tuple[int, int, int | None]]:
+        """Cut a text into (start, end, id), where the id is None between added tokens."""
+        done = position = 0
+        while match := self.search(text, position):
+            token = self.tokens[match[0]]
+            start, position = match.span()
+            if token.single_word and _in_words(
+                text[max(start - 1, 0) : start] + text[position : position + 1]
+            ):
+                continue
+            if token.lstrip:
+                start = done + len(text[done:start].rstrip())
+            if token.rstrip:
+                position = self._spaces(text, position).end()  # type: ignore[union-attr]
+            if done < start:
+                yield done, start, None
+            yield start, position, token.id
+            done = position
+        if done < len(text):
+            yield done, len(text), None
 
 
 class Vocabulary:
@@ -103,7 +160,7 @@ class Vocabulary:
         skipped = self.special_ids if skip_special_tokens else ()
         tokens = [self.inverse[n] for n in map(int, ids) if n in self.inverse and n not in skipped]
         words = [t[2:] if t.startswith("##") else " " + t for t in tokens[1:]]
-        # the reference tidies each piece by itself, so that of its longer list only these count
+        # Of the reference's clean-up rules, only these four can match a single piece.
         tidy = [word[1:] if word in (" .", " ?", " !", " ,") else word for word in words]
         return "".join(tokens[:1] + tidy)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from minibert.core.checks import IGNORE
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.data_settings import DataSettings
 from minibert.training.rows import example_type
 

@@ -21,7 +21,7 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.system import processes as devices
 from minibert.system.files import folder_written_whole, written_whole
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.step import Sums, TrainSettings
 from minibert.weights.loading import save_weights

@@ -31,7 +31,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.tasks.classification import new_classifier
 from minibert.tasks.labelled import Labelled, read_labelled
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.finetune import (
     FinetuneSettings,

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from minibert.tasks.classification import BertClassifier, predict
 from minibert.tasks.labelled import Labelled, batches_by_length, encode, pad_rows
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.step import TrainSettings, learning_rate, make_optimizer
 
 

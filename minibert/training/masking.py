@@ -12,7 +12,7 @@ Source: Devlin et al. 2018, section 3.1 and appendix A.1; google-research/bert
 import random
 from collections.abc import Sequence
 
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.data_settings import DataSettings
 from minibert.training.segments import below
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
 from minibert.fast.linear import full_float32
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import POOLS, join_windows
 from minibert.vectors.recipe import Recipe

@@ -37,7 +37,7 @@ from minibert.fast.bert import Engine
 from minibert.system.files import check_writable
 from minibert.system.lines import Chunk, count_lines, read_chunks
 from minibert.system.processes import count, rank, wait_for_all
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import CHUNK, embed_chunk
 from minibert.vectors.plan import Plan
 from minibert.vectors.tokens import TOKEN_CHUNK, TokenVectors, token_chunk

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
 from minibert.fast.bert import PRECISIONS
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
 from minibert.vectors.recipe import Recipe
 

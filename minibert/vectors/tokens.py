@@ -12,7 +12,7 @@ import torch
 
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import chunk_by_chunk, count_cut
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.recipe import Recipe

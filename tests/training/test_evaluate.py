@@ -11,7 +11,7 @@ import torch
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.tasks.labelled import Labelled, read_labelled
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.evaluate import (
     _bag_of_words,

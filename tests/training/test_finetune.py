@@ -28,7 +28,7 @@ from minibert.tasks.labelled import (
     pad_rows,
     read_labelled,
 )
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
 from minibert.training.finetune import (
     FinetuneSettings,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from minibert.core.checks import IGNORE
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.corpus import Corpus, build_corpus, read_documents, split_sentences
 from minibert.training.data_settings import DataSettings

@@ -9,7 +9,7 @@ import torch
 
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.start import (
     company_vectors,

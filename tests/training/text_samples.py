@@ -4,7 +4,7 @@ import lzma
 from pathlib import Path
 from typing import Any
 
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.data_settings import DataSettings
 from minibert.training.prepare import prepare
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 import minibert
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import embed
 from minibert.vectors.nearest import nearest
 from minibert.vectors.pooling import POOLINGS, POOLS, combine_layers, join_windows, pools_of

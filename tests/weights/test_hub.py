@@ -16,7 +16,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants, file_download
 
-from minibert.tokenizer.batch import Tokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.recipe import Recipe
 from minibert.weights import hub, hub_errors
 from minibert.weights.files import WEIGHT_FILES
