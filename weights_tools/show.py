@@ -112,14 +112,14 @@ def show(source: str | Path, *, progress: bool = False) -> Listing:
     rows = []
     statistics_possible = True
     for tensor in tqdm(weights.tensors.values(), desc="reading", disable=not progress):
-        found = None
+        numbers = None
         if statistics_possible and tensor.dtype in DTYPES.values():
             try:
-                found = statistics(tensor.read())
+                numbers = statistics(tensor.read())
             except MissingShardError as error:
                 statistics_possible = False
                 notes.append(f"no statistics, names and shapes only: {error}")
-        rows.append(_row(tensor, found))
+        rows.append(_row(tensor, numbers))
     if unknown := [row.name for row in rows if row.part == "unknown"]:
         notes.append(f"{len(unknown)} names that are not BERT's, such as {unknown[0]}")
     return Listing(
@@ -148,13 +148,13 @@ def statistics(array: np.ndarray) -> Statistics:
     return Statistics(mean, math.sqrt(squares / count) if count else 0.0, largest, nans)
 
 
-def _row(tensor: StoredTensor, found: Statistics | None) -> TensorRow:
+def _row(tensor: StoredTensor, numbers: Statistics | None) -> TensorRow:
     key, ignored = tensor.meaning.key, tensor.meaning.ignored
     if key is not None:
         our_name, part = our_name_of(key), part_of(key)
     else:
         our_name, part = None, f"ignored: {ignored}" if ignored else "unknown"
-    return TensorRow(tensor.name, our_name, part, tensor.shape, tensor.dtype, tensor.size, found)
+    return TensorRow(tensor.name, our_name, part, tensor.shape, tensor.dtype, tensor.size, numbers)
 
 
 @dataclasses.dataclass(frozen=True)

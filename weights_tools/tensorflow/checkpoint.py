@@ -96,13 +96,13 @@ class TFCheckpoint:
                 (entry for entry in self.entries.values() if entry.shard == shard),
                 key=lambda entry: entry.offset + entry.size,
             )
-            found, expected = self._size(shard), last.offset + last.size
-            if found > expected:
+            size, expected = self._size(shard), last.offset + last.size
+            if size > expected:
                 raise CorruptError(
-                    f"{path} has {found} bytes, the index describes {expected}: "
+                    f"{path} has {size} bytes, the index describes {expected}: "
                     f"the two files do not belong together"
                 )
-            if found < expected:
+            if size < expected:
                 self._check_inside(last)
 
     def read(self, name: str, verify: bool = True) -> np.ndarray:
@@ -173,13 +173,13 @@ def find_prefix(source: str | Path) -> Path:
     """The path that a checkpoint's files have in common, from any way of naming it."""
     path = Path(source)
     if path.is_dir():
-        found = sorted(path.glob("*.index"))
-        if len(found) != 1:
+        indexes = sorted(path.glob("*.index"))
+        if len(indexes) != 1:
             raise FileNotFoundError(
-                f"expected one *.index file in {path}, found {[file.name for file in found]}; "
+                f"expected one *.index file in {path}, found {[file.name for file in indexes]}; "
                 f"give the path of the one you mean"
             )
-        return found[0].with_suffix("")
+        return indexes[0].with_suffix("")
     if path.suffix == ".index":
         path = path.with_suffix("")
     if not Path(f"{path}.index").is_file():

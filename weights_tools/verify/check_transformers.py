@@ -53,10 +53,16 @@ def check_transformers(path: Path, model: BertForPreTraining) -> list[Row]:
     model.to(next(iter(parameters.values())))
     version = transformers.__version__
     rows = []
-    for name, found in errors.items():
-        good = all(found[label] <= allowed[name][label] for label in found)
+    for name, differences in errors.items():
+        good = all(differences[label] <= allowed[name][label] for label in differences)
         rows.append(
-            Row("transformers", name, PASS if good else FAIL, f"version {version}", errors=found)
+            Row(
+                "transformers",
+                name,
+                PASS if good else FAIL,
+                f"version {version}",
+                errors=differences,
+            )
         )
     return rows
 
@@ -79,36 +85,36 @@ def _all_outputs(
     """Our outputs by name, in the order of computation, without the rows of padding."""
     with torch.no_grad():
         encoded = model.bert(**batch, output_hidden_states=True, output_attentions=True)
-        found = _by_layer(encoded.hidden_states, encoded.attentions, batch)
+        outputs = _by_layer(encoded.hidden_states, encoded.attentions, batch)
         if encoded.pooler_output is not None:
-            found["pooler"] = encoded.pooler_output
+            outputs["pooler"] = encoded.pooler_output
         if model.masked_word is not None:
             table = model.bert.embeddings.token.weight
             words = model.masked_word(encoded.last_hidden_state, table)
-            found["masked-word head"] = _real(words, batch)
+            outputs["masked-word head"] = _real(words, batch)
         if model.next_sentence is not None:
-            found["next-sentence head"] = model.next_sentence(encoded.pooler_output)
-    return found
+            outputs["next-sentence head"] = model.next_sentence(encoded.pooler_output)
+    return outputs
 
 
 def _reference_outputs(reference: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     with torch.no_grad():
         whole = reference(**batch, output_hidden_states=True, output_attentions=True)
-        found = _by_layer(whole.hidden_states, whole.attentions, batch)
-        found["pooler"] = reference.bert.pooler(whole.hidden_states[-1])
-        found["masked-word head"] = _real(whole.prediction_logits, batch)
-        found["next-sentence head"] = whole.seq_relationship_logits
-    return found
+        outputs = _by_layer(whole.hidden_states, whole.attentions, batch)
+        outputs["pooler"] = reference.bert.pooler(whole.hidden_states[-1])
+        outputs["masked-word head"] = _real(whole.prediction_logits, batch)
+        outputs["next-sentence head"] = whole.seq_relationship_logits
+    return outputs
 
 
 def _by_layer(
     states: Sequence[torch.Tensor], attentions: Sequence[torch.Tensor], batch: dict[str, Any]
 ) -> dict[str, torch.Tensor]:
-    found = {"embeddings": _real(states[0], batch)}
+    outputs = {"embeddings": _real(states[0], batch)}
     for number, (attention, state) in enumerate(zip(attentions, states[1:], strict=True)):
-        found[f"block {number} attention"] = _real(attention.transpose(1, 2), batch)
-        found[f"block {number}"] = _real(state, batch)
-    return found
+        outputs[f"block {number} attention"] = _real(attention.transpose(1, 2), batch)
+        outputs[f"block {number}"] = _real(state, batch)
+    return outputs
 
 
 def _real(tensor: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
