@@ -19,13 +19,8 @@ from torch import Tensor, nn
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.training.step import (
-    PretrainingSums,
-    Sums,
-    TrainSettings,
-    make_optimizer,
-    training_step,
-)
+from minibert.training.settings import TrainSettings
+from minibert.training.step import PretrainingSums, Sums, make_optimizer, training_step
 
 
 class AllPositions(nn.Module):

@@ -13,8 +13,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
-from minibert.cli import diagnose, text, vectors, view
-from minibert.cli import training_options as training
+from minibert.cli import diagnose, text, training, vectors, view
 
 GROUP = "minibert.commands"  # entry points: functions that add their commands to the sub-parsers
 

@@ -1,17 +1,67 @@
-"""What the commands that make a model do; their options stand in options.py.
+"""The commands that make a model: vocabulary, examples, pretraining, evaluation, fine-tuning.
 
-Thin: each calls one function of this folder. Heavy imports stand inside the commands.
+Each calls one function of `training`. Heavy imports stand inside the commands.
 """
 
 import argparse
+import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from minibert.cli.options import add_command, add_model
+from minibert.cli.settings import add_settings, read_settings
+from minibert.training.settings import DataSettings, FinetuneSettings, TrainSettings
+
+NEW_MODEL = ("blocks", "hidden", "heads", "dropout", "initializer")
+
+
+def add_commands(commands: Any) -> None:
+    """Add the five commands to the sub-parsers of `minibert`."""
+    _add_train_vocab(commands)
+    _add_prepare(commands)
+    _add_pretrain(commands)
+    _add_evaluate(commands)
+    _add_finetune(commands)
+
 
 def _progress() -> bool:
     return sys.stderr.isatty()
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="UTF-8 text: a paragraph a line, a blank line between documents",
+    )
+
+
+def _add_threads(parser: Any) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
+
+
+def _add_train_vocab(commands: Any) -> None:
+    p = add_command(
+        commands,
+        train_vocab,
+        "train-vocab",
+        "learn a vocabulary of word pieces from text",
+        "minibert train-vocab wiki.txt novels.txt -o vocab.txt --size 8192",
+    )
+    _add_files(p)
+    p.add_argument("-o", "--output", required=True, metavar="VOCAB.txt")
+    p.add_argument("--size", type=int, default=30522, metavar="N", help="tokens (%(default)s)")
+    p.add_argument(
+        "--alphabet", type=int, default=1000, metavar="N", help="characters kept (%(default)s)"
+    )
+    p.add_argument(
+        "--min-frequency", type=int, default=2, metavar="N", help="of a joined pair (%(default)s)"
+    )
+    p.add_argument("--cased", action="store_true", help="keep capitals and accents")
 
 
 def train_vocab(arguments: argparse.Namespace) -> None:
@@ -33,20 +83,27 @@ def train_vocab(arguments: argparse.Namespace) -> None:
     print(f"{output}: {len(tokens)} tokens from {len(words)} different words")
 
 
+def _add_prepare(commands: Any) -> None:
+    p = add_command(
+        commands,
+        prepare,
+        "prepare",
+        "text -> examples with hidden words and next sentences, once and for all",
+        "minibert prepare wiki.txt novels.txt --vocab vocab.txt -o data --length 64",
+    )
+    _add_files(p)
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="a new folder")
+    p.add_argument("--vocab", required=True, help="vocab.txt, or a folder with a tokenizer")
+    p.add_argument("--cased", action="store_true", help="vocab.txt has capitals and accents")
+    add_settings(p, DataSettings)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     from minibert.tokenizer.tokenizer import Tokenizer
-    from minibert.training.data_settings import DataSettings
     from minibert.training.prepare import prepare as run
 
     cased = {"do_lower_case": False} if arguments.cased else {}
-    settings = DataSettings(
-        length=arguments.length,
-        mask_share=arguments.mask_share,
-        whole_words=arguments.whole_words,
-        duplicates=arguments.duplicates,
-        held_out=arguments.held_out,
-        seed=arguments.seed,
-    )
+    settings = read_settings(DataSettings, arguments)
     tokenizer = Tokenizer.from_folder(arguments.vocab, **cased)
     statistics = run(arguments.files, tokenizer, arguments.output, settings, progress=_progress())
     for part, numbers in statistics.items():
@@ -56,43 +113,61 @@ def prepare(arguments: argparse.Namespace) -> None:
             print(f"  {name.replace('_', ' '):28}{shown:>14}")
 
 
+def _add_pretrain(commands: Any) -> None:
+    p = add_command(
+        commands,
+        pretrain,
+        "pretrain",
+        "train a BERT on prepared examples; the same command goes on after a stop",
+        "minibert pretrain data -o run --hidden 256 --blocks 4 --steps 20000",
+        "minibert pretrain data -o run --from google-bert/bert-base-uncased --learning-rate 5e-5",
+        "torchrun --nproc-per-node 2 -m minibert pretrain data -o run",
+    )
+    p.add_argument("data", metavar="DIR", help="the folder that `minibert prepare` wrote")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
+    p.add_argument("--from", dest="start", metavar="MODEL", help="go on training these weights")
+    p.add_argument("--curves", metavar="OUT.svg", help="draw the log, as .svg or .html")
+    group = p.add_argument_group("the model, if it is new")
+    group.add_argument("--blocks", type=int, metavar="L", help="(4)")
+    group.add_argument("--hidden", type=int, metavar="H", help="(256)")
+    group.add_argument("--heads", type=int, metavar="A", help="(H / 64)")
+    group.add_argument(
+        "--positions",
+        type=int,
+        metavar="N",
+        help="(the length of the rows); more than --from MODEL has: its table is repeated",
+    )
+    group.add_argument("--dropout", type=float, metavar="P", help="(0.1)")
+    group.add_argument("--initializer", type=float, metavar="STD", help="of weights (0.02)")
+    group = p.add_argument_group("the training")
+    add_settings(group, TrainSettings)
+    _add_threads(group)
+
+
 def pretrain(arguments: argparse.Namespace) -> int:
     from minibert.bert import load
     from minibert.core.config import BertConfig
     from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
     from minibert.training.batches import Examples
-    from minibert.training.lengthen import lengthen
     from minibert.training.pretrain import pretrain as run
     from minibert.training.run_log import read_log
-    from minibert.training.step import TrainSettings
+    from minibert.training.start import lengthen
     from minibert.view.charts import curves
     from minibert.view.picture import check_name
 
-    settings = TrainSettings(
-        steps=arguments.steps,
-        batch_size=arguments.batch,
-        at_once=arguments.at_once,
-        learning_rate=arguments.rate,
-        warmup=arguments.warmup,
-        bf16=arguments.bf16,
-        compile=arguments.compile,
-        count_first=arguments.count_first,
-        seed=arguments.seed,
-        evaluate_every=arguments.every,
-        save_every=arguments.every,
-    )
+    settings = read_settings(TrainSettings, arguments)
     if arguments.curves:
         check_name(Path(arguments.curves))
     use_threads(arguments.threads)
     keep_memory()
     start: Any
-    names = ("blocks", "hidden", "heads", "dropout", "initializer")
-    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    values = {name: getattr(arguments, name) for name in NEW_MODEL}
+    sizes = {name: value for name, value in values.items() if value is not None}
     if arguments.start:
-        if given:
+        if sizes:
             raise ValueError(
-                f"--{next(iter(given))} is for a new model; --from {arguments.start} has its own: "
+                f"--{next(iter(sizes))} is for a new model; --from {arguments.start} has its own: "
                 "leave one of the two out"
             )
         bert = load(arguments.start)
@@ -102,17 +177,17 @@ def pretrain(arguments: argparse.Namespace) -> int:
             start = lengthen(start, arguments.positions)
     else:
         examples = Examples(arguments.data)
-        hidden, dropout = given.get("hidden", 256), given.get("dropout", 0.1)
+        hidden, dropout = sizes.get("hidden", 256), sizes.get("dropout", 0.1)
         start = BertConfig(
             vocab_size=examples.vocab_size,
             hidden_size=hidden,
-            num_hidden_layers=given.get("blocks", 4),
-            num_attention_heads=given.get("heads", max(1, hidden // 64)),
+            num_hidden_layers=sizes.get("blocks", 4),
+            num_attention_heads=sizes.get("heads", max(1, hidden // 64)),
             intermediate_size=4 * hidden,
             max_position_embeddings=arguments.positions or examples.settings.length,
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
-            initializer_range=given.get("initializer", 0.02),
+            initializer_range=sizes.get("initializer", 0.02),
         )
     result = run(arguments.data, arguments.output, start, settings, progress=_progress())
     if result.rank > 0:
@@ -131,12 +206,34 @@ def pretrain(arguments: argparse.Namespace) -> int:
     return 0 if result.finished else 128 + (result.signal or 0)
 
 
+def _add_evaluate(commands: Any) -> None:
+    p = add_command(
+        commands,
+        evaluate,
+        "evaluate",
+        "how good is a pretrained model, beside baselines",
+        "minibert evaluate run/model --data data --blimp blimp.tar.xz --sst2 SST-2",
+    )
+    p.add_argument("model", help="a folder, or a name on the hub")
+    p.add_argument("--data", metavar="DIR", help="of `minibert prepare`: held-out words")
+    p.add_argument("--blimp", metavar="FILE", help="BLiMP's archive or folder: grammar")
+    p.add_argument("--pairs", type=int, default=20, metavar="N", help="of each BLiMP paradigm (20)")
+    p.add_argument("--sst2", metavar="DIR", help="with train.tsv and dev.tsv: sentiment")
+    p.add_argument("--texts", type=int, default=2000, metavar="N", help="to learn from (2000)")
+    p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the sentiment (5)")
+    p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
+    group = p.add_argument_group("sentiment by fine-tuning")
+    group.add_argument("--finetune", action="store_true", help="do that, too: minutes")
+    add_settings(group, FinetuneSettings, omit=["seed"], learning_rate=3e-4)
+
+
 def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.bert import load
     from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
-    from minibert.training.evaluate import as_table, grammar, held_out_words, sentiment
-    from minibert.training.finetune import FinetuneSettings
+    from minibert.training.evaluate_grammar import grammar
+    from minibert.training.evaluate_sentiment import sentiment
+    from minibert.training.evaluate_words import held_out_words
 
     if arguments.finetune and not arguments.sst2:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")
@@ -166,9 +263,63 @@ def evaluate(arguments: argparse.Namespace) -> None:
         files = folder / "train.tsv", folder / "dev.tsv"
         results["sentiment"] = sentiment(model, tokenizer, *files, **how)
         if arguments.finetune:
-            tuning = FinetuneSettings(learning_rate=arguments.rate, epochs=arguments.epochs)
+            tuning = read_settings(FinetuneSettings, arguments)
             results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
-    print(json.dumps(results) if arguments.json else as_table(results), end="\n" * arguments.json)
+    if arguments.json:
+        print(json.dumps(results))
+    else:
+        print(as_table(results), end="")
+
+
+def as_table(results: dict[str, dict[str, Any]]) -> str:
+    """The results in Markdown, for a model card."""
+    out = io.StringIO()
+    out.write("| question | this model | to compare |\n|---|---|---|\n")
+    if words := results.get("words"):
+        out.write(
+            f"| held-out hidden words: accuracy | {words['accuracy']:.1%} "
+            f"| the commonest piece {words['accuracy_of_commonest']:.1%} |\n"
+            f"| held-out hidden words: perplexity | {words['perplexity']:.1f} "
+            f"| word counts {words['perplexity_of_word_counts']:.1f} |\n"
+            f"| next sentence: accuracy | {words['next_sentence_accuracy']:.1%} | chance 50 % |\n"
+        )
+    if pairs := results.get("grammar"):
+        out.write(
+            f"| BLiMP, {pairs['pairs']} pairs: accuracy | {pairs['accuracy']:.1%} | chance 50 % |\n"
+        )
+    for mood in (results.get("sentiment"), results.get("sentiment_tuned")):
+        if mood is None:
+            continue
+        others = ", ".join(
+            f"{name.replace('_', ' ')} {mood[name][0]:.1%} ± {mood[name][1]:.1%}"
+            for name in ("majority", "bag_of_words", "untrained")
+        )
+        out.write(
+            f"| SST-2, {mood['method']} on {mood['rows']} texts, {mood['seeds']} seeds: accuracy "
+            f"| {mood['bert'][0]:.1%} ± {mood['bert'][1]:.1%} | {others} |\n"
+        )
+    return out.getvalue()
+
+
+def _add_finetune(commands: Any) -> None:
+    p = add_command(
+        commands,
+        finetune,
+        "finetune",
+        "train a pretrained model to tell classes of text apart",
+        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --learning-rate 3e-4 -o moods",
+        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --freeze --learning-rate 1e-2 "
+        "-o probe",
+    )
+    p.add_argument("file", metavar="TRAIN.tsv", help="two columns, one with the header 'label'")
+    p.add_argument("--test", required=True, metavar="DEV.tsv", help="the same, to measure on")
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="a new folder")
+    add_model(p)
+    p.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(0.1)")
+    p.add_argument("--pooling", default="pooler", help="pooler, or mean (%(default)s)")
+    add_settings(p, FinetuneSettings)
+    p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, each with its own (1)")
+    _add_threads(p)
 
 
 def finetune(arguments: argparse.Namespace) -> None:
@@ -180,7 +331,7 @@ def finetune(arguments: argparse.Namespace) -> None:
     from minibert.system.processes import use_threads
     from minibert.tasks.classification import new_classifier, predict, write_classifier
     from minibert.tasks.labelled import read_labelled
-    from minibert.training.finetune import FinetuneSettings, Spread, majority
+    from minibert.training.finetune import Spread, majority
     from minibert.training.finetune import finetune as run
 
     if arguments.seeds < 1:
@@ -191,19 +342,11 @@ def finetune(arguments: argparse.Namespace) -> None:
     test = read_labelled(arguments.test, train.classes)
     bert = load(arguments.model)
     bert.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    found = []
+    first: FinetuneSettings = read_settings(FinetuneSettings, arguments)
+    accuracies = []
     with folder_written_whole(arguments.output) as new:
-        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-            settings = FinetuneSettings(
-                epochs=arguments.epochs,
-                batch_size=arguments.batch,
-                learning_rate=arguments.rate,
-                warmup=arguments.warmup,
-                length=arguments.length,
-                freeze=arguments.freeze,
-                bf16=arguments.bf16,
-                seed=seed,
-            )
+        for seed in range(first.seed, first.seed + arguments.seeds):
+            settings = dataclasses.replace(first, seed=seed)
             model = new_classifier(
                 bert.model,
                 train.classes,
@@ -212,14 +355,14 @@ def finetune(arguments: argparse.Namespace) -> None:
                 seed=seed,
             )
             run(model, bert.tokenizer, train, settings, progress=_progress())
-            answers = predict(model, bert.tokenizer, test.texts, arguments.length).argmax(axis=1)
-            found.append(float((answers == test.labels).mean()))
+            answers = predict(model, bert.tokenizer, test.texts, settings.max_length).argmax(axis=1)
+            accuracies.append(float((answers == test.labels).mean()))
             same = len(set(answers.tolist())) == 1
-            note = "   the same class for every text: try a smaller --rate" if same else ""
-            print(f"seed {seed}: {found[-1]:.1%} of {len(test.texts)} texts right{note}")
-            if seed == arguments.seed:
+            note = "   the same class for every text: try a smaller --learning-rate" if same else ""
+            print(f"seed {seed}: {accuracies[-1]:.1%} of {len(test.texts)} texts right{note}")
+            if seed == first.seed:
                 write_classifier(model, bert.tokenizer, new)
-    if len(found) > 1:
-        print(f"mean and deviation of {len(found)} seeds: {Spread.of(found)}")
+    if len(accuracies) > 1:
+        print(f"mean and deviation of {len(accuracies)} seeds: {Spread.of(accuracies)}")
     print(f"always the commonest class: {majority(train, test):.1%}")
-    print(f"{arguments.output}: the classifier of seed {arguments.seed}")
+    print(f"{arguments.output}: the classifier of seed {first.seed}")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
 from minibert.system.files import folder_written_whole
-from minibert.tasks.labelled import encode, pad_rows
+from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import mean_pool
 from minibert.weights.files import find_config, find_weights, read_tensors
@@ -94,24 +94,40 @@ def new_classifier(
     return BertClassifier(bert, classes, pooling).to(start.embeddings.token.weight)
 
 
+def classifier_batch(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> Batch:
+    """What the classifier reads: input_ids and attention_mask, of at most `max_length` tokens."""
+    return tokenizer(texts, truncation=True, max_length=max_length, return_token_type_ids=False)
+
+
+def num_tokens(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[int]:
+    """How many tokens each text has in such a batch, padding left out."""
+    if not texts:
+        return []
+    batch = tokenizer(
+        texts, padding=False, truncation=True, max_length=max_length, return_tensors=None
+    )
+    return [len(ids) for ids in batch["input_ids"]]
+
+
 @torch.no_grad()
 def predict(
-    model: BertClassifier, tokenizer: Tokenizer, texts: Sequence[str], length: int = 128
+    model: BertClassifier, tokenizer: Tokenizer, texts: Sequence[str], max_length: int = 128
 ) -> np.ndarray:
-    """The probability of every class for every text, (N, C), of at most `length` pieces of it.
+    """The probability of every class for every text, (N, C), of at most `max_length` tokens of it.
 
     The model runs in the mode it is in: in train mode, its answers change from call to call.
     """
-    rows = encode(tokenizer, texts, min(length, model.bert.config.max_position_embeddings))
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    found = np.zeros((len(rows), len(model.classes)), dtype=np.float32)
+    longest = min(max_length, model.bert.config.max_position_embeddings)
+    lengths = num_tokens(tokenizer, texts, longest)
+    order = np.argsort(lengths, kind="stable")
+    probabilities = np.zeros((len(texts), len(model.classes)), dtype=np.float32)
     device = model.classifier.weight.device
     for start in range(0, len(order), 64):
         numbers = order[start : start + 64]
-        batch = pad_rows([rows[number] for number in numbers], tokenizer.pad_id)
-        scores = model(**{name: tensor.to(device) for name, tensor in batch.items()})
-        found[numbers] = scores.softmax(dim=-1).float().cpu().numpy()
-    return found
+        batch = classifier_batch(tokenizer, [texts[number] for number in numbers], longest)
+        scores = model(**batch.to(device))
+        probabilities[numbers] = scores.softmax(dim=-1).float().cpu().numpy()
+    return probabilities
 
 
 def save_classifier(model: BertClassifier, tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -159,9 +175,11 @@ def load_classifier(folder: str | Path) -> tuple[BertClassifier, Tokenizer]:
     weight, bias = tensors[f"{head}.weight"], tensors.get(f"{head}.bias")
     bert = load_weights(place)[0].bert  # which checks the config
     config = json.loads(find_config(place).read_text(encoding="utf-8"))
-    told = config.get("architectures") or [ARCHITECTURE]
-    if pooling == "pooler" and told != [ARCHITECTURE]:
-        raise ValueError(f"{folder} is a {told[0]}, expected a {ARCHITECTURE}: one class a text")
+    architectures = config.get("architectures") or [ARCHITECTURE]
+    if pooling == "pooler" and architectures != [ARCHITECTURE]:
+        raise ValueError(
+            f"{folder} is a {architectures[0]}, expected a {ARCHITECTURE}: one class a text"
+        )
     if config.get("problem_type") not in (None, "single_label_classification"):
         raise ValueError(
             f"{folder} was trained for {config['problem_type']}: expected one class a text"

@@ -1,4 +1,4 @@
-"""Labelled texts: read from a table, cut into pieces, put into batches of like lengths.
+"""Labelled texts: read from a table, and put into batches of like lengths.
 
 Source: the tables of GLUE (Wang et al. 2018), of which SST-2 is one.
 """
@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-
-from minibert.tokenizer.tokenizer import Tokenizer
 
 CHUNK = 50  # batches whose texts are sorted by length together
 
@@ -75,24 +71,6 @@ def sort_classes(names: set[str]) -> list[str]:
     (['9', '10'], ['bad', 'good'])
     """
     return sorted(names, key=int if all(name.isdecimal() for name in names) else str)
-
-
-def encode(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> list[list[int]]:
-    """[CLS] text [SEP] as ids, each text cut so that no row is longer than `length`."""
-    cls, sep = tokenizer.cls_id, tokenizer.sep_id
-    return [[cls, *tokenizer.ids(text)[: length - 2], sep] for text in texts]
-
-
-def pad_rows(rows: Sequence[list[int]], pad_id: int) -> dict[str, Tensor]:
-    """Rows of ids -> input_ids and attention_mask, (B, T).
-
-    >>> pad_rows([[2, 7, 3], [2, 3]], pad_id=0)["input_ids"].tolist()
-    [[2, 7, 3], [2, 3, 0]]
-    """
-    width = max(map(len, rows))
-    ids = [row + [pad_id] * (width - len(row)) for row in rows]
-    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
-    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
 def batches_by_length(

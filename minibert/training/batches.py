@@ -16,8 +16,10 @@ from torch import Tensor
 
 from minibert.core.checks import IGNORE
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.data_settings import DataSettings
 from minibert.training.rows import example_type
+from minibert.training.settings import DataSettings
+
+RENAMED = {"pieces": "num_tokens", "pieces_per_row": "tokens_per_row"}  # in older folders
 
 
 class Examples:
@@ -44,7 +46,7 @@ class Examples:
             raise ValueError(
                 f"{folder} has no {part} part: prepare the text again, with a share held out"
             )
-        self.statistics = parts[part]
+        self.statistics = {RENAMED.get(name, name): value for name, value in parts[part].items()}
         kind = example_type(self.settings, self.vocab_size)
         path = self.folder / f"{part}.bin"
         expected = self.statistics["rows"] * kind.itemsize
@@ -76,9 +78,9 @@ class Examples:
         labels are -100 but at chosen places: padding and words in plain sight have no loss.
         """
         rows = self.rows[np.sort(numbers)]
-        width = int(rows["pieces"].max())
+        width = int(rows["num_tokens"].max())
         column = np.arange(width)
-        real = column < rows["pieces"][:, None]  # (B, T)
+        real = column < rows["num_tokens"][:, None]  # (B, T)
         labels = np.full(real.shape, IGNORE, dtype=np.int64)  # (B, T)
         row, nth = np.nonzero(np.arange(rows["places"].shape[1]) < rows["chosen"][:, None])
         labels[row, rows["places"][row, nth]] = rows["labels"][row, nth]
@@ -102,6 +104,6 @@ def rows_of_step(step: int, size: int, count: int, seed: int) -> np.ndarray:
     return np.array([_order(count, seed, int(p) // count)[p % count] for p in places])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=2)  # two, because the rows of one step may belong to two passes
 def _order(count: int, seed: int, number: int) -> np.ndarray:
     return np.random.default_rng([seed, number]).permutation(count)

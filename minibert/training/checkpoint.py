@@ -23,14 +23,18 @@ from minibert.system import processes as devices
 from minibert.system.files import folder_written_whole, written_whole
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
-from minibert.training.step import Sums, TrainSettings
+from minibert.training.settings import TrainSettings
+from minibert.training.step import Sums
 from minibert.weights.loading import save_weights
 
 NAME = "checkpoint.pt"
 MODEL = "model"
 
-# What may differ between a run and its continuation. All else makes it another run.
-FREE = {"steps", "at_once", "compile", "log_every", "evaluate_every", "evaluate_rows", "save_every"}
+MAY_CHANGE_ON_RESUME = {
+    *("steps", "micro_batch_size", "compile"),
+    *("log_every", "eval_every", "eval_rows", "save_every"),
+    *("at_once", "evaluate_every", "evaluate_rows"),  # the names in older checkpoints
+}
 
 
 @dataclasses.dataclass
@@ -89,7 +93,9 @@ def read_checkpoint(
         return State()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, state = content["run"], State(**content["state"])
+        theirs, state = dict(content["run"]), State(**content["state"])
+        if "data.pieces" in theirs:  # the name in older checkpoints
+            theirs["data.num_tokens"] = theirs.pop("data.pieces")
     except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0] or "it ends too early"
         raise ValueError(
@@ -97,7 +103,7 @@ def read_checkpoint(
         ) from None
     different = [
         f"{name} {theirs.get(name)!r}, now {run.get(name)!r}"
-        for name in sorted({*theirs, *run} - FREE)
+        for name in sorted({*theirs, *run} - MAY_CHANGE_ON_RESUME)
         if theirs.get(name) != run.get(name)
     ]
     if different:
@@ -123,7 +129,7 @@ def describe_run(
         **{f"config.{name}": value for name, value in config.to_dict().items()},
         **{f"data.{k}": v for k, v in dataclasses.asdict(examples.settings).items()},
         "data.rows": len(examples),
-        "data.pieces": examples.statistics["pieces"],
+        "data.num_tokens": examples.statistics["num_tokens"],
         "start": None if start is None else fingerprint(start),
     }
 

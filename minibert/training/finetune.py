@@ -10,7 +10,6 @@ a point or more, so a result is the mean over several seeds, with its deviation.
 Source: Devlin et al. 2018, section 4.1 and appendix A.3.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,51 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minibert.tasks.classification import BertClassifier, predict
-from minibert.tasks.labelled import Labelled, batches_by_length, encode, pad_rows
+from minibert.tasks.classification import BertClassifier, classifier_batch, num_tokens, predict
+from minibert.tasks.labelled import Labelled, batches_by_length
+from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.step import TrainSettings, learning_rate, make_optimizer
-
-
-@dataclasses.dataclass(frozen=True)
-class FinetuneSettings:
-    """How to fine-tune. The paper found the rates 5e-5, 3e-5 and 2e-5, 2 to 4 epochs, and batches
-    of 16 or 32 to work well (appendix A.3); a small BERT takes a larger rate.
-
-    epochs         passes over the training texts
-    learning_rate  the highest, reached after `warmup` (a share of the steps), then down to 0
-    weight_decay   of matrices; biases and LayerNorms have none
-    clip           the longest gradient; longer ones are shortened to it
-    length         pieces read of a text, [CLS] and [SEP] included
-    freeze         train the classifier alone, on a BERT that stays as it is: a linear probe
-    bf16           compute in bfloat16 where that is safe; weights stay float32
-    seed           the order of the texts, and dropout
-    """
-
-    epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float = 5e-5
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    length: int = 128
-    freeze: bool = False
-    bf16: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("length", 3)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-
-    def schedule(self, texts: int) -> TrainSettings:
-        """The same as step.py wants it, with the number of steps."""
-        return TrainSettings(
-            steps=self.epochs * -(-texts // self.batch_size),
-            learning_rate=self.learning_rate,
-            warmup=self.warmup,
-            weight_decay=self.weight_decay,
-        )
+from minibert.training.settings import FinetuneSettings
+from minibert.training.step import learning_rate, make_optimizer
 
 
 def finetune(
@@ -82,9 +42,8 @@ def finetune(
     settings = settings or FinetuneSettings()
     _check_classes(model, train)
     schedule = settings.schedule(len(train.texts))
-    longest = min(settings.length, model.bert.config.max_position_embeddings)
-    rows = encode(tokenizer, train.texts, longest)
-    lengths = [len(row) for row in rows]
+    longest = min(settings.max_length, model.bert.config.max_position_embeddings)
+    lengths = num_tokens(tokenizer, train.texts, longest)
     model.bert.requires_grad_(not settings.freeze)
     model.train()
     if settings.freeze:
@@ -98,7 +57,8 @@ def finetune(
             for chosen in batches_by_length(lengths, settings.batch_size, order):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(len(losses), schedule)
-                batch = pad_rows([rows[number] for number in chosen], tokenizer.pad_id)
+                texts = [train.texts[number] for number in chosen]
+                batch = classifier_batch(tokenizer, texts, longest)
                 labels = torch.from_numpy(train.labels[chosen])
                 losses.append(classifier_step(model, optimizer, batch, labels, settings))
                 bar.update()
@@ -110,14 +70,14 @@ def finetune(
 def classifier_step(
     model: BertClassifier,
     optimizer: torch.optim.Optimizer,
-    batch: dict[str, Tensor],
+    batch: Batch,
     labels: Tensor,
     settings: FinetuneSettings,
 ) -> float:
     """One step: scores, loss, gradient, weights. Gives the mean loss of the batch, in nats."""
     weight = model.classifier.weight
     with torch.autocast(weight.device.type, torch.bfloat16, enabled=settings.bf16):
-        scores = model(**{name: tensor.to(weight.device) for name, tensor in batch.items()})
+        scores = model(**batch.to(weight.device))
     loss = F.cross_entropy(scores.to(weight.dtype), labels.to(weight.device))
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -127,12 +87,12 @@ def classifier_step(
 
 
 def accuracy(
-    model: BertClassifier, tokenizer: Tokenizer, test: Labelled, length: int = 128
+    model: BertClassifier, tokenizer: Tokenizer, test: Labelled, max_length: int = 128
 ) -> float:
     """The share of texts whose likeliest class is the right one."""
     _check_classes(model, test)
-    found = predict(model, tokenizer, test.texts, length).argmax(axis=1)
-    return float((found == test.labels).mean())
+    answers = predict(model, tokenizer, test.texts, max_length).argmax(axis=1)
+    return float((answers == test.labels).mean())
 
 
 def _check_classes(model: BertClassifier, texts: Labelled) -> None:

@@ -13,20 +13,23 @@ import random
 from collections.abc import Sequence
 
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.data_settings import DataSettings
 from minibert.training.segments import below
 
 
 class Masker:
-    """Hides words. `special_ids` are never chosen, and never put in another piece's place."""
+    """Hides words. `special_ids` are never chosen, and never put in another piece's place.
 
-    def __init__(self, tokenizer: Tokenizer, settings: DataSettings):
-        self.settings = settings
+    mask_share   the share of pieces that are chosen
+    whole_words  choose all pieces of a word, or none
+    """
+
+    def __init__(self, tokenizer: Tokenizer, mask_share: float = 0.15, whole_words: bool = False):
+        self.mask_share = mask_share
         self.mask_id = tokenizer.mask_id
         self.special_ids = tokenizer.special_ids
         self.ordinary = [n for n in sorted(tokenizer.inverse) if n not in self.special_ids]
         tokens = tokenizer.inverse.items()
-        self.inner = {n for n, t in tokens if t.startswith("##")} if settings.whole_words else set()
+        self.inner = {n for n, t in tokens if t.startswith("##")} if whole_words else set()
 
     def words(self, ids: Sequence[int]) -> list[list[int]]:
         """The places that are chosen together: single pieces, or whole words."""
@@ -43,7 +46,7 @@ class Masker:
     def hide(self, ids: list[int], rng: random.Random) -> tuple[list[int], list[int]]:
         """Hide words in `ids`, in place; the places chosen, in order, and what stood there."""
         words = self.words(ids)
-        room = max(1, round(self.settings.mask_share * sum(map(len, words))))
+        room = max(1, round(self.mask_share * sum(map(len, words))))
         places: list[int] = []
         for word in sorted(words, key=lambda _: rng.random()):
             if len(places) + len(word) <= room:

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from minibert.system.files import folder_written_whole
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.corpus import build_corpus, read_documents
-from minibert.training.data_settings import DataSettings
 from minibert.training.rows import example_type, make_examples, measure
+from minibert.training.settings import DataSettings
 from minibert.training.wordpiece_trainer import read_lines
 
 

@@ -34,11 +34,11 @@ from minibert.training.checkpoint import (
     write_checkpoint,
 )
 from minibert.training.run_log import RunLog
+from minibert.training.settings import TrainSettings
 from minibert.training.start import start_from_counts
 from minibert.training.step import (
     PretrainingSums,
     Sums,
-    TrainSettings,
     learning_rate,
     make_optimizer,
     means,
@@ -80,8 +80,8 @@ def pretrain(
         while not run.finished and not stop.anywhere(device):
             run.step()
             bar.update()
-            if run.due(settings.log_every) or run.due(settings.evaluate_every):
-                measured = run.measure(with_heldout=run.due(settings.evaluate_every))
+            if run.due(settings.log_every) or run.due(settings.eval_every):
+                measured = run.measure(with_heldout=run.due(settings.eval_every))
                 bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
             if run.due(settings.save_every):
                 run.save()
@@ -158,7 +158,7 @@ class Run:
         measured = means(self.state.sums)
         self.state.sums = State().sums
         if with_heldout and self.heldout is not None:
-            rows = self.settings.evaluate_rows
+            rows = self.settings.eval_rows
             measured |= evaluate_heldout(self.module, self.heldout, rows, self.device)
         if self.log is not None:
             state, rate = self.state, learning_rate(self.state.step - 1, self.settings)
@@ -190,7 +190,7 @@ def check_fit(examples: Examples, config: BertConfig) -> None:
 def batches_of_step(
     examples: Examples, step: int, settings: TrainSettings, device: torch.device
 ) -> list[dict[str, Tensor]]:
-    """This device's share of the step's rows, in batches of `at_once` rows."""
+    """This device's share of the step's rows, in batches of `micro_batch_size` rows."""
     rows = rows_of_step(step, settings.batch_size, len(examples), settings.seed)
     mine = rows[devices.rank() :: devices.count()]
     if len(mine) == 0:
@@ -198,7 +198,7 @@ def batches_of_step(
             f"batch_size must be at least the number of devices, {devices.count()}, got "
             f"{settings.batch_size}"
         )
-    size = settings.at_once or len(mine)
+    size = settings.micro_batch_size or len(mine)
     return [
         {name: tensor.to(device) for name, tensor in examples.batch(mine[at : at + size]).items()}
         for at in range(0, len(mine), size)

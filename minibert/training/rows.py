@@ -9,16 +9,16 @@ from tqdm import tqdm
 
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.corpus import Corpus
-from minibert.training.data_settings import DataSettings
 from minibert.training.masking import Masker
 from minibert.training.segments import Segments, segment_pairs
+from minibert.training.settings import DataSettings
 
 
 def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
     """One row: T ids (padded with [PAD]), and what is needed to make a batch of them.
 
     ids          T     with words hidden
-    pieces             how many of the ids are not padding
+    num_tokens         how many of the ids are not padding
     second             where segment B begins
     places       P     the places chosen, in order; the first `chosen` of them
     labels       P     what stood there
@@ -30,7 +30,7 @@ def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
     return np.dtype(
         [
             ("ids", number, (T,)),
-            ("pieces", "<u2"),
+            ("num_tokens", "<u2"),
             ("second", "<u2"),
             ("places", "<u2", (P,)),
             ("labels", number, (P,)),
@@ -53,7 +53,7 @@ def make_examples(
             f"come from another one; got {count}. A blank line ends a document."
         )
     rng = random.Random(settings.seed)
-    masker = Masker(tokenizer, settings)
+    masker = Masker(tokenizer, settings.mask_share, settings.whole_words)
     kind = example_type(settings, tokenizer.vocab_size)
     room = settings.length - 3
     rows: list[np.ndarray] = []
@@ -78,7 +78,7 @@ def make_row(
     row = np.zeros((), dtype=kind)
     row["ids"] = tokenizer.pad_id
     row["ids"][: len(ids)] = ids
-    row["pieces"], row["second"] = len(ids), len(first) + 2
+    row["num_tokens"], row["second"] = len(ids), len(first) + 2
     row["places"][: len(places)], row["labels"][: len(labels)] = places, labels
     row["chosen"] = len(places)
     row["documents"], row["is_random"] = documents, documents[0] != documents[1]
@@ -102,14 +102,14 @@ def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[
         before = part["labels"][chosen]
         is_random = part["is_random"].astype(bool)
         same_document = part["documents"][:, 0] == part["documents"][:, 1]
-        real = np.arange(part["ids"].shape[1]) < part["pieces"][:, None]
+        real = np.arange(part["ids"].shape[1]) < part["num_tokens"][:, None]
         unknown = int((part["ids"] == tokenizer.unk_id).sum())
         ordinary += int(real.sum()) - 3 * len(part) - unknown
         total += Counter(
             {
                 "rows": len(part),
-                "pieces": int(real.sum()),
-                "full": int((part["pieces"] == part["ids"].shape[1]).sum()),
+                "num_tokens": int(real.sum()),
+                "full": int((part["num_tokens"] == part["ids"].shape[1]).sum()),
                 "chosen": len(now),
                 "masked": int((now == tokenizer.mask_id).sum()),
                 "same": int((now == before).sum()),
@@ -128,10 +128,10 @@ def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[
     other = total["chosen"] - total["masked"] - total["same"]
     return {
         "rows": total["rows"],
-        "pieces": total["pieces"],
-        "pieces_per_row": total["pieces"] / total["rows"],
+        "num_tokens": total["num_tokens"],
+        "tokens_per_row": total["num_tokens"] / total["rows"],
         "full_rows": total["full"] / total["rows"],
-        "unknown": total["unknown"] / total["pieces"],
+        "unknown": total["unknown"] / total["num_tokens"],
         "chosen": total["chosen"] / ordinary,
         "chosen_masked": total["masked"] / total["chosen"],
         "chosen_other": other / total["chosen"],

@@ -8,14 +8,14 @@ from minibert.system.files import written_whole
 
 
 class RunLog:
-    """A log to go on with after `step`. Rows beyond it are dropped: the run will come by there
-    again. Raises ValueError if the file is there and is no such log."""
+    """Open the log to resume after `step`. Later rows are dropped, because the resumed run writes
+    them again. Raises ValueError if the file is there and is no such log."""
 
     COLUMNS = (
         *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
-        *("loss", "word_loss", "word_accuracy", "pair_loss", "pair_accuracy"),
-        *("heldout_loss", "heldout_word_loss", "heldout_word_accuracy"),
-        *("heldout_pair_loss", "heldout_pair_accuracy"),
+        *("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"),
+        *("heldout_loss", "heldout_mlm_loss", "heldout_mlm_accuracy"),
+        *("heldout_nsp_loss", "heldout_nsp_accuracy"),
     )
 
     def __init__(self, path: Path, step: int):
@@ -40,6 +40,15 @@ class RunLog:
             csv.DictWriter(file, self.COLUMNS).writerow(row)
 
 
+def _today(name: str) -> str:
+    """The name of a column; logs of older runs say "word" for mlm and "pair" for nsp.
+
+    >>> _today("heldout_word_loss"), _today("pair_accuracy"), _today("tokens")
+    ('heldout_mlm_loss', 'nsp_accuracy', 'tokens')
+    """
+    return name.replace("word_", "mlm_").replace("pair_", "nsp_")
+
+
 def read_log(path: str | Path) -> list[dict[str, float]]:
     """The rows of a log as numbers; what was not measured in a row is not in it.
 
@@ -50,7 +59,9 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
         lines = [line for line in file if line.endswith("\n")]
     try:
         reader = csv.DictReader(lines, strict=True)
-        rows = [{name: float(value) for name, value in row.items() if value} for row in reader]
+        rows = [
+            {_today(name): float(value) for name, value in row.items() if value} for row in reader
+        ]
         if missing := {"step", "tokens"} - set(reader.fieldnames or ()):
             raise ValueError(f"no column {sorted(missing)[0]}")
     except (ValueError, TypeError, csv.Error) as error:

@@ -8,7 +8,6 @@ Source: Devlin et al. 2018, appendix A.2; google-research/bert `run_pretraining.
 """
 
 import contextlib
-import dataclasses
 from typing import NamedTuple
 
 import torch
@@ -19,76 +18,31 @@ from torch.nn.parallel import DistributedDataParallel
 from minibert.core.checks import IGNORE
 from minibert.core.heads import BertForPreTraining
 from minibert.system import processes as devices
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainSettings:
-    """How to train; kept in the checkpoint.
-
-    steps          after which the learning rate is 0 and training done
-    batch_size     rows of one step, over all devices
-    at_once        rows that one device holds at once (None: all of its share)
-    learning_rate  the highest, reached after `warmup` (a share of the steps)
-    weight_decay   of matrices; biases and LayerNorms have none
-    clip           the longest gradient; longer ones are shortened to it
-    bf16           compute in bfloat16 where that is safe; weights stay float32
-    compile        torch.compile: slow to start, then faster on a GPU
-    count_first    start new weights from counts over the text (counts.py)
-    log_every, evaluate_every, save_every
-                   in steps
-    evaluate_rows  held-out rows of one evaluation
-    """
-
-    steps: int = 10_000
-    batch_size: int = 64
-    at_once: int | None = None
-    learning_rate: float = 1e-3
-    warmup: float = 0.05
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    bf16: bool = False
-    compile: bool = False
-    count_first: bool = False
-    seed: int = 0
-    log_every: int = 50
-    evaluate_every: int = 1000
-    evaluate_rows: int = 1024
-    save_every: int = 1000
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "evaluate_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.at_once is not None and self.at_once < 1:
-            raise ValueError(f"at_once must be at least 1, got {self.at_once}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup must be a share in [0, 1), got {self.warmup}")
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f"learning_rate must lie in (0, 1), got {self.learning_rate}")
+from minibert.training.settings import TrainSettings
 
 
 class Sums(NamedTuple):
     """What a batch adds to the losses and the accuracies: sums, not means."""
 
-    pieces: Tensor
-    word_loss: Tensor
+    num_tokens: Tensor
+    mlm_loss: Tensor
     words: Tensor
     words_right: Tensor
-    pair_loss: Tensor
+    nsp_loss: Tensor
     pairs: Tensor
     pairs_right: Tensor
 
 
 def means(sums: Tensor) -> dict[str, float]:
     """Losses in nats and accuracies, from the values of `Sums`."""
-    _, word_loss, words, words_right, pair_loss, pairs, pairs_right = sums.tolist()
+    _, mlm_loss, words, words_right, nsp_loss, pairs, pairs_right = sums.tolist()
     words, pairs = max(words, 1), max(pairs, 1)
     return {
-        "loss": word_loss / words + pair_loss / pairs,
-        "word_loss": word_loss / words,
-        "word_accuracy": words_right / words,
-        "pair_loss": pair_loss / pairs,
-        "pair_accuracy": pairs_right / pairs,
+        "loss": mlm_loss / words + nsp_loss / pairs,
+        "mlm_loss": mlm_loss / words,
+        "mlm_accuracy": words_right / words,
+        "nsp_loss": nsp_loss / pairs,
+        "nsp_accuracy": pairs_right / pairs,
     }
 
 
@@ -194,7 +148,7 @@ def training_step(
     for number, batch in enumerate(batches):
         with _no_exchange(module) if number < len(batches) - 1 else contextlib.nullcontext():
             sums = module(**batch)
-            loss = sums.word_loss / all_words + sums.pair_loss / all_pairs
+            loss = sums.mlm_loss / all_words + sums.nsp_loss / all_pairs
             (loss * devices.count()).backward()  # the devices' gradients are averaged, not added
         total += torch.stack([value.detach().to(total) for value in sums])
     nn.utils.clip_grad_norm_(module.parameters(), clip)

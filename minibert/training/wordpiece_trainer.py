@@ -160,15 +160,15 @@ def _join_pairs(
     """
     ids = {token: number for number, token in enumerate(tokens)}
     counts: dict[Pair, int] = defaultdict(int)
-    found: dict[Pair, list[int]] = defaultdict(list)  # the words that hold a pair, in order
+    holders: dict[Pair, list[int]] = defaultdict(list)  # the words that hold a pair, in order
     for index, (word, n) in enumerate(zip(words, times)):
         pairs = list(zip(word, word[1:]))
         for pair in pairs:
             counts[pair] += n
         for pair in set(pairs):
-            found[pair].append(index)
+            holders[pair].append(index)
 
-    heap = [(-counts[pair], pair, places) for pair, places in found.items()]
+    heap = [(-counts[pair], pair, places) for pair, places in holders.items()]
     heapq.heapify(heap)
     while heap and len(tokens) < vocab_size:
         negative, pair, places = heapq.heappop(heap)
@@ -182,7 +182,7 @@ def _join_pairs(
         new = ids.setdefault(token, len(tokens))  # two ways to one string give one token
         if new == len(tokens):
             tokens.append(token)
-        found = defaultdict(list)
+        holders = defaultdict(list)
         for index in places:
             n = times[index]
             gone, come = _join_in_word(words[index], left, right, new)
@@ -191,8 +191,8 @@ def _join_pairs(
             for other in come:
                 counts[other] += n
             for other in set(come):
-                found[other].append(index)
-        for other, places in found.items():
+                holders[other].append(index)
+        for other, places in holders.items():
             if counts[other] > 0:
                 heapq.heappush(heap, (-counts[other], other, places))
         yield token

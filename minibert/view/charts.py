@@ -10,9 +10,9 @@ from minibert.view.picture import Picture
 from minibert.view.plot import Series, plot
 
 PANELS = (
-    ("masked words: loss (nats)", "word_loss"),
-    ("masked words: accuracy", "word_accuracy"),
-    ("next sentence: accuracy", "pair_accuracy"),
+    ("masked words: loss (nats)", "mlm_loss"),
+    ("masked words: accuracy", "mlm_accuracy"),
+    ("next sentence: accuracy", "nsp_accuracy"),
 )
 
 

@@ -8,12 +8,12 @@ import torch
 import minibert
 from minibert.cli.main import main
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
-from minibert.training.lengthen import lengthen
 from minibert.training.run_log import read_log
+from minibert.training.start import lengthen
 from tests.training.text_samples import TEXT
 
-OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch", "8", "--steps", "6"]
-OPTIONS += ["--every", "3"]
+OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch-size", "8", "--steps", "6"]
+OPTIONS += ["--eval-every", "3", "--save-every", "3"]
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,28 @@ def test_prepare(folder, capsys):
 def test_pretrain(folder, capsys):
     assert (folder / "run" / "model" / "model.safetensors").exists()
     log = read_log(folder / "run" / "log.csv")
-    assert log[-1]["step"] == 6 and "heldout_word_loss" in log[-1]
-    other = ["pretrain", f"{folder}/data", "-o", f"{folder}/run", *OPTIONS, "--rate", "0.01"]
+    assert log[-1]["step"] == 6 and "heldout_mlm_loss" in log[-1]
+    other = [
+        "pretrain",
+        f"{folder}/data",
+        "-o",
+        f"{folder}/run",
+        *OPTIONS,
+        "--learning-rate",
+        "0.01",
+    ]
     assert main(other) == 1
     assert "of another run" in capsys.readouterr().err
-    words = ["pretrain", f"{folder}/data", "-o", f"{folder}/more", "--steps", "2", "--batch", "4"]
+    words = [
+        "pretrain",
+        f"{folder}/data",
+        "-o",
+        f"{folder}/more",
+        "--steps",
+        "2",
+        "--batch-size",
+        "4",
+    ]
     assert main([*words, "--from", f"{folder}/run/model"]) == 0
     assert "after 2 steps" in capsys.readouterr().out
     assert main([*words, "--from", f"{folder}/more/model"]) == 1
@@ -147,5 +164,5 @@ def test_curves(folder, tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())  # said before the training, not after
     assert main([*words, f"{tmp_path}/curves.svg"]) == 0
-    last = read_log(tmp_path / "run" / "log.csv")[-1]["word_loss"]
+    last = read_log(tmp_path / "run" / "log.csv")[-1]["mlm_loss"]
     assert f"to {last:.3g}" in (tmp_path / "curves.svg").read_text()

@@ -8,21 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from minibert.cli.training import as_table
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.tasks.labelled import Labelled, read_labelled
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
-from minibert.training.evaluate import (
-    _bag_of_words,
-    as_table,
-    fit_line,
-    grammar,
-    held_out_words,
-    pseudo_log_likelihood,
-    sentiment,
-)
-from minibert.training.finetune import FinetuneSettings
+from minibert.training.evaluate_grammar import grammar, pseudo_log_likelihood
+from minibert.training.evaluate_sentiment import _bag_of_words, fit_line, sentiment
+from minibert.training.evaluate_words import held_out_words
+from minibert.training.settings import FinetuneSettings
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary
 from tests.parity.twins import TINY, trained_like
 from tests.training.text_samples import TEXT, prepared
@@ -42,7 +37,7 @@ def model():
 
 def test_pseudo_log_likelihood_one_piece_at_a_time(model, tokenizer):
     """Sentences of several lengths in one batch, against one forward per hidden piece."""
-    found = pseudo_log_likelihood(model, tokenizer, SENTENCES, at_once=5)
+    found = pseudo_log_likelihood(model, tokenizer, SENTENCES, batch_size=5)
     for sentence, value in zip(SENTENCES, found):
         ids = tokenizer([sentence])["input_ids"]
         expected = 0.0

@@ -15,8 +15,10 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.tasks.classification import (
     BertClassifier,
+    classifier_batch,
     load_classifier,
     new_classifier,
+    num_tokens,
     predict,
     save_classifier,
 )
@@ -24,20 +26,12 @@ from minibert.tasks.labelled import (
     CHUNK,
     Labelled,
     batches_by_length,
-    encode,
-    pad_rows,
     read_labelled,
 )
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
-from minibert.training.finetune import (
-    FinetuneSettings,
-    Spread,
-    accuracy,
-    classifier_step,
-    finetune,
-    majority,
-)
+from minibert.training.finetune import Spread, accuracy, classifier_step, finetune, majority
+from minibert.training.settings import FinetuneSettings
 from minibert.training.step import learning_rate, make_optimizer
 from minibert.weights.loading import hugging_face_state
 from tests.parity.twins import TINY, trained_like
@@ -62,6 +56,30 @@ def toy(count: int = 120, seed: int = 0) -> Labelled:
         letters.insert(rng.integers(len(letters) + 1), ["q", "x", "z"][label])
         texts.append(" ".join(letters))
     return Labelled(texts, labels, CLASSES)
+
+
+def encode(tokenizer: Tokenizer, texts: list[str], length: int) -> list[list[int]]:
+    """By hand: [CLS] text [SEP] as ids, each text cut so that no row is longer than `length`."""
+    cls, sep = tokenizer.cls_id, tokenizer.sep_id
+    return [[cls, *tokenizer.ids(text)[: length - 2], sep] for text in texts]
+
+
+def pad_rows(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
+    """By hand: rows of ids -> input_ids and attention_mask, (B, T)."""
+    width = max(map(len, rows))
+    ids = [row + [pad_id] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+@pytest.mark.parametrize("length", [3, 4, 9, 16])
+def test_the_tokenizer_makes_the_batches_that_are_made_by_hand(tokenizer, length):
+    texts = ["", *toy(40).texts, "a [SEP] b [MASK]", " ".join("abcdefg" * 5)]
+    rows = encode(tokenizer, texts, length)
+    assert num_tokens(tokenizer, texts, length) == [len(row) for row in rows]
+    batch, by_hand = classifier_batch(tokenizer, texts, length), pad_rows(rows, tokenizer.pad_id)
+    assert set(batch) == set(by_hand)
+    assert all(torch.equal(batch[name], by_hand[name]) for name in by_hand)
 
 
 def fresh() -> BertModel:
@@ -140,7 +158,7 @@ def test_dropout_stands_between_pooler_and_classifier(tokenizer):
     """With p = 1 nothing comes through but the classifier's bias; in eval mode all does."""
     model = new_classifier(trained_like().bert, CLASSES, dropout=0.0)
     torch.nn.init.normal_(model.classifier.bias)
-    batch = pad_rows(encode(tokenizer, ["a b", "c x d"], 16), tokenizer.pad_id)
+    batch = classifier_batch(tokenizer, ["a b", "c x d"], 16)
     plain = model.eval()(**batch)
     model.dropout.p = 1.0
     assert torch.equal(model(**batch), plain), "no dropout in eval mode"
@@ -315,7 +333,7 @@ def test_bfloat16_stays_near_and_keeps_weights_exact(tokenizer):
 def test_long_gradients_are_shortened(tokenizer):
     model = new_classifier(trained_like().bert, CLASSES, dropout=0.0).train()
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    batch = pad_rows(encode(tokenizer, ["a b", "c x d"], 16), tokenizer.pad_id)
+    batch = classifier_batch(tokenizer, ["a b", "c x d"], 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     settings = FinetuneSettings(clip=0.01)
     classifier_step(model, optimizer, batch, torch.tensor([0, 1]), settings)
@@ -364,11 +382,12 @@ def test_a_row_of_the_table_decides_its_own_class(tokenizer):
 def test_long_texts_are_cut(tokenizer):
     model = new_classifier(trained_like().bert.float(), CLASSES).eval()
     long = " ".join("abcdefg" * 5)
-    assert len(encode(tokenizer, [long], 16)[0]) == 16
-    assert encode(tokenizer, ["a b c"], 4) == encode(tokenizer, ["a b"], 16)
+    assert num_tokens(tokenizer, [long], 16) == [16]
+    cut, short = classifier_batch(tokenizer, ["a b c"], 4), classifier_batch(tokenizer, ["a b"], 16)
+    assert torch.equal(cut["input_ids"], short["input_ids"])
     same = predict(model, tokenizer, [long, long[:27]])  # 14 letters fit
     assert np.abs(same[0] - same[1]).max() < 1e-6
-    settings = FinetuneSettings(epochs=1, length=99)
+    settings = FinetuneSettings(epochs=1, max_length=99)
     assert finetune(model, tokenizer, Labelled([long] * 4, np.arange(4) % 3, CLASSES), settings)
 
 
@@ -440,7 +459,7 @@ def test_a_table_that_is_no_text(tmp_path):
 
 
 def test_settings_and_models_that_cannot_be(tokenizer):
-    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"length": 2}):
+    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"max_length": 2}):
         with pytest.raises(ValueError, match="must be at least"):
             FinetuneSettings(**wrong)
     bert = trained_like().bert
@@ -473,7 +492,7 @@ def command(folder, *more):
 
 
 def test_the_command(files, capsys):
-    options = ["--rate", "6e-3", "--epochs", "6", "--batch", "16", "--seeds", "2"] + [
+    options = ["--learning-rate", "6e-3", "--epochs", "6", "--batch-size", "16", "--seeds", "2"] + [
         *("--dropout", "0")
     ]
     assert command(files, *options) == 0

@@ -12,11 +12,11 @@ from minibert.core.checks import IGNORE
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.corpus import Corpus, build_corpus, read_documents, split_sentences
-from minibert.training.data_settings import DataSettings
 from minibert.training.masking import Masker
 from minibert.training.prepare import prepare
 from minibert.training.rows import example_type, make_examples, make_row, measure
 from minibert.training.segments import segment_pairs, shorten
+from minibert.training.settings import DataSettings
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary
 from tests.conftest import shared
 from tests.training.text_samples import DOCUMENTS, TEXT, read_start
@@ -46,8 +46,8 @@ def spread(share, count):
 def test_the_shares_over_a_million_pieces(real):
     _, tokenizer, _, rows = real
     shares = measure(rows, tokenizer)
-    chosen = round(shares["chosen"] * shares["pieces"])
-    assert shares["pieces"] > 1_000_000
+    chosen = round(shares["chosen"] * shares["num_tokens"])
+    assert shares["num_tokens"] > 1_000_000
     # 15 % of 61 pieces is 9.15, of which 9 are taken
     assert 9 / 61 - 0.002 < shares["chosen"] < 0.15 + 0.001
     for name, share in (("masked", 0.8), ("other", 0.1), ("same", 0.1)):
@@ -61,7 +61,7 @@ def test_the_shares_over_a_million_pieces(real):
 def test_chosen_places_are_everywhere_alike(real):
     """No place of a full row is favoured, [CLS] and [SEP] aside."""
     _, tokenizer, settings, rows = real
-    full = rows[rows["pieces"] == settings.length]
+    full = rows[rows["num_tokens"] == settings.length]
     places = full["places"][np.arange(full["places"].shape[1]) < full["chosen"][:, None]]
     counts = np.bincount(places, minlength=settings.length)
     free = np.ones(settings.length) * len(full)
@@ -84,7 +84,7 @@ def test_rows_can_be_undone(real):
         places = row["places"][: row["chosen"]]
         assert (np.diff(places) > 0).all()
         ids[places] = row["labels"][: row["chosen"]]
-        pieces, second = row["pieces"], row["second"]
+        pieces, second = row["num_tokens"], row["second"]
         assert (ids[pieces:] == tokenizer.pad_id).all()
         ends = {0: tokenizer.cls_id, second - 1: tokenizer.sep_id, pieces - 1: tokenizer.sep_id}
         assert all(ids[place] == number for place, number in ends.items())
@@ -143,7 +143,7 @@ def test_one_document_is_refused(tokenizer):
 def test_whole_words_are_hidden_as_one(real):
     corpus, tokenizer, _, _ = real
     settings = DataSettings(length=64, whole_words=True)
-    masker = Masker(tokenizer, settings)
+    masker = Masker(tokenizer, settings.mask_share, settings.whole_words)
     kind = example_type(settings, tokenizer.vocab_size)
     rng = random.Random(0)
     hidden = partly = pieces = 0
@@ -155,7 +155,7 @@ def test_whole_words_are_hidden_as_one(real):
             ids[place] = row["labels"][sorted(chosen).index(place)]
         tokens = tokenizer.convert_ids_to_tokens(ids.tolist())
         words = []
-        for place, token in enumerate(tokens[: row["pieces"]]):
+        for place, token in enumerate(tokens[: row["num_tokens"]]):
             if token.startswith("##") and tokens[place - 1][0] != "[":
                 words[-1].add(place)
             else:
@@ -173,7 +173,7 @@ def test_short_rows_are_as_many_as_asked_for(real):
     few = Corpus(corpus.pieces, corpus.sentences, corpus.documents[:60])
     for share in (0.0, 0.5):
         made = make_examples(few, tokenizer, DataSettings(length=64, short_share=share))
-        lengths = np.concatenate(list(made))["pieces"]
+        lengths = np.concatenate(list(made))["num_tokens"]
         short = (lengths < 60).mean()
         assert abs(short - share * 55 / 60) < 0.05
         if share:
@@ -183,7 +183,7 @@ def test_short_rows_are_as_many_as_asked_for(real):
 def test_nothing_is_drawn_that_is_not_a_word(tokenizer):
     """Special tokens are neither chosen nor put in place of a word, and [UNK] is not learned."""
     settings = DataSettings(length=64, mask_share=0.9)
-    masker = Masker(tokenizer, settings)
+    masker = Masker(tokenizer, settings.mask_share, settings.whole_words)
     assert not set(masker.ordinary) & tokenizer.special_ids
     rng = random.Random(0)
     for _ in range(300):
@@ -281,9 +281,9 @@ def test_a_batch_is_its_rows(folder, tokenizer):
     numbers = np.arange(min(40, len(examples)))
     batch = examples.batch(numbers)
     rows = examples.rows[numbers]
-    assert batch["input_ids"].shape[1] == rows["pieces"].max()
+    assert batch["input_ids"].shape[1] == rows["num_tokens"].max()
     for n, row in enumerate(rows):
-        pieces, second = int(row["pieces"]), int(row["second"])
+        pieces, second = int(row["num_tokens"]), int(row["second"])
         ids = batch["input_ids"][n].tolist()
         assert ids[:pieces] == row["ids"][:pieces].tolist()
         assert batch["attention_mask"][n].tolist() == [1] * pieces + [0] * (len(ids) - pieces)

@@ -1,7 +1,9 @@
 """The loop against transformers and torch, against itself when stopped, and on two processes."""
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +22,10 @@ from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
 from minibert.training.pretrain import batches_of_step, evaluate_heldout, pretrain, seed_of
 from minibert.training.run_log import read_log
+from minibert.training.settings import TrainSettings
 from minibert.training.start import label_shares
 from minibert.training.step import (
     PretrainingSums,
-    TrainSettings,
     learning_rate,
     make_optimizer,
     means,
@@ -36,9 +38,7 @@ from tests.training.text_samples import prepared
 
 CPU = torch.device("cpu")
 QUIET = dataclasses.replace(TINY, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-SHORT = TrainSettings(
-    steps=12, batch_size=8, log_every=3, evaluate_every=6, save_every=4, evaluate_rows=16
-)
+SHORT = TrainSettings(steps=12, batch_size=8, log_every=3, eval_every=6, save_every=4, eval_rows=16)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def assert_same_run(one, other):
 
 def test_twenty_steps_equal_transformers(data):
     """Losses and all weights, in train mode without dropout, in double precision."""
-    settings = TrainSettings(steps=20, batch_size=8, at_once=4, learning_rate=3e-3, warmup=0.2)
+    settings = TrainSettings(
+        steps=20, batch_size=8, micro_batch_size=4, learning_rate=3e-3, warmup=0.2
+    )
     ours = trained_like(QUIET).train()
     theirs = twin_of(trained_like(QUIET)).train()
     names = ("bias", "LayerNorm.weight")
@@ -96,7 +98,9 @@ def test_twenty_steps_equal_transformers(data):
         batches = batches_of_step(examples, step, settings, CPU)
         sums = training_step(module, mine, batches, clip=1.0)
 
-        whole = batches_of_step(examples, step, dataclasses.replace(settings, at_once=None), CPU)
+        whole = batches_of_step(
+            examples, step, dataclasses.replace(settings, micro_batch_size=None), CPU
+        )
         loss = theirs(**whole[0]).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
@@ -118,7 +122,7 @@ def test_the_loss_is_that_of_the_model(data):
     gradients = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
     sums = PretrainingSums(model)(**batch)
-    loss = sums.word_loss / sums.words + sums.pair_loss / sums.pairs
+    loss = sums.mlm_loss / sums.words + sums.nsp_loss / sums.pairs
     loss.backward()
     assert abs(loss.item() - expected.loss.item()) < 1e-12
     for parameter, gradient in zip(model.parameters(), gradients):
@@ -135,12 +139,14 @@ def test_small_batches_add_up_to_a_big_one(uneven):
     """Their numbers of hidden words differ, so a mean of their means would be off."""
     examples = Examples(uneven)
     after = []
-    for at_once in (None, 3, 1):
-        settings = TrainSettings(steps=2, batch_size=8, at_once=at_once)
+    for micro_batch_size in (None, 3, 1):
+        settings = TrainSettings(steps=2, batch_size=8, micro_batch_size=micro_batch_size)
         model = trained_like(dataclasses.replace(QUIET, max_position_embeddings=40))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         batches = batches_of_step(examples, 0, settings, CPU)
-        assert len({int((b["labels"] != -100).sum()) for b in batches}) > 1 or at_once is None
+        assert (
+            len({int((b["labels"] != -100).sum()) for b in batches}) > 1 or micro_batch_size is None
+        )
         training_step(PretrainingSums(model), optimizer, batches, clip=1e9)
         after.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert (after[0] - after[1]).abs().max() < 1e-12
@@ -246,8 +252,8 @@ def test_a_crashed_run_goes_on_from_its_last_save(data, tmp_path, monkeypatch):
 
 def test_measuring_does_not_change_the_run(data, tmp_path):
     """Evaluation runs without dropout, leaves train mode on, and draws no random numbers."""
-    often = dataclasses.replace(SHORT, evaluate_every=3, evaluate_rows=5)
-    never = dataclasses.replace(SHORT, evaluate_every=100)
+    often = dataclasses.replace(SHORT, eval_every=3, eval_rows=5)
+    never = dataclasses.replace(SHORT, eval_every=100)
     pretrain(data, tmp_path / "often", TINY, often)
     pretrain(data, tmp_path / "never", TINY, never)
     a, b = weights(tmp_path / "often")["model"], weights(tmp_path / "never")["model"]
@@ -270,9 +276,9 @@ def test_it_learns(data, tmp_path):
     )
     pretrain(data, tmp_path / "run", QUIET, settings)
     log = read_log(tmp_path / "run" / "log.csv")
-    assert log[0]["word_loss"] > 3 and log[-1]["word_loss"] < 2.2
-    assert log[-1]["word_accuracy"] > 0.4 > log[0]["word_accuracy"]
-    assert log[-1]["pair_accuracy"] > 0.75
+    assert log[0]["mlm_loss"] > 3 and log[-1]["mlm_loss"] < 2.2
+    assert log[-1]["mlm_accuracy"] > 0.4 > log[0]["mlm_accuracy"]
+    assert log[-1]["nsp_accuracy"] > 0.75
 
 
 def test_the_model_is_saved_for_everybody(data, tmp_path):
@@ -382,7 +388,7 @@ def test_a_log_that_was_cut_short_goes_on(data, tmp_path):
 
 def test_held_out_rows_are_measured_when_asked_for(data, tmp_path):
     """Not only where a row of the log was due anyway."""
-    settings = dataclasses.replace(SHORT, log_every=5, evaluate_every=4)
+    settings = dataclasses.replace(SHORT, log_every=5, eval_every=4)
     pretrain(data, tmp_path / "run", TINY, settings)
     log = read_log(tmp_path / "run" / "log.csv")
     assert [row["step"] for row in log] == [4, 5, 8, 10, 12]
@@ -438,7 +444,7 @@ def test_counts_come_first_and_once(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"at_once": 0}, "at_once must be at least 1"),
+        ({"micro_batch_size": 0}, "micro_batch_size must be at least 1"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"warmup": 1.0}, "warmup must be a share"),
         ({"learning_rate": 2.0}, "learning_rate must lie"),
@@ -449,9 +455,34 @@ def test_settings_that_make_no_sense_are_refused(setting, message):
         TrainSettings(**setting)
 
 
+def test_older_logs_folders_and_checkpoints_are_read(data, tmp_path):
+    """They say word_loss, pieces and at_once for what is mlm_loss, num_tokens, micro_batch_size."""
+    folder, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, folder)
+    pretrain(folder, run, QUIET, dataclasses.replace(SHORT, steps=4))
+    about = json.loads((folder / "data.json").read_text())
+    for part in about["statistics"].values():
+        part["pieces"] = part.pop("num_tokens")
+        part["pieces_per_row"] = part.pop("tokens_per_row")
+    (folder / "data.json").write_text(json.dumps(about))
+    log = (run / "log.csv").read_text()
+    (run / "log.csv").write_text(log.replace("mlm_", "word_").replace("nsp_", "pair_"))
+    content = weights(run)
+    older = {"num_tokens": "pieces", "micro_batch_size": "at_once", "eval_every": "evaluate_every"}
+    older["eval_rows"] = "evaluate_rows"
+    for new, old in older.items():
+        prefix = "data." if new == "num_tokens" else ""
+        content["run"][prefix + old] = content["run"].pop(prefix + new)
+    torch.save(content, run / "checkpoint.pt")
+    assert pretrain(folder, run, QUIET, SHORT).finished
+    rows = read_log(run / "log.csv")
+    assert rows[-1]["step"] == 12 and all("mlm_loss" in row for row in rows)
+    assert "word_loss" not in (run / "log.csv").read_text()
+
+
 # ---- From outside ----
 
-OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch", "8", "--dropout", "0"]
+OPTIONS = ["--blocks", "1", "--hidden", "16", "--heads", "2", "--batch-size", "8", "--dropout", "0"]
 
 
 def command(*words, launcher=("-m", "minibert")):
@@ -486,7 +517,7 @@ def test_a_signal_saves_and_stops(data, tmp_path, number):
 @pytest.mark.slow
 def test_two_processes_give_the_gradient_of_one(uneven, tmp_path):
     """torchrun with gloo. After one step, Adam's first average is a tenth of the gradient."""
-    options = [*OPTIONS, "--steps", "1", "--warmup", "0", "--at-once", "3"]
+    options = [*OPTIONS, "--steps", "1", "--warmup", "0", "--micro-batch-size", "3"]
     for processes, name in ((1, "one"), (2, "two")):
         launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
         launcher += ["--master-port", "29617", "-m", "minibert"]
@@ -507,7 +538,7 @@ def test_two_processes_give_the_gradient_of_one(uneven, tmp_path):
         moments["exp_avg"].abs().max() > 1e-4 for moments in one["optimizer"]["state"].values()
     )
     logs = [read_log(tmp_path / name / "log.csv")[0] for name in ("one", "two")]
-    for name in ("loss", "word_accuracy", "heldout_loss", "pair_accuracy"):
+    for name in ("loss", "mlm_accuracy", "heldout_loss", "nsp_accuracy"):
         assert abs(logs[0][name] - logs[1][name]) < 1e-5, name
 
 

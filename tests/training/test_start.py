@@ -12,10 +12,10 @@ from minibert.core.model import BertModel
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.start import (
-    company_vectors,
     count_neighbours,
     label_shares,
     plain_ids,
+    ppmi_vectors,
     start_from_counts,
 )
 from tests.parity.twins import TINY
@@ -52,7 +52,7 @@ def test_products_of_vectors_are_the_information():
     generator = torch.Generator().manual_seed(0)
     together = torch.rand(12, 12, generator=generator) + 0.1
     together = together + together.T + 20 * torch.eye(12)
-    vectors = company_vectors(together, 12)
+    vectors = ppmi_vectors(together, 12)
     totals = together.sum(1)
     smooth = totals**0.75 / (totals**0.75).sum()
     expected = (together / (totals[:, None] * smooth)).log().clamp(min=0)

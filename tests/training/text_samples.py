@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.data_settings import DataSettings
 from minibert.training.prepare import prepare
+from minibert.training.settings import DataSettings
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary
 
 

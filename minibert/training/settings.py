@@ -1,0 +1,135 @@
+"""What can be set: how examples are made, how to pretrain, how to fine-tune.
+
+Each field carries a line of help, and the command line makes an option of each: `learning_rate`
+is --learning-rate, with the default that stands here. No torch in this file: the command line
+reads it before it knows which command is wanted.
+"""
+
+import dataclasses
+import math
+from dataclasses import field
+from typing import Any
+
+
+def _check_at_least(settings: Any, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(settings, name)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """What decides the examples; written beside them."""
+
+    length: int = field(default=128, metadata={"help": "T, tokens of a row, [CLS] and [SEP] too"})
+    mask_share: float = field(default=0.15, metadata={"help": "share of pieces that are chosen"})
+    whole_words: bool = field(default=False, metadata={"help": "choose all pieces of a word"})
+    short_share: float = field(
+        default=0.1, metadata={"help": "share of rows that aim at a random, shorter length"}
+    )
+    duplicates: int = field(
+        default=1, metadata={"help": "passes over the text, each with other hidden words"}
+    )
+    held_out: float = field(
+        default=0.01, metadata={"help": "share of documents kept apart to measure on"}
+    )
+    seed: int = field(default=0, metadata={"help": "of all that is drawn"})
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.length < 2**15:
+            raise ValueError(f"length must be at least 8 and below {2**15}, got {self.length}")
+        _check_at_least(self, 1, "duplicates")
+        for name in ("mask_share", "short_share", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def most_hidden(self) -> int:
+        """P, the most pieces that are chosen in one row."""
+        return max(1, round(self.mask_share * (self.length - 3)))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """How to pretrain; kept in the checkpoint."""
+
+    steps: int = field(default=10_000, metadata={"help": "after which the learning rate is 0"})
+    batch_size: int = field(default=64, metadata={"help": "rows of a step, over all devices"})
+    micro_batch_size: int | None = field(
+        default=None, metadata={"help": "rows that one device holds at once (all of its share)"}
+    )
+    learning_rate: float = field(default=1e-3, metadata={"help": "the highest, after the warm-up"})
+    warmup: float = field(default=0.05, metadata={"help": "share of the steps"})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "of matrices; biases and LayerNorms have none"}
+    )
+    clip: float = field(default=1.0, metadata={"help": "longer gradients are shortened to it"})
+    bf16: bool = field(
+        default=False, metadata={"help": "compute in bfloat16 where that is safe, not in float32"}
+    )
+    compile: bool = field(
+        default=False, metadata={"help": "torch.compile: slow to start, then faster on a GPU"}
+    )
+    count_first: bool = field(
+        default=False, metadata={"help": "start new weights from counts over the text"}
+    )
+    seed: int = field(default=0, metadata={"help": "of weights, order and dropout"})
+    log_every: int = field(default=50, metadata={"help": "steps to a row of the log"})
+    eval_every: int = field(default=1000, metadata={"help": "steps to a look at held-out rows"})
+    eval_rows: int = field(default=1024, metadata={"help": "held-out rows of one look"})
+    save_every: int = field(default=1000, metadata={"help": "steps to a save"})
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "steps", "batch_size", "log_every", "eval_every", "eval_rows")
+        _check_at_least(self, 1, "save_every")
+        if self.micro_batch_size is not None:
+            _check_at_least(self, 1, "micro_batch_size")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be a share in [0, 1), got {self.warmup}")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"learning_rate must lie in (0, 1), got {self.learning_rate}")
+        if self.clip <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                "clip must be above 0 and weight_decay not below it, got "
+                f"{self.clip} and {self.weight_decay}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSettings:
+    """How to fine-tune. The paper found the rates 5e-5, 3e-5 and 2e-5, 2 to 4 epochs, and batches
+    of 16 or 32 to work well (appendix A.3); a small BERT takes a larger rate."""
+
+    epochs: int = field(default=3, metadata={"help": "passes over the training texts"})
+    batch_size: int = field(default=32, metadata={"help": "texts of a step"})
+    learning_rate: float = field(default=5e-5, metadata={"help": "the highest, after the warm-up"})
+    warmup: float = field(default=0.1, metadata={"help": "share of the steps"})
+    weight_decay: float = field(
+        default=0.01, metadata={"help": "of matrices; biases and LayerNorms have none"}
+    )
+    clip: float = field(default=1.0, metadata={"help": "longer gradients are shortened to it"})
+    max_length: int = field(
+        default=128, metadata={"help": "tokens read of a text, [CLS] and [SEP] too"}
+    )
+    freeze: bool = field(
+        default=False, metadata={"help": "train the new layer alone, on a BERT that stays as it is"}
+    )
+    bf16: bool = field(
+        default=False, metadata={"help": "compute in bfloat16 where that is safe, not in float32"}
+    )
+    seed: int = field(default=0, metadata={"help": "of the new layer, order and dropout"})
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "epochs", "batch_size")
+        _check_at_least(self, 3, "max_length")
+        self.schedule(1)  # which checks the others
+
+    def schedule(self, texts: int) -> TrainSettings:
+        """The same as step.py wants it, with the number of steps."""
+        return TrainSettings(
+            steps=self.epochs * math.ceil(texts / self.batch_size),
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+        )
