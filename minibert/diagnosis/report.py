@@ -107,5 +107,7 @@ class Diagnosis:
         if hint >= 2:
             lines += [f"    {place}", f"    {mistake.symptom}  [{mistake.id}]"]
         if hint >= 3:
-            lines += [f"    Fix: {fix}", f"    Seen in: {mistake.seen}"]
+            lines.append(f"    Fix: {fix}")
+        if hint >= 3 and mistake.seen:
+            lines.append(f"    Seen in: {mistake.seen}")
         return lines

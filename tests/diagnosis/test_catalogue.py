@@ -1,6 +1,7 @@
 """The catalogue, the probe and the search: does each known mistake show, and get its own name?"""
 
 import copy
+import dataclasses
 import random
 
 import pytest
@@ -13,6 +14,7 @@ from minibert.diagnosis.catalogue.block import blocks, change_block, own_norms
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, PARTS, mistake, override, patched
 from minibert.diagnosis.functions import adamw_step, mask_tokens
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_config, probe_model
+from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.search import Replay
 from minibert.diagnosis.traces import TOLERANCE, first_difference, observe
 from minibert.weights.loading import hugging_face_state
@@ -79,7 +81,7 @@ def test_the_catalogue_is_large_and_every_entry_complete():
         assert len(set(each.hints)) == 3 and all(each.hints), name
         assert each.hints[0].endswith((".", "?")), name
         assert each.symptom.endswith(".") and len(each.symptom) < 120, name
-        assert each.seen, name
+        assert "case noted" not in each.seen, name
     symptoms = [each.symptom for each in CATALOGUE.values()]
     assert len(set(symptoms)) == len(symptoms)
     assert set(EQUIVALENT) <= set(CATALOGUE) and all(EQUIVALENT.values())
@@ -287,22 +289,63 @@ def test_three_mistakes_are_found_together(replay):
 def test_a_mistake_of_ones_own(replay, monkeypatch):
     monkeypatch.setattr("minibert.diagnosis.catalogue.mistake.CATALOGUE", {})
 
-    @mistake("attention", "The scale is 1/3.", "Why 3?", "Scores.", "Use 5.", seen="here")
+    @mistake("attention")
     def own_scale(model):
+        """The scale is
+        1/3.
+
+        ? Why
+        3?
+        @ Scores: query
+          @ key.
+        ! Use 5.
+        """
         scale_of(1 / 3)(model)
 
     from minibert.diagnosis.catalogue import mistake as module
 
+    entry = module.CATALOGUE["own_scale"]
+    assert (entry.symptom, *entry.hints) == (
+        "The scale is 1/3.",
+        "Why 3?",
+        "Scores: query @ key.",
+        "Use 5.",
+    )
     own = Replay(probe_model(), full_batch(), [*model_mistakes(), module.CATALOGUE["own_scale"]])
     assert own.explain(replay.tensors([module.CATALOGUE["own_scale"]])) == [("own_scale",)]
     with pytest.raises(ValueError, match="choose another name"):
-        mistake("attention", "x", "x", "x", "x", seen="x")(own_scale)
+        mistake("attention")(own_scale)
     with pytest.raises(ValueError, match="part must be one of"):
-        mistake("nowhere", "x", "x", "x", "x", seen="x")
+        mistake("nowhere")
     with pytest.raises(ValueError, match="kind must be"):
-        mistake("attention", "x", "x", "x", "x", seen="x", kind="other")
+        mistake("attention", kind="other")
     with pytest.raises(ValueError, match="what it replaces"):
-        mistake("attention", "x", "x", "x", "x", seen="x", kind="function")
+        mistake("attention", kind="function")
+
+
+@pytest.mark.parametrize(
+    "mark, paragraph", [("x", "symptom"), ("?", "question"), ("@", "place"), ("!", "fix")]
+)
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_docstring_that_lacks_a_paragraph_is_refused(monkeypatch, mark, paragraph, empty):
+    monkeypatch.setattr("minibert.diagnosis.catalogue.mistake.CATALOGUE", {})
+
+    def slip(model):
+        pass
+
+    lines = ["x It is wrong.", "? Why?", "@ There.", "! Mend it."]
+    lines[0] = lines[0] if mark != "x" else ""
+    rest = [mark] if empty and mark != "x" else []
+    slip.__doc__ = "\n".join([line for line in lines if not line.startswith(mark)] + rest)
+    with pytest.raises(ValueError, match=rf"slip\(\) has no {paragraph}"):
+        mistake("attention")(slip)
+
+
+def test_a_mistake_without_a_public_case_has_no_line_for_it():
+    told = Diagnosis("x", [Check("numbers", False)], place="there", explanations=[("loss_summed",)])
+    assert "Seen in: reduction='sum'" in told.text()
+    silent = dataclasses.replace(told, explanations=[("loss_negative",)])
+    assert "Fix:" in silent.text() and "Seen in" not in silent.text()
 
 
 def test_the_number_of_threads_is_restored(replay):

@@ -398,8 +398,9 @@ def test_the_command_takes_names_and_mistakes_of_ones_own(tmp_path, capsys, monk
     assert command("tests.diagnosis.own_berts:OtherWords", "--names", tmp_path / "names.json") == 2
     (tmp_path / "own.py").write_text(
         "from minibert.diagnosis.catalogue.mistake import attentions, mistake\n"
-        "@mistake('attention', 'Divided by 3.', 'Why?', 'There.', 'Do not.', seen='a class')\n"
+        "@mistake('attention', seen='a class')\n"
         "def own_slip(model):\n"
+        "    'Divided by 3.\\n? Why?\\n@ There.\\n! Do not.'\n"
         "    for attention in attentions(model):\n"
         "        attention.scale = 1 / 3\n"
     )

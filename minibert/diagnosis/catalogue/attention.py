@@ -29,81 +29,71 @@ def scale_by(model, factor):
 
 
 SCALE = {"seen": "public course solutions; forks of published BERTs", "changes": "scale"}
-VARIANCE = "What is the variance of the dot product of two vectors of D independent numbers?"
-BETWEEN = "Look at the step between Q K^T and the mask."
-RIGHT_SCALE = "Divide the scores by the square root of the head size, head_size ** 0.5."
 
 
-@mistake(
-    "attention",
-    "The scores are not divided by the square root of the head size.",
-    VARIANCE,
-    BETWEEN,
-    RIGHT_SCALE,
-    **SCALE,
-)
+@mistake("attention", **SCALE)
 def scale_missing(model):
+    """The scores are not divided by the square root of the head size.
+
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ Look at the step between Q K^T and the mask.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     scale_by(model, lambda hidden, heads: 1.0)
 
 
-@mistake(
-    "attention",
-    "The scores are divided by the square root of the hidden size, not of the head size.",
-    VARIANCE,
-    "The dot product runs over the numbers of one head.",
-    RIGHT_SCALE,
-    **SCALE,
-)
+@mistake("attention", **SCALE)
 def scale_by_hidden_size(model):
+    """The scores are divided by the square root of the hidden size, not of the head size.
+
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ The dot product runs over the numbers of one head.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     scale_by(model, lambda hidden, heads: hidden**-0.5)
 
 
-@mistake(
-    "attention",
-    "The scores are divided by the head size itself, without the root (or twice by the root).",
-    VARIANCE,
-    BETWEEN,
-    RIGHT_SCALE,
-    **SCALE,
-)
+@mistake("attention", **SCALE)
 def scale_without_root(model):
+    """The scores are divided by the head size itself, without the root (or twice by the root).
+
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ Look at the step between Q K^T and the mask.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     scale_by(model, lambda hidden, heads: heads / hidden)
 
 
-@mistake(
-    "attention",
-    "The scores are divided by the square root of the number of heads.",
-    "Which axis of your tensor holds the numbers that are summed in the dot product?",
-    "A shape was read at the wrong index.",
-    RIGHT_SCALE,
-    **SCALE,
-)
+@mistake("attention", **SCALE)
 def scale_by_heads(model):
+    """The scores are divided by the square root of the number of heads.
+
+    ? Which axis of your tensor holds the numbers that are summed in the dot product?
+    @ A shape was read at the wrong index.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     scale_by(model, lambda hidden, heads: heads**-0.5)
 
 
-@mistake(
-    "attention",
-    "The scores are multiplied by the square root of the head size.",
-    VARIANCE,
-    BETWEEN,
-    RIGHT_SCALE,
-    **SCALE,
-)
+@mistake("attention", **SCALE)
 def scale_multiplied(model):
+    """The scores are multiplied by the square root of the head size.
+
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ Look at the step between Q K^T and the mask.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     scale_by(model, lambda hidden, heads: (hidden / heads) ** 0.5)
 
 
-@mistake(
-    "attention",
-    "The scores are divided by the square root of the number of tokens.",
-    VARIANCE,
-    "A shape was read at the wrong index.",
-    RIGHT_SCALE,
-    seen="a shape read at the wrong index; no public case noted",
-    changes="scale",
-)
+@mistake("attention", seen="a shape read at the wrong index", changes="scale")
 def scale_by_tokens(model):
+    """The scores are divided by the square root of the number of tokens.
+
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ A shape was read at the wrong index.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """
     for attention in attentions(model):
 
         def attend(original, query, key, value, bias, attention=attention):
@@ -131,55 +121,51 @@ class Steps(nn.Module):
         return self.function(x)
 
 
-@mistake(
-    "attention",
-    "Softmax runs over the queries, so that columns sum to 1 instead of rows.",
-    "Which axis should sum to 1: all the readers of one token, or all that one token reads?",
-    "Look at the dim of softmax.",
-    "softmax(dim=-1), over the keys.",
-    seen="two forks; an answer choice in Redwood's MLAB",
-    changes="softmax",
-)
+@mistake("attention", seen="two forks; an answer choice in Redwood's MLAB", changes="softmax")
 def softmax_over_queries(model):
+    """Softmax runs over the queries, so that columns sum to 1 instead of rows.
+
+    ? Which axis should sum to 1: all the readers of one token, or all that one token reads?
+    @ Look at the dim of softmax.
+    ! softmax(dim=-1), over the keys.
+    """
     softmax_with(model, lambda: nn.Softmax(dim=-2))
 
 
 @mistake(
     "attention",
-    "Softmax runs over the heads.",
-    "Which axis should sum to 1?",
-    "Look at the dim of softmax: axis 1 of (B, A, T, T) is the heads.",
-    "softmax(dim=-1), over the keys.",
     seen="course solutions with dim=1 and the comment 'correct dim??'",
     changes="softmax",
 )
 def softmax_over_heads(model):
+    """Softmax runs over the heads.
+
+    ? Which axis should sum to 1?
+    @ Look at the dim of softmax: axis 1 of (B, A, T, T) is the heads.
+    ! softmax(dim=-1), over the keys.
+    """
     softmax_with(model, lambda: nn.Softmax(dim=1))
 
 
-@mistake(
-    "attention",
-    "Softmax is taken twice.",
-    "How large can the difference of two probabilities be, and what does softmax make of it?",
-    "The probabilities are almost equal everywhere.",
-    "Take softmax once.",
-    seen="softmax inside and outside a helper; no public case noted",
-    changes="softmax",
-)
+@mistake("attention", seen="softmax inside and outside a helper", changes="softmax")
 def softmax_twice(model):
+    """Softmax is taken twice.
+
+    ? How large can the difference of two probabilities be, and what does softmax make of it?
+    @ The probabilities are almost equal everywhere.
+    ! Take softmax once.
+    """
     softmax_with(model, lambda: Steps(lambda x: x.softmax(dim=-1).softmax(dim=-1)))
 
 
-@mistake(
-    "attention",
-    "The heads are cut out by a view to (B, A, T, D), which mixes the tokens.",
-    "Print a tensor of 0, 1, 2, ... before and after: which numbers end up in head 0 of token 0?",
-    "A view keeps the order in memory; the axis that is cut is the last one.",
-    "View to (B, T, A, D), then transpose tokens and heads.",
-    seen="a fork; rasbt/LLMs-from-scratch#61",
-    changes="split heads",
-)
+@mistake("attention", seen="a fork; rasbt/LLMs-from-scratch#61", changes="split heads")
 def split_by_view(model):
+    """The heads are cut out by a view to (B, A, T, D), which mixes the tokens.
+
+    ? Print a tensor of 0, 1, 2, ... before and after: which numbers end up in head 0 of token 0?
+    @ A view keeps the order in memory; the axis that is cut is the last one.
+    ! View to (B, T, A, D), then transpose tokens and heads.
+    """
     for attention in attentions(model):
 
         def split(original, projected, attention=attention):
@@ -189,16 +175,14 @@ def split_by_view(model):
         override(attention, "split_heads", split)
 
 
-@mistake(
-    "attention",
-    "The heads are interleaved: head a takes every A-th number instead of D in a row.",
-    "Which numbers of the vector belong to head 0: the first D, or every A-th?",
-    "Look at the order of A and D in the view.",
-    "View to (B, T, A, D): the head is the slower axis.",
-    seen="einops patterns with (d h) for (h d); no public case noted",
-    changes="split heads",
-)
+@mistake("attention", seen="einops patterns with (d h) for (h d)", changes="split heads")
 def split_interleaved(model):
+    """The heads are interleaved: head a takes every A-th number instead of D in a row.
+
+    ? Which numbers of the vector belong to head 0: the first D, or every A-th?
+    @ Look at the order of A and D in the view.
+    ! View to (B, T, A, D): the head is the slower axis.
+    """
     for attention in attentions(model):
 
         def split(original, projected, attention=attention):
@@ -209,45 +193,39 @@ def split_interleaved(model):
         override(attention, "split_heads", split)
 
 
-@mistake(
-    "attention",
-    "There are as many heads as a head should have numbers, and the other way round.",
-    "With 20 numbers and 4 heads, how many numbers has one head?",
-    "The probabilities have another number of heads.",
-    "num_attention_heads counts heads; the head size is hidden_size / num_attention_heads.",
-    seen="ports between codes that call both 'heads'; no public case noted",
-    changes="heads+scale",
-)
+@mistake("attention", seen="ports between codes that call both 'heads'", changes="heads+scale")
 def heads_and_head_size_swapped(model):
+    """There are as many heads as a head should have numbers, and the other way round.
+
+    ? With 20 numbers and 4 heads, how many numbers has one head?
+    @ The probabilities have another number of heads.
+    ! num_attention_heads counts heads; the head size is hidden_size / num_attention_heads.
+    """
     for attention in attentions(model):
         attention.heads = attention.key.out_features // attention.heads
         attention.scale = (attention.key.out_features / attention.heads) ** -0.5
 
 
-@mistake(
-    "attention",
-    "There is one head of full width.",
-    "How many tables of probabilities does one block have?",
-    "The vectors are not cut into heads.",
-    "Cut queries, keys and values into heads before the dot product.",
-    seen="unfinished implementations; no public case noted",
-    changes="heads+scale",
-)
+@mistake("attention", seen="unfinished implementations", changes="heads+scale")
 def one_head(model):
+    """There is one head of full width.
+
+    ? How many tables of probabilities does one block have?
+    @ The vectors are not cut into heads.
+    ! Cut queries, keys and values into heads before the dot product.
+    """
     for attention in attentions(model):
         attention.heads, attention.scale = 1, attention.key.out_features**-0.5
 
 
-@mistake(
-    "attention",
-    "The heads are merged without moving the head axis back behind the tokens.",
-    "Which numbers stand beside each other in memory before your reshape?",
-    "The numbers are the right ones, in the wrong order.",
-    "Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).",
-    seen="four forks; allenai/allennlp#953",
-    changes="merge heads",
-)
+@mistake("attention", seen="four forks; allenai/allennlp#953", changes="merge heads")
 def merge_without_transpose(model):
+    """The heads are merged without moving the head axis back behind the tokens.
+
+    ? Which numbers stand beside each other in memory before your reshape?
+    @ The numbers are the right ones, in the wrong order.
+    ! Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).
+    """
     for attention in attentions(model):
 
         def merge(original, context):
@@ -257,16 +235,14 @@ def merge_without_transpose(model):
         override(attention, "merge_heads", merge)
 
 
-@mistake(
-    "attention",
-    "The heads are merged interleaved: the numbers of one head do not stand in a row.",
-    "Where do the D numbers of head 0 stand in the merged vector?",
-    "The numbers are the right ones, in the wrong order within each token.",
-    "Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).",
-    seen="einops patterns with (d h) for (h d); no public case noted",
-    changes="merge heads",
-)
+@mistake("attention", seen="einops patterns with (d h) for (h d)", changes="merge heads")
 def merge_interleaved(model):
+    """The heads are merged interleaved: the numbers of one head do not stand in a row.
+
+    ? Where do the D numbers of head 0 stand in the merged vector?
+    @ The numbers are the right ones, in the wrong order within each token.
+    ! Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).
+    """
     for attention in attentions(model):
 
         def merge(original, context):
@@ -287,149 +263,139 @@ def reorder(model, order):
         override(attention, "attend", attend)
 
 
-ROLES = "Rows of the scores are queries, who reads. What do your rows stand for?"
-ARGUMENTS = "Compare the order of arguments where attention is called and where it is defined."
-
-
 @mistake(
     "attention",
-    "Query and key are exchanged.",
-    ROLES,
-    ARGUMENTS,
-    "scores = query @ key.transpose(-2, -1).",
     seen="minBERT's signature takes (key, query, value); course solutions",
     changes="roles",
 )
 def query_and_key_swapped(model):
+    """Query and key are exchanged.
+
+    ? Rows of the scores are queries, who reads. What do your rows stand for?
+    @ Compare the order of arguments where attention is called and where it is defined.
+    ! scores = query @ key.transpose(-2, -1).
+    """
     reorder(model, (1, 0, 2))
 
 
 @mistake(
     "attention",
-    "Key and value are exchanged.",
-    "Which of the three is weighted and summed?",
-    ARGUMENTS,
-    "softmax(query @ key^T) @ value.",
     seen="minBERT's signature takes (key, query, value); course solutions",
     changes="roles",
 )
 def key_and_value_swapped(model):
+    """Key and value are exchanged.
+
+    ? Which of the three is weighted and summed?
+    @ Compare the order of arguments where attention is called and where it is defined.
+    ! softmax(query @ key^T) @ value.
+    """
     reorder(model, (0, 2, 1))
 
 
 @mistake(
     "attention",
-    "Query and value are exchanged.",
-    "Which of the three is weighted and summed?",
-    ARGUMENTS,
-    "softmax(query @ key^T) @ value.",
     seen="minBERT's signature takes (key, query, value); course solutions",
     changes="roles",
 )
 def query_and_value_swapped(model):
+    """Query and value are exchanged.
+
+    ? Which of the three is weighted and summed?
+    @ Compare the order of arguments where attention is called and where it is defined.
+    ! softmax(query @ key^T) @ value.
+    """
     reorder(model, (2, 1, 0))
 
 
-@mistake(
-    "attention",
-    "Keys are projected with the query's weights.",
-    "How many projection matrices does one block have?",
-    "A line was copied and one name in it was not changed.",
-    "Use the key's own weights for the keys.",
-    seen="copied lines; no public case noted",
-    changes="key bias+key kernel",
-)
+@mistake("attention", seen="copied lines", changes="key bias+key kernel")
 def key_uses_query_weights(model):
+    """Keys are projected with the query's weights.
+
+    ? How many projection matrices does one block have?
+    @ A line was copied and one name in it was not changed.
+    ! Use the key's own weights for the keys.
+    """
     for attention in attentions(model):
         take_parameters(attention.key, attention.query)
 
 
-@mistake(
-    "attention",
-    "Values are projected with the key's weights.",
-    "How many projection matrices does one block have?",
-    "A line was copied and one name in it was not changed.",
-    "Use the value's own weights for the values.",
-    seen="copied lines; no public case noted",
-    changes="value bias+value kernel",
-)
+@mistake("attention", seen="copied lines", changes="value bias+value kernel")
 def value_uses_key_weights(model):
+    """Values are projected with the key's weights.
+
+    ? How many projection matrices does one block have?
+    @ A line was copied and one name in it was not changed.
+    ! Use the value's own weights for the values.
+    """
     for attention in attentions(model):
         take_parameters(attention.value, attention.key)
 
 
-NO_BIAS = "The paper's projections have no bias. Does the weights file have one?"
-BIASES = "The difference is the same vector at every token."
-
-
-@mistake(
-    "attention",
-    "Query, key and value are projected without their biases.",
-    NO_BIAS,
-    BIASES,
-    "nn.Linear(H, H), with its bias, for all three.",
-    seen="lucidrains/x-transformers#37",
-    changes="query bias+key bias+value bias",
-)
+@mistake("attention", seen="lucidrains/x-transformers#37", changes="query bias+key bias+value bias")
 def qkv_bias_missing(model):
+    """Query, key and value are projected without their biases.
+
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias, for all three.
+    """
     for attention in attentions(model):
         drop_bias(attention.query)
         drop_bias(attention.key)
         drop_bias(attention.value)
 
 
-@mistake(
-    "attention",
-    "The query is projected without its bias.",
-    NO_BIAS,
-    BIASES,
-    "nn.Linear(H, H), with its bias.",
-    seen="partial loading of a joint query-key-value bias; no public case noted",
-    changes="query bias",
-)
+@mistake("attention", seen="partial loading of a joint query-key-value bias", changes="query bias")
 def query_bias_missing(model):
+    """The query is projected without its bias.
+
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias.
+    """
     for attention in attentions(model):
         drop_bias(attention.query)
 
 
 @mistake(
-    "attention",
-    "The key is projected without its bias.",
-    NO_BIAS,
-    BIASES,
-    "nn.Linear(H, H), with its bias.",
-    seen="models that leave it out by design, such as Whisper",
-    changes="key bias",
+    "attention", seen="models that leave it out by design, such as Whisper", changes="key bias"
 )
 def key_bias_missing(model):
+    """The key is projected without its bias.
+
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias.
+    """
     for attention in attentions(model):
         drop_bias(attention.key)
 
 
-@mistake(
-    "attention",
-    "The value is projected without its bias.",
-    NO_BIAS,
-    BIASES,
-    "nn.Linear(H, H), with its bias.",
-    seen="partial loading of a joint query-key-value bias; no public case noted",
-    changes="value bias",
-)
+@mistake("attention", seen="partial loading of a joint query-key-value bias", changes="value bias")
 def value_bias_missing(model):
+    """The value is projected without its bias.
+
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias.
+    """
     for attention in attentions(model):
         drop_bias(attention.value)
 
 
 @mistake(
     "weights",
-    "The kernels of query, key and value are used transposed.",
-    "In which order are the axes of a kernel in your file, and in your framework?",
-    "TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.",
-    "Transpose the kernel once when you load it.",
     seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
     changes="query kernel+key kernel+value kernel",
 )
 def qkv_kernels_transposed(model):
+    """The kernels of query, key and value are used transposed.
+
+    ? In which order are the axes of a kernel in your file, and in your framework?
+    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
+    ! Transpose the kernel once when you load it.
+    """
     for attention in attentions(model):
         transpose(attention.query)
         transpose(attention.key)
@@ -438,56 +404,57 @@ def qkv_kernels_transposed(model):
 
 @mistake(
     "weights",
-    "The kernel of attention's output projection is used transposed.",
-    "In which order are the axes of a kernel in your file, and in your framework?",
-    "TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.",
-    "Transpose the kernel once when you load it.",
     seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
     changes="output kernel",
 )
 def output_kernel_transposed(model):
+    """The kernel of attention's output projection is used transposed.
+
+    ? In which order are the axes of a kernel in your file, and in your framework?
+    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
+    ! Transpose the kernel once when you load it.
+    """
     for attention in attentions(model):
         transpose(attention.output)
 
 
-@mistake(
-    "attention",
-    "The output projection of attention is missing.",
-    "What mixes the heads with each other?",
-    "After the heads are merged there is one more linear layer.",
-    "Apply the output projection to the merged heads.",
-    seen="graykode/nlp-tutorial",
-    changes="output kernel+output bias",
-)
+@mistake("attention", seen="graykode/nlp-tutorial", changes="output kernel+output bias")
 def output_projection_missing(model):
+    """The output projection of attention is missing.
+
+    ? What mixes the heads with each other?
+    @ After the heads are merged there is one more linear layer.
+    ! Apply the output projection to the merged heads.
+    """
     for attention in attentions(model):
         attention.output = nn.Identity()
 
 
-@mistake(
-    "attention",
-    "The output projection of attention has no bias.",
-    NO_BIAS,
-    BIASES,
-    "nn.Linear(H, H), with its bias.",
-    seen="attention code from models without biases",
-    changes="output bias",
-)
+@mistake("attention", seen="attention code from models without biases", changes="output bias")
 def output_bias_missing(model):
+    """The output projection of attention has no bias.
+
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias.
+    """
     for attention in attentions(model):
         drop_bias(attention.output)
 
 
 @mistake(
     "attention",
-    "All heads use the probabilities of their mean.",
-    "Does every head choose for itself what to read?",
-    "The probabilities are the same in all heads.",
-    "Multiply each head's values by that head's own probabilities.",
-    seen="torch.nn.MultiheadAttention returns averaged weights by default; no public case noted",
+    seen="torch.nn.MultiheadAttention returns averaged weights by default",
     changes="softmax",
 )
 def probabilities_averaged(model):
+    """All heads use the probabilities of their mean.
+
+    ? Does every head choose for itself what to read?
+    @ The probabilities are the same in all heads.
+    ! Multiply each head's values by that head's own probabilities.
+    """
+
     def averaged(x):
         probabilities = x.softmax(dim=-1)
         return probabilities.mean(dim=1, keepdim=True).expand_as(probabilities)
@@ -495,16 +462,14 @@ def probabilities_averaged(model):
     softmax_with(model, lambda: Steps(averaged))
 
 
-@mistake(
-    "weights",
-    "The heads of the keys are in another order than those of the queries.",
-    "With which key does the query of head 0 meet?",
-    "A joint query-key-value matrix was cut in the wrong order.",
-    "Cut the joint matrix so that head a of the query meets head a of the key.",
-    seen="joint matrices of other model families; no public case noted",
-    changes="key order",
-)
+@mistake("weights", seen="joint matrices of other model families", changes="key order")
 def key_heads_rolled(model):
+    """The heads of the keys are in another order than those of the queries.
+
+    ? With which key does the query of head 0 meet?
+    @ A joint query-key-value matrix was cut in the wrong order.
+    ! Cut the joint matrix so that head a of the query meets head a of the key.
+    """
     for attention in attentions(model):
 
         def attend(original, query, key, value, bias):

@@ -46,240 +46,222 @@ def own_norms(model):
 
 
 EPS_SEEN = "keras-hub#642; gluon-nlp#1215; lucidrains/x-transformers#37; Redwood's MLAB"
-EPS_QUESTION = "Which epsilon does the weights' own config.json name?"
-EPS_PLACE = "Everything is almost right: look for a small constant in LayerNorm."
 
 
-@mistake(
-    "norm",
-    "LayerNorm's epsilon is 1e-5, PyTorch's default, instead of 1e-12.",
-    EPS_QUESTION,
-    EPS_PLACE,
-    "nn.LayerNorm(H, eps=1e-12).",
-    seen=EPS_SEEN,
-    changes="norm eps",
-)
+@mistake("norm", seen=EPS_SEEN, changes="norm eps")
 def norm_eps_1e5(model):
+    """LayerNorm's epsilon is 1e-5, PyTorch's default, instead of 1e-12.
+
+    ? Which epsilon does the weights' own config.json name?
+    @ Everything is almost right: look for a small constant in LayerNorm.
+    ! nn.LayerNorm(H, eps=1e-12).
+    """
     for _, _, norm in norms(model):
         norm.eps = 1e-5
 
 
-@mistake(
-    "norm",
-    "LayerNorm's epsilon is 1e-6 instead of 1e-12.",
-    EPS_QUESTION,
-    EPS_PLACE,
-    "nn.LayerNorm(H, eps=1e-12).",
-    seen="the Annotated Transformer's default",
-    changes="norm eps",
-)
+@mistake("norm", seen="the Annotated Transformer's default", changes="norm eps")
 def norm_eps_1e6(model):
+    """LayerNorm's epsilon is 1e-6 instead of 1e-12.
+
+    ? Which epsilon does the weights' own config.json name?
+    @ Everything is almost right: look for a small constant in LayerNorm.
+    ! nn.LayerNorm(H, eps=1e-12).
+    """
     for _, _, norm in norms(model):
         norm.eps = 1e-6
 
 
-@mistake(
-    "norm",
-    "LayerNorm's epsilon is 1e-3, Keras's default, instead of 1e-12.",
-    EPS_QUESTION,
-    EPS_PLACE,
-    "epsilon=1e-12.",
-    seen="keras.layers.LayerNormalization's default",
-    changes="norm eps",
-)
+@mistake("norm", seen="keras.layers.LayerNormalization's default", changes="norm eps")
 def norm_eps_1e3(model):
+    """LayerNorm's epsilon is 1e-3, Keras's default, instead of 1e-12.
+
+    ? Which epsilon does the weights' own config.json name?
+    @ Everything is almost right: look for a small constant in LayerNorm.
+    ! epsilon=1e-12.
+    """
     for _, _, norm in norms(model):
         norm.eps = 1e-3
 
 
 @mistake(
     "norm",
-    "LayerNorm uses the unbiased variance, divided by H - 1.",
-    "By what does your variance divide the sum of squares?",
-    "torch.var and torch.std divide by H - 1 unless told otherwise; numpy divides by H.",
-    "x.var(dim=-1, unbiased=False).",
     seen="the Annotated Transformer and three copies of it; codertimo/BERT-pytorch#30",
     changes="norm variance",
 )
 def norm_unbiased(model):
+    """LayerNorm uses the unbiased variance, divided by H - 1.
+
+    ? By what does your variance divide the sum of squares?
+    @ torch.var and torch.std divide by H - 1 unless told otherwise; numpy divides by H.
+    ! x.var(dim=-1, unbiased=False).
+    """
     for norm in own_norms(model):
         norm.unbiased = True
 
 
-@mistake(
-    "norm",
-    "LayerNorm adds an epsilon of 1e-6 to the standard deviation, outside the root.",
-    "Is epsilon added to the variance or to its root?",
-    EPS_PLACE,
-    "(x - mean) / sqrt(variance + 1e-12).",
-    seen="the Annotated Transformer; hyunwoongko/transformer#7",
-    changes="norm eps",
-)
+@mistake("norm", seen="the Annotated Transformer; hyunwoongko/transformer#7", changes="norm eps")
 def norm_eps_outside_root(model):
+    """LayerNorm adds an epsilon of 1e-6 to the standard deviation, outside the root.
+
+    ? Is epsilon added to the variance or to its root?
+    @ Everything is almost right: look for a small constant in LayerNorm.
+    ! (x - mean) / sqrt(variance + 1e-12).
+    """
     for norm in own_norms(model):
         norm.root = lambda variance: variance.sqrt() + 1e-6
 
 
-@mistake(
-    "norm",
-    "LayerNorm adds its epsilon of 1e-12 to the standard deviation, outside the root.",
-    "Is epsilon added to the variance or to its root?",
-    EPS_PLACE,
-    "(x - mean) / sqrt(variance + 1e-12).",
-    seen="copies of the Annotated Transformer with BERT's epsilon; no public case noted",
-    changes="norm eps",
-)
+@mistake("norm", seen="copies of the Annotated Transformer with BERT's epsilon", changes="norm eps")
 def norm_tiny_eps_outside_root(model):
+    """LayerNorm adds its epsilon of 1e-12 to the standard deviation, outside the root.
+
+    ? Is epsilon added to the variance or to its root?
+    @ Everything is almost right: look for a small constant in LayerNorm.
+    ! (x - mean) / sqrt(variance + 1e-12).
+    """
     for norm in own_norms(model):
         norm.root = lambda variance: variance.sqrt() + 1e-12
 
 
-@mistake(
-    "norm",
-    "LayerNorm divides by the variance, without the root.",
-    "What is the standard deviation of the result, before weight and bias?",
-    "Look at the denominator.",
-    "(x - mean) / sqrt(variance + eps).",
-    seen="a near slip of the formula; no public case noted",
-    changes="norm eps",
-)
+@mistake("norm", changes="norm eps")
 def norm_without_root(model):
+    """LayerNorm divides by the variance, without the root.
+
+    ? What is the standard deviation of the result, before weight and bias?
+    @ Look at the denominator.
+    ! (x - mean) / sqrt(variance + eps).
+    """
     for norm in own_norms(model):
         norm.root = lambda variance, norm=norm: variance + norm.eps
 
 
-@mistake(
-    "norm",
-    "LayerNorm does not subtract the mean (that is RMSNorm, but for its denominator).",
-    "What is the mean of the result, before weight and bias?",
-    "Look at the numerator.",
-    "(x - mean) / sqrt(variance + eps).",
-    seen="habits from newer models; no public case noted",
-    changes="norm mean",
-)
+@mistake("norm", seen="habits from newer models", changes="norm mean")
 def norm_mean_kept(model):
+    """LayerNorm does not subtract the mean (that is RMSNorm, but for its denominator).
+
+    ? What is the mean of the result, before weight and bias?
+    @ Look at the numerator.
+    ! (x - mean) / sqrt(variance + eps).
+    """
     for norm in own_norms(model):
         norm.center = lambda x: 0.0
 
 
-@mistake(
-    "norm",
-    "LayerNorm normalises over the tokens of a text instead of over the features of a token.",
-    "Over which axis should each vector have mean 0 and variance 1?",
-    "Look at the dim of mean and variance.",
-    "mean and variance over the last axis, dim=-1.",
-    seen="axis mix-ups with BatchNorm; no public case noted",
-    changes="norm axis",
-)
+@mistake("norm", seen="axis mix-ups with BatchNorm", changes="norm axis")
 def norm_over_tokens(model):
+    """LayerNorm normalises over the tokens of a text instead of over the features of a token.
+
+    ? Over which axis should each vector have mean 0 and variance 1?
+    @ Look at the dim of mean and variance.
+    ! mean and variance over the last axis, dim=-1.
+    """
     for norm in own_norms(model):
         norm.axis = 1
 
 
 @mistake(
     "norm",
-    "LayerNorm's weight (gamma) is not used, or was not loaded and is still 1.",
-    "In a fresh LayerNorm, what is the weight? And in a trained one?",
-    "Old files call it gamma: did your loading report it as missing?",
-    "Multiply by the loaded weight.",
     seen="salesforce/sqlova#24; files with the old names gamma and beta",
     changes="norm weight",
 )
 def norm_weight_missing(model):
+    """LayerNorm's weight (gamma) is not used, or was not loaded and is still 1.
+
+    ? In a fresh LayerNorm, what is the weight? And in a trained one?
+    @ Old files call it gamma: did your loading report it as missing?
+    ! Multiply by the loaded weight.
+    """
     for _, _, norm in norms(model):
         norm.weight = nn.Parameter(torch.ones_like(norm.weight))
 
 
 @mistake(
     "norm",
-    "LayerNorm's bias (beta) is not used, or was not loaded and is still 0.",
-    "In a fresh LayerNorm, what is the bias? And in a trained one?",
-    "Old files call it beta: did your loading report it as missing?",
-    "Add the loaded bias.",
     seen="salesforce/sqlova#24; files with the old names gamma and beta",
     changes="norm bias",
 )
 def norm_bias_missing(model):
+    """LayerNorm's bias (beta) is not used, or was not loaded and is still 0.
+
+    ? In a fresh LayerNorm, what is the bias? And in a trained one?
+    @ Old files call it beta: did your loading report it as missing?
+    ! Add the loaded bias.
+    """
     for _, _, norm in norms(model):
         norm.bias = nn.Parameter(torch.zeros_like(norm.bias))
 
 
-@mistake(
-    "norm",
-    "LayerNorm's weight and bias are exchanged (gamma and beta).",
-    "Which of gamma and beta is multiplied, and which is added?",
-    "gamma is near 1 and beta near 0 in a trained model.",
-    "normed * gamma + beta; gamma is the weight, beta the bias.",
-    seen="renaming of gamma and beta while loading; no public case noted",
-    changes="norm weight+norm bias",
-)
+@mistake("norm", seen="renaming of gamma and beta while loading", changes="norm weight+norm bias")
 def norm_weight_and_bias_swapped(model):
+    """LayerNorm's weight and bias are exchanged (gamma and beta).
+
+    ? Which of gamma and beta is multiplied, and which is added?
+    @ gamma is near 1 and beta near 0 in a trained model.
+    ! normed * gamma + beta; gamma is the weight, beta the bias.
+    """
     for _, _, norm in norms(model):
         norm.weight, norm.bias = norm.bias, norm.weight
 
 
 @mistake(
-    "feed_forward",
-    "The activation is the tanh approximation of GELU, not the exact one.",
-    "GELU has two definitions that differ by 0.0005. Which do these weights use?",
-    "The differences are largest where the input is near +2.7 and -2.7.",
-    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
-    seen="CyberZHG/keras-bert#129; huggingface/candle#900",
-    changes="activation",
+    "feed_forward", seen="CyberZHG/keras-bert#129; huggingface/candle#900", changes="activation"
 )
 def gelu_tanh(model):
+    """The activation is the tanh approximation of GELU, not the exact one.
+
+    ? GELU has two definitions that differ by 0.0005. Which do these weights use?
+    @ The differences are largest where the input is near +2.7 and -2.7.
+    ! x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.
+    """
     replace_activation(model, lambda: nn.GELU(approximate="tanh"))
 
 
-@mistake(
-    "feed_forward",
-    "The activation is the sigmoid approximation of GELU, x * sigmoid(1.702 x).",
-    "GELU has an exact definition and two approximations. Which do these weights use?",
-    "The differences are up to 0.02.",
-    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
-    seen="QuickGELU of other model families",
-    changes="activation",
-)
+@mistake("feed_forward", seen="QuickGELU of other model families", changes="activation")
 def gelu_sigmoid(model):
+    """The activation is the sigmoid approximation of GELU, x * sigmoid(1.702 x).
+
+    ? GELU has an exact definition and two approximations. Which do these weights use?
+    @ The differences are up to 0.02.
+    ! x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.
+    """
     replace_activation(model, lambda: Steps(lambda x: x * (1.702 * x).sigmoid()))
 
 
-@mistake(
-    "feed_forward",
-    "The activation is SiLU (swish), x * sigmoid(x), not GELU.",
-    "Which function does hidden_act name?",
-    "The shape is like GELU's, but the differences are up to 0.2.",
-    "x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.",
-    seen="habits from newer models; no public case noted",
-    changes="activation",
-)
+@mistake("feed_forward", seen="habits from newer models", changes="activation")
 def silu(model):
+    """The activation is SiLU (swish), x * sigmoid(x), not GELU.
+
+    ? Which function does hidden_act name?
+    @ The shape is like GELU's, but the differences are up to 0.2.
+    ! x * 0.5 * (1 + erf(x / sqrt(2))), or nn.GELU() as it is.
+    """
     replace_activation(model, lambda: nn.SiLU())
 
 
-@mistake(
-    "feed_forward",
-    "The activation is ReLU, not GELU.",
-    "The original Transformer has ReLU here. What does BERT have?",
-    "All negative inputs of the activation have become 0.",
-    "nn.GELU().",
-    seen="d2l's BERT; labml.ai; course solutions",
-    changes="activation",
-)
+@mistake("feed_forward", seen="d2l's BERT; labml.ai; course solutions", changes="activation")
 def relu(model):
+    """The activation is ReLU, not GELU.
+
+    ? The original Transformer has ReLU here. What does BERT have?
+    @ All negative inputs of the activation have become 0.
+    ! nn.GELU().
+    """
     replace_activation(model, lambda: nn.ReLU())
 
 
 @mistake(
     "feed_forward",
-    "There is no activation, or its result is thrown away.",
-    "What are two linear layers in a row without anything between them?",
-    "The activation's result equals its input.",
-    "Pass GELU's result on to the second linear layer.",
     seen="two course solutions that call the first layer again after GELU",
     changes="activation",
 )
 def activation_missing(model):
+    """There is no activation, or its result is thrown away.
+
+    ? What are two linear layers in a row without anything between them?
+    @ The activation's result equals its input.
+    ! Pass GELU's result on to the second linear layer.
+    """
     replace_activation(model, lambda: nn.Identity())
 
 
@@ -288,16 +270,14 @@ def replace_activation(model, make):
         block.feed_forward.activation = make()
 
 
-@mistake(
-    "feed_forward",
-    "GELU comes after the second linear layer, not between the two.",
-    "What are two linear layers in a row without anything between them?",
-    "Look at the order: up, GELU, down.",
-    "down(gelu(up(x))).",
-    seen="a near slip of the order; no public case noted",
-    changes="feed-forward order",
-)
+@mistake("feed_forward", changes="feed-forward order")
 def activation_after_down(model):
+    """GELU comes after the second linear layer, not between the two.
+
+    ? What are two linear layers in a row without anything between them?
+    @ Look at the order: up, GELU, down.
+    ! down(gelu(up(x))).
+    """
     for block in blocks(model):
 
         def forward(original, hidden_states, layer=block.feed_forward):
@@ -306,31 +286,27 @@ def activation_after_down(model):
         override(block.feed_forward, "forward", forward)
 
 
-@mistake(
-    "feed_forward",
-    "The feed-forward layers have no biases.",
-    "Which parameters does the weights file hold for these layers?",
-    "The difference is the same vector at every token.",
-    "nn.Linear with its bias, for both layers.",
-    seen="habits from newer models; no public case noted",
-    changes="up bias+down bias",
-)
+@mistake("feed_forward", seen="habits from newer models", changes="up bias+down bias")
 def feed_forward_biases_missing(model):
+    """The feed-forward layers have no biases.
+
+    ? Which parameters does the weights file hold for these layers?
+    @ The difference is the same vector at every token.
+    ! nn.Linear with its bias, for both layers.
+    """
     for block in blocks(model):
         drop_bias(block.feed_forward.up)
         drop_bias(block.feed_forward.down)
 
 
-@mistake(
-    "feed_forward",
-    "The second linear layer of the feed-forward part has no bias.",
-    "Which parameters does the weights file hold for this layer?",
-    "The difference is the same vector at every token.",
-    "nn.Linear with its bias.",
-    seen="partial loading; no public case noted",
-    changes="down bias",
-)
+@mistake("feed_forward", seen="partial loading", changes="down bias")
 def down_bias_missing(model):
+    """The second linear layer of the feed-forward part has no bias.
+
+    ? Which parameters does the weights file hold for this layer?
+    @ The difference is the same vector at every token.
+    ! nn.Linear with its bias.
+    """
     for block in blocks(model):
         drop_bias(block.feed_forward.down)
 
@@ -358,19 +334,15 @@ def change_block(model, compute):
         override(block, "forward", forward)
 
 
-RESIDUAL = "What does each of the two sums of a block add up?"
-
-
-@mistake(
-    "block",
-    "The residual sum around attention is missing.",
-    RESIDUAL,
-    "Only attention's own output enters the first LayerNorm.",
-    "attention_norm(attended + hidden_states).",
-    seen="unfinished course solutions",
-    changes="block order",
-)
+@mistake("block", seen="unfinished course solutions", changes="block order")
 def attention_residual_missing(model):
+    """The residual sum around attention is missing.
+
+    ? What does each of the two sums of a block add up?
+    @ Only attention's own output enters the first LayerNorm.
+    ! attention_norm(attended + hidden_states).
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_norm(block.attention_sum(attend(x)))
         return block.output_norm(block.output_sum(think(middle) + middle))
@@ -378,16 +350,15 @@ def attention_residual_missing(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "The residual sum around the feed-forward layer is missing.",
-    RESIDUAL,
-    "Only the feed-forward layer's own output enters the second LayerNorm.",
-    "output_norm(feed_forward(middle) + middle).",
-    seen="graykode/nlp-tutorial",
-    changes="block order",
-)
+@mistake("block", seen="graykode/nlp-tutorial", changes="block order")
 def feed_forward_residual_missing(model):
+    """The residual sum around the feed-forward layer is missing.
+
+    ? What does each of the two sums of a block add up?
+    @ Only the feed-forward layer's own output enters the second LayerNorm.
+    ! output_norm(feed_forward(middle) + middle).
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_norm(block.attention_sum(attend(x) + x))
         return block.output_norm(block.output_sum(think(middle)))
@@ -395,16 +366,15 @@ def feed_forward_residual_missing(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "The second residual sum adds the input of the block, not that of the feed-forward layer.",
-    RESIDUAL,
-    "The wrong tensor is added to the feed-forward layer's output.",
-    "output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.",
-    seen="course solutions",
-    changes="block order",
-)
+@mistake("block", seen="course solutions", changes="block order")
 def residual_from_block_input(model):
+    """The second residual sum adds the input of the block, not that of the feed-forward layer.
+
+    ? What does each of the two sums of a block add up?
+    @ The wrong tensor is added to the feed-forward layer's output.
+    ! output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_norm(block.attention_sum(attend(x) + x))
         return block.output_norm(block.output_sum(think(middle) + x))
@@ -412,16 +382,15 @@ def residual_from_block_input(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "The second residual sum adds the sum before the first LayerNorm, not what left it.",
-    RESIDUAL,
-    "The wrong tensor is added to the feed-forward layer's output.",
-    "output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.",
-    seen="half-way mixtures of pre- and post-norm; no public case noted",
-    changes="block order",
-)
+@mistake("block", seen="half-way mixtures of pre- and post-norm", changes="block order")
 def residual_from_sum(model):
+    """The second residual sum adds the sum before the first LayerNorm, not what left it.
+
+    ? What does each of the two sums of a block add up?
+    @ The wrong tensor is added to the feed-forward layer's output.
+    ! output_norm(feed_forward(middle) + middle), where middle left the first LayerNorm.
+    """
+
     def compute(block, x, attend, think):
         summed = block.attention_sum(attend(x) + x)
         return block.output_norm(block.output_sum(think(block.attention_norm(summed)) + summed))
@@ -429,16 +398,15 @@ def residual_from_sum(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "The feed-forward layer reads the input of the block, not attention's result.",
-    "What does the feed-forward layer read?",
-    "The feed-forward layer starts from the wrong tensor.",
-    "feed_forward(middle), where middle left the first LayerNorm.",
-    seen="parallel blocks of other models; no public case noted",
-    changes="block order",
-)
+@mistake("block", seen="parallel blocks of other models", changes="block order")
 def feed_forward_reads_block_input(model):
+    """The feed-forward layer reads the input of the block, not attention's result.
+
+    ? What does the feed-forward layer read?
+    @ The feed-forward layer starts from the wrong tensor.
+    ! feed_forward(middle), where middle left the first LayerNorm.
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_norm(block.attention_sum(attend(x) + x))
         return block.output_norm(block.output_sum(think(x) + middle))
@@ -446,16 +414,15 @@ def feed_forward_reads_block_input(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "LayerNorm comes before attention and feed-forward (pre-norm), not after the sums.",
-    "Does BERT normalise what enters a sublayer, or what leaves the sum?",
-    "The hidden states grow with every block.",
-    "norm(x + sublayer(x)), not x + sublayer(norm(x)).",
-    seen="codertimo/BERT-pytorch; labml.ai",
-    changes="block order",
-)
+@mistake("block", seen="codertimo/BERT-pytorch; labml.ai", changes="block order")
 def pre_norm(model):
+    """LayerNorm comes before attention and feed-forward (pre-norm), not after the sums.
+
+    ? Does BERT normalise what enters a sublayer, or what leaves the sum?
+    @ The hidden states grow with every block.
+    ! norm(x + sublayer(x)), not x + sublayer(norm(x)).
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_sum(attend(block.attention_norm(x)) + x)
         return block.output_sum(think(block.output_norm(middle)) + middle)
@@ -463,16 +430,15 @@ def pre_norm(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "LayerNorm is applied to the sublayer's output before the sum: x + norm(sublayer(x)).",
-    "Does BERT normalise the sublayer's output, or the sum?",
-    "The residual stream itself is never normalised.",
-    "norm(x + sublayer(x)).",
-    seen="a near slip of 'add & norm'; no public case noted",
-    changes="block order",
-)
+@mistake("block", changes="block order")
 def norm_before_sum(model):
+    """LayerNorm is applied to the sublayer's output before the sum: x + norm(sublayer(x)).
+
+    ? Does BERT normalise the sublayer's output, or the sum?
+    @ The residual stream itself is never normalised.
+    ! norm(x + sublayer(x)).
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_sum(block.attention_norm(attend(x)) + x)
         return block.output_sum(block.output_norm(think(middle)) + middle)
@@ -480,74 +446,64 @@ def norm_before_sum(model):
     change_block(model, compute)
 
 
-@mistake(
-    "block",
-    "One LayerNorm serves both places of a block.",
-    "How many LayerNorms does the weights file hold for one block?",
-    "The second LayerNorm computes with the first one's weight and bias.",
-    "Two LayerNorms in each block, each with its own weight and bias.",
-    seen="a fork; course solutions",
-    changes="norm places",
-)
+@mistake("block", seen="a fork; course solutions", changes="norm places")
 def norm_shared(model):
+    """One LayerNorm serves both places of a block.
+
+    ? How many LayerNorms does the weights file hold for one block?
+    @ The second LayerNorm computes with the first one's weight and bias.
+    ! Two LayerNorms in each block, each with its own weight and bias.
+    """
     for block in blocks(model):
         take_parameters(block.output_norm, block.attention_norm)
 
 
-@mistake(
-    "block",
-    "The two LayerNorms of a block are exchanged.",
-    "Which LayerNorm of the weights file belongs to which sum?",
-    "attention.output.LayerNorm is the first, output.LayerNorm the second.",
-    "Exchange the two.",
-    seen="a fork",
-    changes="norm places",
-)
+@mistake("block", seen="a fork", changes="norm places")
 def norms_swapped(model):
+    """The two LayerNorms of a block are exchanged.
+
+    ? Which LayerNorm of the weights file belongs to which sum?
+    @ attention.output.LayerNorm is the first, output.LayerNorm the second.
+    ! Exchange the two.
+    """
     for block in blocks(model):
         first = block.attention_norm.weight, block.attention_norm.bias
         take_parameters(block.attention_norm, block.output_norm)
         block.output_norm.weight, block.output_norm.bias = first
 
 
-@mistake(
-    "block",
-    "The LayerNorm after attention is missing.",
-    "How many LayerNorms does one block have?",
-    "The first residual sum goes on without LayerNorm.",
-    "attention_norm(attended + hidden_states).",
-    seen="unfinished implementations; no public case noted",
-    changes="attention norm",
-)
+@mistake("block", seen="unfinished implementations", changes="attention norm")
 def attention_norm_missing(model):
+    """The LayerNorm after attention is missing.
+
+    ? How many LayerNorms does one block have?
+    @ The first residual sum goes on without LayerNorm.
+    ! attention_norm(attended + hidden_states).
+    """
     for block in blocks(model):
         block.attention_norm = nn.Identity()
 
 
-@mistake(
-    "block",
-    "The LayerNorm after the feed-forward layer is missing.",
-    "How many LayerNorms does one block have?",
-    "The second residual sum goes on without LayerNorm.",
-    "output_norm(feed_forward(middle) + middle).",
-    seen="graykode/nlp-tutorial",
-    changes="output norm",
-)
+@mistake("block", seen="graykode/nlp-tutorial", changes="output norm")
 def output_norm_missing(model):
+    """The LayerNorm after the feed-forward layer is missing.
+
+    ? How many LayerNorms does one block have?
+    @ The second residual sum goes on without LayerNorm.
+    ! output_norm(feed_forward(middle) + middle).
+    """
     for block in blocks(model):
         block.output_norm = nn.Identity()
 
 
-@mistake(
-    "block",
-    "All blocks compute with the weights of block 0.",
-    "Is a list of twelve blocks twelve blocks, or one block twelve times?",
-    "Block 0 is right; block 1 uses the same weights again.",
-    "[Block() for _ in range(L)], not [Block()] * L.",
-    seen="[layer] * L in Python; ALBERT does it by design",
-    changes="blocks",
-)
+@mistake("block", seen="[layer] * L in Python; ALBERT does it by design", changes="blocks")
 def blocks_are_one(model):
+    """All blocks compute with the weights of block 0.
+
+    ? Is a list of twelve blocks twelve blocks, or one block twelve times?
+    @ Block 0 is right; block 1 uses the same weights again.
+    ! [Block() for _ in range(L)], not [Block()] * L.
+    """
     first, *others = blocks(model)
     for block in others:
         for name, module in first.named_modules():
@@ -555,29 +511,26 @@ def blocks_are_one(model):
                 take_parameters(block.get_submodule(name), module)
 
 
-@mistake(
-    "block",
-    "The last block is left out.",
-    "How many blocks does the config ask for, and how many run?",
-    "All blocks are right as far as they run; the last hidden state is one too early.",
-    "range(L) runs from 0 to L - 1: L blocks.",
-    seen="off-by-one loops; hidden_states[-2] taken for the last",
-    changes="blocks",
-)
+@mistake("block", seen="off-by-one loops; hidden_states[-2] taken for the last", changes="blocks")
 def last_block_missing(model):
+    """The last block is left out.
+
+    ? How many blocks does the config ask for, and how many run?
+    @ All blocks are right as far as they run; the last hidden state is one too early.
+    ! range(L) runs from 0 to L - 1: L blocks.
+    """
     override(blocks(model)[-1], "forward", lambda original, x, *others: (x, None))
 
 
-@mistake(
-    "block",
-    "There is one more LayerNorm after the last block.",
-    "What stands between the last block and the output?",
-    "All blocks are right; only the last hidden state differs.",
-    "Remove the final LayerNorm: it belongs to pre-norm models.",
-    seen="lucidrains/x-transformers#37",
-    changes="final norm",
-)
+@mistake("block", seen="lucidrains/x-transformers#37", changes="final norm")
 def final_norm_added(model):
+    """There is one more LayerNorm after the last block.
+
+    ? What stands between the last block and the output?
+    @ All blocks are right; only the last hidden state differs.
+    ! Remove the final LayerNorm: it belongs to pre-norm models.
+    """
+
     def encode(original, *args, **others):
         last, states, attentions = original(*args, **others)
         return F.layer_norm(last, last.shape[-1:], eps=1e-12), states, attentions

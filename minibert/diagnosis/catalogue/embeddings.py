@@ -25,15 +25,16 @@ def replace_lookup(model: BertForPreTraining, name: str, function) -> None:
 
 
 @mistake(
-    "embeddings",
-    "The positions are sine and cosine waves; the learned position table is not used.",
-    "The weights file holds 512 position vectors. Who trained them, and who reads them?",
-    "Look at the position vectors, before anything is added.",
-    "Look positions up in the learned table, one vector for each place.",
-    seen="codertimo/BERT-pytorch#53; google-research/bert#483",
-    changes="position",
+    "embeddings", seen="codertimo/BERT-pytorch#53; google-research/bert#483", changes="position"
 )
 def position_sinusoidal(model):
+    """The positions are sine and cosine waves; the learned position table is not used.
+
+    ? The weights file holds 512 position vectors. Who trained them, and who reads them?
+    @ Look at the position vectors, before anything is added.
+    ! Look positions up in the learned table, one vector for each place.
+    """
+
     def waves(weight, ids):
         half = torch.arange(0, weight.shape[1], 2, dtype=weight.dtype)
         angle = ids[..., None] / 10000 ** (half / weight.shape[1])
@@ -42,55 +43,48 @@ def position_sinusoidal(model):
     replace_lookup(model, "position", waves)
 
 
-@mistake(
-    "embeddings",
-    "The positions are counted from 1.",
-    "Which row of the position table belongs to the first token?",
-    "Compare your first position vector with the rows of the table.",
-    "Count from 0: torch.arange(T).",
-    seen="graykode/nlp-tutorial#22",
-    changes="position",
-)
+@mistake("embeddings", seen="graykode/nlp-tutorial#22", changes="position")
 def position_from_one(model):
+    """The positions are counted from 1.
+
+    ? Which row of the position table belongs to the first token?
+    @ Compare your first position vector with the rows of the table.
+    ! Count from 0: torch.arange(T).
+    """
     replace_lookup(model, "position", lambda weight, ids: weight[ids + 1])
 
 
-@mistake(
-    "embeddings",
-    "The positions start at 2, as RoBERTa's do.",
-    "Which row of the position table belongs to the first token, and in which model is it row 2?",
-    "RoBERTa counts positions from pad_token_id + 1; BERT does not.",
-    "Count from 0: torch.arange(T).",
-    seen="ports between BERT and RoBERTa; no public case noted",
-    changes="position",
-)
+@mistake("embeddings", seen="ports between BERT and RoBERTa", changes="position")
 def position_from_two(model):
+    """The positions start at 2, as RoBERTa's do.
+
+    ? Which row of the position table belongs to the first token, and in which model is it row 2?
+    @ RoBERTa counts positions from pad_token_id + 1; BERT does not.
+    ! Count from 0: torch.arange(T).
+    """
     replace_lookup(model, "position", lambda weight, ids: weight[ids + 2])
 
 
-@mistake(
-    "embeddings",
-    "No position vector is added.",
-    "How does your model tell 'dog bites man' from 'man bites dog'?",
-    "The sum in the embeddings has three terms.",
-    "Add the position vector to the token and segment vectors.",
-    seen="unfinished implementations; no public case noted",
-    changes="position",
-)
+@mistake("embeddings", seen="unfinished implementations", changes="position")
 def position_missing(model):
+    """No position vector is added.
+
+    ? How does your model tell 'dog bites man' from 'man bites dog'?
+    @ The sum in the embeddings has three terms.
+    ! Add the position vector to the token and segment vectors.
+    """
     replace_lookup(model, "position", lambda weight, ids: weight[ids] * 0)
 
 
-@mistake(
-    "embeddings",
-    "The positions count only the tokens that are not padding.",
-    "With padding on the left, what is the position of [CLS]?",
-    "The position is the column in the batch, padding included.",
-    "Use torch.arange(T) for every text; do not take a running sum of the mask.",
-    seen="graykode/nlp-tutorial#22",
-    changes="position",
-)
+@mistake("embeddings", seen="graykode/nlp-tutorial#22", changes="position")
 def position_skips_padding(model):
+    """The positions count only the tokens that are not padding.
+
+    ? With padding on the left, what is the position of [CLS]?
+    @ The position is the column in the batch, padding included.
+    ! Use torch.arange(T) for every text; do not take a running sum of the mask.
+    """
+
     def forward(original, input_ids, *, attention_mask=None, **others):
         if attention_mask is not None:
             others["position_ids"] = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -99,108 +93,96 @@ def position_skips_padding(model):
     override(model.bert, "forward", forward)
 
 
-@mistake(
-    "embeddings",
-    "No segment vector is added.",
-    "How does your model know where sentence A ends and sentence B begins?",
-    "The sum in the embeddings has three terms; even segment 0 has a vector that is not zero.",
-    "Add the segment vector of token_type_ids, also where they are all 0.",
-    seen="labml.ai annotated BERT; course solutions",
-    changes="segment",
-)
+@mistake("embeddings", seen="labml.ai annotated BERT; course solutions", changes="segment")
 def segment_missing(model):
+    """No segment vector is added.
+
+    ? How does your model know where sentence A ends and sentence B begins?
+    @ The sum in the embeddings has three terms; even segment 0 has a vector that is not zero.
+    ! Add the segment vector of token_type_ids, also where they are all 0.
+    """
     replace_lookup(model, "segment", lambda weight, ids: weight[ids] * 0)
 
 
-@mistake(
-    "embeddings",
-    "Every token gets the vector of segment 0; token_type_ids are ignored.",
-    "What happens to token_type_ids on their way to the segment table?",
-    "Only the tokens of the second sentence differ.",
-    "Look token_type_ids up, instead of zeros.",
-    seen="minBERT, where the segments are fixed to 0",
-    changes="segment",
-)
+@mistake("embeddings", seen="minBERT, where the segments are fixed to 0", changes="segment")
 def segment_all_zero(model):
+    """Every token gets the vector of segment 0; token_type_ids are ignored.
+
+    ? What happens to token_type_ids on their way to the segment table?
+    @ Only the tokens of the second sentence differ.
+    ! Look token_type_ids up, instead of zeros.
+    """
     replace_lookup(model, "segment", lambda weight, ids: weight[ids * 0])
 
 
 @mistake(
     "embeddings",
-    "Every token gets the vector of segment 1.",
-    "Which number has the first sentence?",
-    "Only the tokens of the first sentence differ.",
-    "The first sentence is segment 0, the second is segment 1.",
     seen="a widespread tutorial line, segments_ids = [1] * len(tokens)",
     changes="segment",
 )
 def segment_all_one(model):
+    """Every token gets the vector of segment 1.
+
+    ? Which number has the first sentence?
+    @ Only the tokens of the first sentence differ.
+    ! The first sentence is segment 0, the second is segment 1.
+    """
     replace_lookup(model, "segment", lambda weight, ids: weight[ids * 0 + 1])
 
 
-@mistake(
-    "embeddings",
-    "The segments 0 and 1 are exchanged.",
-    "Which number has the first sentence?",
-    "All tokens differ, by the difference of the two segment vectors.",
-    "The first sentence is segment 0, the second is segment 1.",
-    seen="codertimo/BERT-pytorch numbers segments 1 and 2",
-    changes="segment",
-)
+@mistake("embeddings", seen="codertimo/BERT-pytorch numbers segments 1 and 2", changes="segment")
 def segment_swapped(model):
+    """The segments 0 and 1 are exchanged.
+
+    ? Which number has the first sentence?
+    @ All tokens differ, by the difference of the two segment vectors.
+    ! The first sentence is segment 0, the second is segment 1.
+    """
     replace_lookup(model, "segment", lambda weight, ids: weight[1 - ids])
 
 
-@mistake(
-    "embeddings",
-    "The token vectors are multiplied by the square root of the hidden size.",
-    "Where does the factor sqrt(H) come from: this paper, or the one on translation?",
-    "The original Transformer scales its embeddings; BERT does not.",
-    "Leave the factor out.",
-    seen="labml.ai; d2l's Transformer code",
-    changes="token",
-)
+@mistake("embeddings", seen="labml.ai; d2l's Transformer code", changes="token")
 def embedding_scaled(model):
+    """The token vectors are multiplied by the square root of the hidden size.
+
+    ? Where does the factor sqrt(H) come from: this paper, or the one on translation?
+    @ The original Transformer scales its embeddings; BERT does not.
+    ! Leave the factor out.
+    """
     factor = model.config.hidden_size**0.5
     replace_lookup(model, "token", lambda weight, ids: weight[ids] * factor)
 
 
-@mistake(
-    "embeddings",
-    "The vector of [PAD] is set to zero, although the weights file has one.",
-    "What does padding_idx do to the gradient, and what does it do to loaded weights?",
-    "Only places with id 0 differ, and they may be real tokens.",
-    "Keep the row of the weights file; padding is hidden by the mask, not by zeros.",
-    seen="embeddings multiplied by (ids != 0); no public case noted",
-    changes="token",
-)
+@mistake("embeddings", seen="embeddings multiplied by (ids != 0)", changes="token")
 def pad_vector_zero(model):
+    """The vector of [PAD] is set to zero, although the weights file has one.
+
+    ? What does padding_idx do to the gradient, and what does it do to loaded weights?
+    @ Only places with id 0 differ, and they may be real tokens.
+    ! Keep the row of the weights file; padding is hidden by the mask, not by zeros.
+    """
     replace_lookup(model, "token", lambda weight, ids: weight[ids] * (ids != 0)[..., None])
 
 
-@mistake(
-    "embeddings",
-    "There is no LayerNorm after the sum of the embeddings.",
-    "How large are the vectors that enter block 0? How large should they be?",
-    "The released code normalises the sum before block 0; the paper's figure does not show it.",
-    "Apply LayerNorm to token + segment + position.",
-    seen="d2l; labml.ai; codertimo/BERT-pytorch",
-    changes="embedding norm",
-)
+@mistake("embeddings", seen="d2l; labml.ai; codertimo/BERT-pytorch", changes="embedding norm")
 def embedding_norm_missing(model):
+    """There is no LayerNorm after the sum of the embeddings.
+
+    ? How large are the vectors that enter block 0? How large should they be?
+    @ The released code normalises the sum before block 0; the paper's figure does not show it.
+    ! Apply LayerNorm to token + segment + position.
+    """
     model.bert.embeddings.norm = nn.Identity()
 
 
-@mistake(
-    "embeddings",
-    "The position vector is added after LayerNorm, not before.",
-    "Which vectors does the LayerNorm of the embeddings see?",
-    "Sum first, then normalise.",
-    "LayerNorm(token + segment + position).",
-    seen="a near slip of the embeddings' order; no public case noted",
-    changes="embedding norm",
-)
+@mistake("embeddings", changes="embedding norm")
 def position_after_norm(model):
+    """The position vector is added after LayerNorm, not before.
+
+    ? Which vectors does the LayerNorm of the embeddings see?
+    @ Sum first, then normalise.
+    ! LayerNorm(token + segment + position).
+    """
     embeddings = model.bert.embeddings
 
     def forward(original, input_ids, *, token_type_ids=None, position_ids=None):
@@ -214,16 +196,14 @@ def position_after_norm(model):
     override(embeddings, "forward", forward)
 
 
-@mistake(
-    "embeddings",
-    "Only the token vector is normalised; segment and position are added after it.",
-    "Which vectors does the LayerNorm of the embeddings see?",
-    "Sum first, then normalise.",
-    "LayerNorm(token + segment + position).",
-    seen="a near slip of the embeddings' order; no public case noted",
-    changes="embedding norm",
-)
+@mistake("embeddings", changes="embedding norm")
 def norm_of_token_alone(model):
+    """Only the token vector is normalised; segment and position are added after it.
+
+    ? Which vectors does the LayerNorm of the embeddings see?
+    @ Sum first, then normalise.
+    ! LayerNorm(token + segment + position).
+    """
     embeddings = model.bert.embeddings
 
     def forward(original, input_ids, *, token_type_ids=None, position_ids=None):
@@ -236,16 +216,14 @@ def norm_of_token_alone(model):
     override(embeddings, "forward", forward)
 
 
-@mistake(
-    "block",
-    "The input of every block gets the position vectors added again.",
-    "How often does a token need to be told where it stands?",
-    "Compare what enters block 1 with what left block 0.",
-    "Add position vectors once, in the embeddings.",
-    seen="habits of other encoders; no public case noted",
-    changes="block input",
-)
+@mistake("block", seen="habits of other encoders", changes="block input")
 def position_in_every_block(model):
+    """The input of every block gets the position vectors added again.
+
+    ? How often does a token need to be told where it stands?
+    @ Compare what enters block 1 with what left block 0.
+    ! Add position vectors once, in the embeddings.
+    """
     table = model.bert.embeddings.position
     for block in blocks(model)[1:]:
 

@@ -3,6 +3,8 @@
 Each stands where a function of `functions.py` should stand, and takes the same arguments.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -10,237 +12,226 @@ from minibert.core.checks import IGNORE
 from minibert.diagnosis.catalogue.mistake import Variant, mistake
 from minibert.diagnosis.functions import MASK_ID, mask_tokens
 
-
-def wrong_masking(*args, **others):
-    return mistake("masking", *args, kind="function", replaces="mask_tokens", **others)
-
-
-def wrong_loss(*args, **others):
-    return mistake("loss", *args, kind="function", replaces="masked_word_loss", **others)
+wrong_masking = partial(mistake, "masking", kind="function", replaces="mask_tokens")
+wrong_loss = partial(mistake, "loss", kind="function", replaces="masked_word_loss")
+wrong_pool = partial(mistake, "use", kind="function", replaces="mean_pool")
 
 
-def wrong_pool(*args, **others):
-    return mistake("use", *args, kind="function", replaces="mean_pool", **others)
-
-
-@wrong_masking(
-    "[CLS], [SEP] and [PAD] are masked and predicted, too.",
-    "Is there anything to learn in predicting [PAD]?",
-    "Special tokens are never chosen.",
-    "Leave out the ids of special tokens before choosing.",
-    seen="graykode/nlp-tutorial; codertimo/BERT-pytorch",
-)
+@wrong_masking(seen="graykode/nlp-tutorial; codertimo/BERT-pytorch")
 def specials_masked(input_ids, chosen, action, random_ids):
+    """[CLS], [SEP] and [PAD] are masked and predicted, too.
+
+    ? Is there anything to learn in predicting [PAD]?
+    @ Special tokens are never chosen.
+    ! Leave out the ids of special tokens before choosing.
+    """
     predicted = chosen < 0.15
     ids = torch.where(predicted & (action >= 0.8) & (action < 0.9), random_ids, input_ids)
     ids = ids.masked_fill(predicted & (action < 0.8), MASK_ID)
     return ids, input_ids.masked_fill(~predicted, IGNORE)
 
 
-@wrong_masking(
-    "Every chosen token becomes [MASK].",
-    "Will the model see [MASK] when it is used? What should it then do with real words?",
-    "Of the chosen tokens, 80 % become [MASK]; there are two other cases.",
-    "80 % [MASK], 10 % a random word, 10 % unchanged.",
-    seen="first versions of many re-implementations; no single case noted",
-)
+@wrong_masking(seen="first versions of many re-implementations")
 def always_masked(input_ids, chosen, action, random_ids):
+    """Every chosen token becomes [MASK].
+
+    ? Will the model see [MASK] when it is used? What should it then do with real words?
+    @ Of the chosen tokens, 80 % become [MASK]; there are two other cases.
+    ! 80 % [MASK], 10 % a random word, 10 % unchanged.
+    """
     return mask_tokens(input_ids, chosen, torch.zeros_like(action), random_ids)
 
 
-@wrong_masking(
-    "Chosen tokens that are left as they are get no label.",
-    "Why are 10 % of the chosen tokens left as they are?",
-    "A chosen token is predicted, whatever became of it.",
-    "Labels at all chosen places, not only where the id changed.",
-    seen="labels made by comparing ids before and after; no public case noted",
-)
+@wrong_masking(seen="labels made by comparing ids before and after")
 def kept_not_labelled(input_ids, chosen, action, random_ids):
+    """Chosen tokens that are left as they are get no label.
+
+    ? Why are 10 % of the chosen tokens left as they are?
+    @ A chosen token is predicted, whatever became of it.
+    ! Labels at all chosen places, not only where the id changed.
+    """
     ids, labels = mask_tokens(input_ids, chosen, action, random_ids)
     return ids, labels.masked_fill(ids == input_ids, IGNORE)
 
 
-@wrong_masking(
-    "All tokens get a label, not the chosen ones alone.",
-    "At how many of 100 places is the loss taken?",
-    "A label is -100 wherever nothing is to be predicted.",
-    "labels[~chosen] = -100.",
-    seen="graykode/nlp-tutorial; huggingface/transformers forum threads",
-)
+@wrong_masking(seen="graykode/nlp-tutorial; huggingface/transformers forum threads")
 def labels_everywhere(input_ids, chosen, action, random_ids):
+    """All tokens get a label, not the chosen ones alone.
+
+    ? At how many of 100 places is the loss taken?
+    @ A label is -100 wherever nothing is to be predicted.
+    ! labels[~chosen] = -100.
+    """
     ids, _ = mask_tokens(input_ids, chosen, action, random_ids)
     return ids, input_ids.clone()
 
 
-@wrong_masking(
-    "Places that are not chosen get the label 0 instead of -100.",
-    "Which word has id 0?",
-    "The loss must be able to tell 'no label' from a word.",
-    "labels[~chosen] = -100.",
-    seen="codertimo/BERT-pytorch#49",
-)
+@wrong_masking(seen="codertimo/BERT-pytorch#49")
 def unlabelled_is_zero(input_ids, chosen, action, random_ids):
+    """Places that are not chosen get the label 0 instead of -100.
+
+    ? Which word has id 0?
+    @ The loss must be able to tell 'no label' from a word.
+    ! labels[~chosen] = -100.
+    """
     ids, labels = mask_tokens(input_ids, chosen, action, random_ids)
     return ids, labels.masked_fill(labels == IGNORE, 0)
 
 
-@wrong_masking(
-    "The labels are read from the ids after masking.",
-    "Which word should the model find at a place where it sees [MASK]?",
-    "Two tensors share their memory, or the order of two lines is wrong.",
-    "Copy the ids for the labels before you change them.",
-    seen="labels = ids without clone(); no single case noted",
-)
+@wrong_masking(seen="labels = ids without clone()")
 def labels_after_masking(input_ids, chosen, action, random_ids):
+    """The labels are read from the ids after masking.
+
+    ? Which word should the model find at a place where it sees [MASK]?
+    @ Two tensors share their memory, or the order of two lines is wrong.
+    ! Copy the ids for the labels before you change them.
+    """
     ids, labels = mask_tokens(input_ids, chosen, action, random_ids)
     return ids, torch.where(labels == IGNORE, labels, ids)
 
 
-@wrong_masking(
-    "The random words take the places of those that should stay, and the other way round.",
-    "Which share of the chosen tokens is replaced by a random word?",
-    "Look at the limits 0.8 and 0.9.",
-    "action in [0.8, 0.9): random word; action >= 0.9: unchanged.",
-    seen="a near slip; no public case noted",
-)
+@wrong_masking()
 def random_and_kept_exchanged(input_ids, chosen, action, random_ids):
+    """The random words take the places of those that should stay, and the other way round.
+
+    ? Which share of the chosen tokens is replaced by a random word?
+    @ Look at the limits 0.8 and 0.9.
+    ! action in [0.8, 0.9): random word; action >= 0.9: unchanged.
+    """
     turned = torch.where(action >= 0.9, 0.85, torch.where(action >= 0.8, 0.95, action))
     return mask_tokens(input_ids, chosen, turned, random_ids)
 
 
-NATS = "Over which places is the loss taken, and by what is the sum divided?"
-
-
-@wrong_loss(
-    "Places without a label are counted, as if their word were [PAD].",
-    NATS,
-    "-100 means: no loss here.",
-    "cross_entropy(..., ignore_index=-100).",
-    seen="graykode/nlp-tutorial; codertimo/BERT-pytorch#49",
-)
+@wrong_loss(seen="graykode/nlp-tutorial; codertimo/BERT-pytorch#49")
 def unlabelled_counted(logits, labels):
+    """Places without a label are counted, as if their word were [PAD].
+
+    ? Over which places is the loss taken, and by what is the sum divided?
+    @ -100 means: no loss here.
+    ! cross_entropy(..., ignore_index=-100).
+    """
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten().clamp(min=0))
 
 
-@wrong_loss(
-    "The loss is summed, not averaged.",
-    NATS,
-    "Does your loss grow with the batch?",
-    "Divide by the number of labelled places.",
-    seen="reduction='sum'; no single case noted",
-)
+@wrong_loss(seen="reduction='sum'")
 def loss_summed(logits, labels):
+    """The loss is summed, not averaged.
+
+    ? Over which places is the loss taken, and by what is the sum divided?
+    @ Does your loss grow with the batch?
+    ! Divide by the number of labelled places.
+    """
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
 
 
-@wrong_loss(
-    "The sum is divided by all places, not by the labelled ones.",
-    NATS,
-    "A batch with twice the padding must have the same loss.",
-    "Divide by the number of labelled places.",
-    seen="loss.mean() over masked losses; no single case noted",
-)
+@wrong_loss(seen="loss.mean() over masked losses")
 def loss_over_all_places(logits, labels):
+    """The sum is divided by all places, not by the labelled ones.
+
+    ? Over which places is the loss taken, and by what is the sum divided?
+    @ A batch with twice the padding must have the same loss.
+    ! Divide by the number of labelled places.
+    """
     return loss_summed(logits, labels) / labels.numel()
 
 
-@wrong_loss(
-    "The loss is averaged within each text first, and then over the texts.",
-    NATS,
-    "A text with few labels counts as much as one with many.",
-    "One mean over all labelled places of the batch.",
-    seen="averaging over devices or accumulation steps; no single case noted",
-)
+@wrong_loss(seen="averaging over devices or accumulation steps")
 def loss_text_by_text(logits, labels):
+    """The loss is averaged within each text first, and then over the texts.
+
+    ? Over which places is the loss taken, and by what is the sum divided?
+    @ A text with few labels counts as much as one with many.
+    ! One mean over all labelled places of the batch.
+    """
     each = [F.cross_entropy(a, b) for a, b in zip(logits, labels, strict=True)]
     return torch.stack(each).mean()
 
 
-@wrong_loss(
-    "Softmax is applied before cross-entropy, which applies it again.",
-    "Which function does cross-entropy apply to what it gets?",
-    "The loss cannot fall far below log V - 1.",
-    "Give the scores to cross_entropy as they are.",
-    seen="softmax before nn.CrossEntropyLoss; no single case noted",
-)
+@wrong_loss(seen="softmax before nn.CrossEntropyLoss")
 def loss_of_probabilities(logits, labels):
+    """Softmax is applied before cross-entropy, which applies it again.
+
+    ? Which function does cross-entropy apply to what it gets?
+    @ The loss cannot fall far below log V - 1.
+    ! Give the scores to cross_entropy as they are.
+    """
     return F.cross_entropy(logits.softmax(-1).flatten(0, -2), labels.flatten())
 
 
-@wrong_loss(
-    "The sign is turned: the loss is negative.",
-    "Is the logarithm of a probability positive?",
-    "What is minimised is minus the log-probability.",
-    "-log p.",
-    seen="a near slip; no public case noted",
-)
+@wrong_loss()
 def loss_negative(logits, labels):
+    """The sign is turned: the loss is negative.
+
+    ? Is the logarithm of a probability positive?
+    @ What is minimised is minus the log-probability.
+    ! -log p.
+    """
     return -F.cross_entropy(logits.flatten(0, -2), labels.flatten())
 
 
-@wrong_pool(
-    "The mean runs over padding, too.",
-    "Does the vector of a text change when it is padded further?",
-    "The mask takes no part in the mean.",
-    "Sum the real tokens, divide by their number.",
-    seen="jina-ai/clip-as-service#85; huggingface/transformers#3150",
-)
+@wrong_pool(seen="jina-ai/clip-as-service#85; huggingface/transformers#3150")
 def pool_over_padding(states, attention_mask):
+    """The mean runs over padding, too.
+
+    ? Does the vector of a text change when it is padded further?
+    @ The mask takes no part in the mean.
+    ! Sum the real tokens, divide by their number.
+    """
     return states.mean(dim=1)
 
 
-@wrong_pool(
-    "The sum leaves padding out, but is divided by all tokens.",
-    "By what do you divide?",
-    "Short texts get short vectors.",
-    "Divide by the number of real tokens, mask.sum(dim=1).",
-    seen="(states * mask).mean(dim=1); no single case noted",
-)
+@wrong_pool(seen="(states * mask).mean(dim=1)")
 def pool_divided_by_length(states, attention_mask):
+    """The sum leaves padding out, but is divided by all tokens.
+
+    ? By what do you divide?
+    @ Short texts get short vectors.
+    ! Divide by the number of real tokens, mask.sum(dim=1).
+    """
     return (states * attention_mask[:, :, None]).mean(dim=1)
 
 
-@wrong_pool(
-    "The sum is not divided.",
-    "By what do you divide?",
-    "Long texts get long vectors.",
-    "Divide by the number of real tokens, mask.sum(dim=1).",
-    seen="a near slip; no public case noted",
-)
+@wrong_pool()
 def pool_summed(states, attention_mask):
+    """The sum is not divided.
+
+    ? By what do you divide?
+    @ Long texts get long vectors.
+    ! Divide by the number of real tokens, mask.sum(dim=1).
+    """
     return (states * attention_mask[:, :, None]).sum(dim=1)
 
 
-@wrong_pool(
-    "The vector of [CLS] is taken instead of the mean.",
-    "What was [CLS] trained for?",
-    "Only one token takes part.",
-    "The mean over all real tokens.",
-    seen="google-research/bert#164; UKPLab/sentence-transformers#80",
-)
+@wrong_pool(seen="google-research/bert#164; UKPLab/sentence-transformers#80")
 def pool_first_token(states, attention_mask):
+    """The vector of [CLS] is taken instead of the mean.
+
+    ? What was [CLS] trained for?
+    @ Only one token takes part.
+    ! The mean over all real tokens.
+    """
     return states[:, 0]
 
 
-@wrong_pool(
-    "The mean runs over the features instead of the tokens.",
-    "Which axis are the tokens?",
-    "Look at the dim of the sum.",
-    "dim=1, the tokens.",
-    seen="a near slip; no public case noted",
-)
+@wrong_pool()
 def pool_over_features(states, attention_mask):
+    """The mean runs over the features instead of the tokens.
+
+    ? Which axis are the tokens?
+    @ Look at the dim of the sum.
+    ! dim=1, the tokens.
+    """
     return (states * attention_mask[:, :, None]).mean(dim=2)
 
 
-@wrong_pool(
-    "[CLS] and [SEP] are left out of the mean.",
-    "Are [CLS] and [SEP] padding?",
-    "The mask says which tokens take part.",
-    "All tokens whose mask is 1.",
-    seen="bert-as-service's variants; a choice, but not this one",
-)
+@wrong_pool(seen="bert-as-service's variants; a choice, but not this one")
 def pool_without_specials(states, attention_mask):
+    """[CLS] and [SEP] are left out of the mean.
+
+    ? Are [CLS] and [SEP] padding?
+    @ The mask says which tokens take part.
+    ! All tokens whose mask is 1.
+    """
     mask = attention_mask.clone()
     rows = torch.arange(len(mask))
     first = mask.argmax(dim=1)
@@ -275,74 +266,67 @@ def adam(
     return moved - rate(step) * decay * decayed(parameter, moved), m, v
 
 
-def wrong_part(part, *words, **others):
+def wrong_part(part, **others):
     """Enter the decorated value, or function, as a wrong part of AdamW."""
 
     def enter(function):
         change = Variant(adam, **function())
-        change.__name__ = function.__name__
+        change.__name__, change.__doc__ = function.__name__, function.__doc__
         where = {"kind": "function", "replaces": "adamw_step", "changes": part}
-        mistake("optimizer", *words, **where, **others)(change)
+        mistake("optimizer", **where, **others)(change)
         return function
 
     return enter
 
 
-FORMULA = (
-    "m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t)."
-)
-DECAY = "Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step."
-WHICH = "In the very first step, how large is the move of a parameter with a gradient of 5?"
-
-
 @wrong_part(
-    "direction",
-    "The moments are not corrected for their start at zero.",
-    WHICH,
-    "m and v start at 0, so their first values are too small.",
-    FORMULA,
-    seen="google-research/bert#153, an oversight; huggingface/transformers#420",
+    "direction", seen="google-research/bert#153, an oversight; huggingface/transformers#420"
 )
 def no_bias_correction():
+    """The moments are not corrected for their start at zero.
+
+    ? In the very first step, how large is the move of a parameter with a gradient of 5?
+    @ m and v start at 0, so their first values are too small.
+    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
+    """
     return {"direction": lambda m, v, step: m / (v.sqrt() + 1e-8)}
 
 
-@wrong_part(
-    "direction",
-    "Only the first moment is corrected for its start at zero.",
-    WHICH,
-    "There are two moments.",
-    FORMULA,
-    seen="a near slip; no public case noted",
-)
+@wrong_part("direction")
 def first_moment_corrected_only():
+    """Only the first moment is corrected for its start at zero.
+
+    ? In the very first step, how large is the move of a parameter with a gradient of 5?
+    @ There are two moments.
+    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
+    """
     return {"direction": lambda m, v, step: m / (1 - 0.9**step) / (v.sqrt() + 1e-8)}
 
 
-@wrong_part(
-    "direction",
-    "eps is added to the quotient instead of to the root: m / sqrt(v) + eps.",
-    "What is m / sqrt(v) + eps, and what is m / (sqrt(v) + eps)?",
-    "Brackets.",
-    FORMULA,
-    seen="a public course solution",
-)
+@wrong_part("direction", seen="a public course solution")
 def eps_outside_quotient():
+    """eps is added to the quotient instead of to the root: m / sqrt(v) + eps.
+
+    ? What is m / sqrt(v) + eps, and what is m / (sqrt(v) + eps)?
+    @ Brackets.
+    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
+    """
+
     def direction(m, v, step):
         return m / (1 - 0.9**step) / (v / (1 - 0.999**step)).sqrt() + 1e-8
 
     return {"direction": direction}
 
 
-@wrong_part(
-    "direction",
-    "eps stands inside the root.",
-    "Is eps added to v or to its root?",
-    "Look at parameters with tiny gradients.",
-    FORMULA,
-    seen="a near slip of LayerNorm's formula; no public case noted",
-)
+@wrong_part("direction")
 def eps_inside_root():
+    """eps stands inside the root.
+
+    ? Is eps added to v or to its root?
+    @ Look at parameters with tiny gradients.
+    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
+    """
+
     def direction(m, v, step):
         return m / (1 - 0.9**step) / (v / (1 - 0.999**step) + 1e-8).sqrt()
 
@@ -351,13 +335,16 @@ def eps_inside_root():
 
 @wrong_part(
     "direction",
-    "eps is added before the second moment is corrected.",
-    "To which root is eps added: that of v, or that of the corrected v?",
-    "Look at parameters with tiny gradients.",
-    FORMULA,
     seen="the 'efficient' form in section 2 of the Adam paper, used in course skeletons",
 )
 def eps_before_correction():
+    """eps is added before the second moment is corrected.
+
+    ? To which root is eps added: that of v, or that of the corrected v?
+    @ Look at parameters with tiny gradients.
+    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
+    """
+
     def direction(m, v, step):
         return m / (1 - 0.9**step) * (1 - 0.999**step) ** 0.5 / (v.sqrt() + 1e-8)
 
@@ -366,83 +353,79 @@ def eps_before_correction():
 
 @wrong_part(
     "decay+decay of+decay rate",
-    "Weight decay is added to the gradient (that is L2 in Adam, not AdamW).",
-    "Do the moments know of the weight decay?",
-    DECAY,
-    "Leave the gradient alone; subtract lr * decay * parameter.",
     seen="torch.optim.Adam(weight_decay=...); the reason AdamW was written",
 )
 def decay_in_gradient():
+    """Weight decay is added to the gradient (that is L2 in Adam, not AdamW).
+
+    ? Do the moments know of the weight decay?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! Leave the gradient alone; subtract lr * decay * parameter.
+    """
     return {"l2": 0.1, "decay": 0.0}
 
 
-@wrong_part(
-    "decay rate",
-    "Weight decay is multiplied by the bias-corrected step size.",
-    "By which learning rate is the decay multiplied?",
-    DECAY,
-    "lr itself, not lr * sqrt(1 - beta2**t) / (1 - beta1**t).",
-    seen="a public course solution",
-)
+@wrong_part("decay rate", seen="a public course solution")
 def decay_with_corrected_rate():
+    """Weight decay is multiplied by the bias-corrected step size.
+
+    ? By which learning rate is the decay multiplied?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! lr itself, not lr * sqrt(1 - beta2**t) / (1 - beta1**t).
+    """
     return {"rate": lambda step: 0.01 * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)}
 
 
-@wrong_part(
-    "decay",
-    "Weight decay has the wrong sign: the weights grow.",
-    "Without any gradient, should a weight grow or shrink?",
-    DECAY,
-    "parameter - lr * decay * parameter.",
-    seen="a public course solution",
-)
+@wrong_part("decay", seen="a public course solution")
 def decay_sign_turned():
+    """Weight decay has the wrong sign: the weights grow.
+
+    ? Without any gradient, should a weight grow or shrink?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! parameter - lr * decay * parameter.
+    """
     return {"decay": -0.1}
 
 
-@wrong_part(
-    "decay rate",
-    "Weight decay is not multiplied by the learning rate.",
-    "How much does a weight shrink in one step when the learning rate is 0.01?",
-    DECAY,
-    "lr * decay * parameter.",
-    seen="algorithm 2 of the paper read with a schedule of 1; no public case noted",
-)
+@wrong_part("decay rate", seen="algorithm 2 of the paper read with a schedule of 1")
 def decay_without_rate():
+    """Weight decay is not multiplied by the learning rate.
+
+    ? How much does a weight shrink in one step when the learning rate is 0.01?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! lr * decay * parameter.
+    """
     return {"rate": lambda step: 1.0}
 
 
-@wrong_part(
-    "decay+decay of+decay rate",
-    "There is no weight decay.",
-    "Without any gradient, should a weight stay as it is?",
-    DECAY,
-    "parameter - lr * decay * parameter.",
-    seen="unfinished course solutions",
-)
+@wrong_part("decay+decay of+decay rate", seen="unfinished course solutions")
 def decay_missing():
+    """There is no weight decay.
+
+    ? Without any gradient, should a weight stay as it is?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! parameter - lr * decay * parameter.
+    """
     return {"decay": 0.0}
 
 
-@wrong_part(
-    "direction",
-    "The parameter is moved along the gradient, not against it.",
-    "Does your loss rise?",
-    "Look at the sign of the step.",
-    "parameter - lr * direction.",
-    seen="a near slip; no public case noted",
-)
+@wrong_part("direction")
 def step_sign_turned():
+    """The parameter is moved along the gradient, not against it.
+
+    ? Does your loss rise?
+    @ Look at the sign of the step.
+    ! parameter - lr * direction.
+    """
     return {"direction": lambda m, v, step: -right_direction(m, v, step)}
 
 
-@wrong_part(
-    "decay of",
-    "Weight decay is taken of the new parameter, after the step, not of the old one.",
-    "Of which value is lr * decay taken: that before the step, or that after it?",
-    DECAY,
-    "old - lr * direction - lr * decay * old.",
-    seen="the AdamW of a well-known course, where it is so by definition",
-)
+@wrong_part("decay of", seen="the AdamW of a well-known course, where it is so by definition")
 def decay_of_new_parameter():
+    """Weight decay is taken of the new parameter, after the step, not of the old one.
+
+    ? Of which value is lr * decay taken: that before the step, or that after it?
+    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
+    ! old - lr * direction - lr * decay * old.
+    """
     return {"decayed": lambda old, new: new}

@@ -21,79 +21,76 @@ def change_bias(model, function):
 
 @mistake(
     "mask",
-    "There is no attention mask: padding is read as text.",
-    "Does the result for a text change when it is padded further?",
-    "Only texts with padding differ; in them, the probabilities of padding are not 0.",
-    "Add a very negative number to the scores of padding, before softmax.",
     seen="AES-NPCR#7; huggingface/candle#1798; padded batches without a mask",
     changes="mask",
 )
 def mask_missing(model):
+    """There is no attention mask: padding is read as text.
+
+    ? Does the result for a text change when it is padded further?
+    @ Only texts with padding differ; in them, the probabilities of padding are not 0.
+    ! Add a very negative number to the scores of padding, before softmax.
+    """
     change_bias(model, lambda bias: None)
 
 
 @mistake(
     "mask",
-    "The mask is inverted: real tokens are hidden, padding is read.",
-    "What does 1 mean in your mask, and what does your attention do where it is 1?",
-    "In padded texts all probability lies on the padding.",
-    "1 means read. Add 0 where the mask is 1, and the very negative number where it is 0.",
     seen="nyu-mll/jiant#465; pytorch/pytorch#120488; course solutions that fill where a bias is 0",
     changes="mask",
 )
 def mask_inverted(model):
+    """The mask is inverted: real tokens are hidden, padding is read.
+
+    ? What does 1 mean in your mask, and what does your attention do where it is 1?
+    @ In padded texts all probability lies on the padding.
+    ! 1 means read. Add 0 where the mask is 1, and the very negative number where it is 0.
+    """
     change_bias(model, lambda bias: torch.zeros_like(bias).masked_fill(bias == 0, HIDE))
 
 
-@mistake(
-    "mask",
-    "The mask is far too weak: padding gets -1 instead of a very negative number.",
-    "How much probability is left to a score after 1 is taken off it?",
-    "In padded texts the probabilities of padding are small, but not 0.",
-    "Use -10000 or the most negative number of the dtype.",
-    seen="additive masks without their factor; no public case noted",
-    changes="mask",
-)
+@mistake("mask", seen="additive masks without their factor", changes="mask")
 def mask_too_weak(model):
+    """The mask is far too weak: padding gets -1 instead of a very negative number.
+
+    ? How much probability is left to a score after 1 is taken off it?
+    @ In padded texts the probabilities of padding are small, but not 0.
+    ! Use -10000 or the most negative number of the dtype.
+    """
     change_bias(model, lambda bias: -1.0 * (bias < 0))
 
 
-@mistake(
-    "mask",
-    "The mask of 0 and 1 itself is added to the scores.",
-    "What must be added to a score to hide it, and what to leave it as it is?",
-    "The scores of real tokens are larger by 1.",
-    "Turn the mask into a bias first: 0 where it is 1, very negative where it is 0.",
-    seen="huggingface/transformers#542; course solutions",
-    changes="mask",
-)
+@mistake("mask", seen="huggingface/transformers#542; course solutions", changes="mask")
 def mask_added_raw(model):
+    """The mask of 0 and 1 itself is added to the scores.
+
+    ? What must be added to a score to hide it, and what to leave it as it is?
+    @ The scores of real tokens are larger by 1.
+    ! Turn the mask into a bias first: 0 where it is 1, very negative where it is 0.
+    """
     change_bias(model, lambda bias: 1.0 * (bias == 0))
 
 
-@mistake(
-    "mask",
-    "The mask hides rows instead of columns: padded queries, not padded keys.",
-    "Rows are queries, who reads; columns are keys, who is read. Which must be hidden?",
-    "In padded texts, real tokens still read the padding.",
-    "Give the mask the shape (B, 1, 1, T), so that it is the same for every query.",
-    seen="pytorch_advanced#175",
-    changes="mask",
-)
+@mistake("mask", seen="pytorch_advanced#175", changes="mask")
 def mask_hides_rows(model):
+    """The mask hides rows instead of columns: padded queries, not padded keys.
+
+    ? Rows are queries, who reads; columns are keys, who is read. Which must be hidden?
+    @ In padded texts, real tokens still read the padding.
+    ! Give the mask the shape (B, 1, 1, T), so that it is the same for every query.
+    """
     change_bias(model, lambda bias: bias.transpose(2, 3))
 
 
-@mistake(
-    "mask",
-    "Every token may read only itself and the tokens before it, as in a text generator.",
-    "Does BERT read in one direction, or in both?",
-    "The probabilities are 0 above the diagonal.",
-    "Hide padding alone; leave the causal mask to decoders.",
-    seen="code adapted from GPT implementations",
-    changes="mask",
-)
+@mistake("mask", seen="code adapted from GPT implementations", changes="mask")
 def mask_causal(model):
+    """Every token may read only itself and the tokens before it, as in a text generator.
+
+    ? Does BERT read in one direction, or in both?
+    @ The probabilities are 0 above the diagonal.
+    ! Hide padding alone; leave the causal mask to decoders.
+    """
+
     def causal(bias):
         T = bias.shape[-1]
         later = torch.ones(T, T, dtype=torch.bool).triu(1)
@@ -102,16 +99,14 @@ def mask_causal(model):
     change_bias(model, causal)
 
 
-@mistake(
-    "mask",
-    "The mask is guessed from the ids (id 0 is padding); attention_mask is ignored.",
-    "Who says which tokens are padding: the mask, or the ids?",
-    "Only texts in which a real token has id 0 differ.",
-    "Use the attention_mask that was passed.",
-    seen="graykode/nlp-tutorial",
-    changes="mask",
-)
+@mistake("mask", seen="graykode/nlp-tutorial", changes="mask")
 def mask_from_ids(model):
+    """The mask is guessed from the ids (id 0 is padding); attention_mask is ignored.
+
+    ? Who says which tokens are padding: the mask, or the ids?
+    @ Only texts in which a real token has id 0 differ.
+    ! Use the attention_mask that was passed.
+    """
     held = {}
 
     def forward(original, input_ids, **others):
@@ -122,16 +117,14 @@ def mask_from_ids(model):
     change_bias(model, lambda bias: attention_bias_from_mask(held["ids"] != 0, bias.dtype))
 
 
-@mistake(
-    "mask",
-    "Only the first block gets the mask.",
-    "How many blocks read the other tokens?",
-    "Block 0 is right; block 1 reads padding.",
-    "Pass the attention bias to every block.",
-    seen="loops over blocks that forget an argument; no public case noted",
-    changes="mask",
-)
+@mistake("mask", seen="loops over blocks that forget an argument", changes="mask")
 def mask_in_first_block_only(model):
+    """Only the first block gets the mask.
+
+    ? How many blocks read the other tokens?
+    @ Block 0 is right; block 1 reads padding.
+    ! Pass the attention bias to every block.
+    """
     for attention in attentions(model)[1:]:
         override(
             attention,
@@ -142,14 +135,16 @@ def mask_in_first_block_only(model):
 
 @mistake(
     "mask",
-    "The scores are multiplied by the mask.",
-    "exp(0) is 1. What probability does a score of 0 get?",
-    "The masked scores of padding are 0, not very negative.",
-    "Add a very negative number to the scores of padding.",
     seen="huggingface/transformers#542; course solutions that multiply by the mask",
     changes="mask+masked scores",
 )
 def mask_multiplied(model):
+    """The scores are multiplied by the mask.
+
+    ? exp(0) is 1. What probability does a score of 0 get?
+    @ The masked scores of padding are 0, not very negative.
+    ! Add a very negative number to the scores of padding.
+    """
     for attention in attentions(model):
         override(
             attention.masked_scores,
@@ -158,16 +153,14 @@ def mask_multiplied(model):
         )
 
 
-@mistake(
-    "mask",
-    "The mask is applied after softmax, to the probabilities.",
-    "What do the probabilities of one query sum to after the mask?",
-    "In padded texts the rows of the probabilities sum to less than 1.",
-    "Mask the scores, then take softmax.",
-    seen="abisee/pointer-generator#88",
-    changes="mask",
-)
+@mistake("mask", seen="abisee/pointer-generator#88", changes="mask")
 def mask_after_softmax(model):
+    """The mask is applied after softmax, to the probabilities.
+
+    ? What do the probabilities of one query sum to after the mask?
+    @ In padded texts the rows of the probabilities sum to less than 1.
+    ! Mask the scores, then take softmax.
+    """
     held = {}
 
     def keep(bias):
@@ -182,16 +175,14 @@ def mask_after_softmax(model):
         )
 
 
-@mistake(
-    "mask",
-    "Mask and segments are exchanged: the mask is used as segments, the segments as the mask.",
-    "In which order does your model take its arguments, and in which order do you pass them?",
-    "The second argument by place is the mask in some libraries and the segments in others.",
-    "Pass them by name: model(ids, attention_mask=..., token_type_ids=...).",
-    seen="huggingface/transformers#2506",
-    changes="mask",
-)
+@mistake("mask", seen="huggingface/transformers#2506", changes="mask")
 def mask_and_segments_swapped(model):
+    """Mask and segments are exchanged: the mask is used as segments, the segments as the mask.
+
+    ? In which order does your model take its arguments, and in which order do you pass them?
+    @ The second argument by place is the mask in some libraries and the segments in others.
+    ! Pass them by name: model(ids, attention_mask=..., token_type_ids=...).
+    """
     held = {}
 
     def forward(original, input_ids, *, attention_mask=None, token_type_ids=None, **others):

@@ -9,17 +9,21 @@ A course adds its own in a Python file of its own:
 
     from minibert.diagnosis.catalogue.mistake import attentions, mistake
 
-    @mistake("attention", "The scores are divided by 8, whatever the head size.",
-             "Where does the 8 in the paper's example come from?",
-             "It is the root of 64, the head size of the base model.",
-             "Divide by head_size ** 0.5.", seen="my course, 2024", changes="scale")
+    @mistake("attention", seen="my course, 2024", changes="scale")
     def scale_of_base_model(model):
+        \"""The scores are divided by 8, whatever the head size.
+
+        ? Where does the 8 in the paper's example come from?
+        @ It is the root of 64, the head size of the base model.
+        ! Divide by head_size ** 0.5.
+        \"""
         for attention in attentions(model):
             attention.scale = 1 / 8
 """
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -62,7 +66,7 @@ class Mistake:
              backward pass shows it; "function": a wrong stand-in for the function `replaces`
     symptom  one sentence that says what is done, as a reader of the code would
     hints    three, of rising frankness: a question, the place, the fix
-    seen     where people have made it
+    seen     where people have made it; "" if no public case is known
     changes  what is changed, joined by "+"; two that change the same thing exclude each other
     """
 
@@ -70,7 +74,7 @@ class Mistake:
     part: str
     kind: str
     symptom: str
-    hints: tuple[str, str, str]
+    hints: tuple[str, ...]
     seen: str
     changes: str
     change: Callable[..., Any]
@@ -115,21 +119,17 @@ class Variant:
 CATALOGUE: dict[str, Mistake] = {}
 
 
-def mistake(
-    part: str,
-    symptom: str,
-    question: str,
-    place: str,
-    fix: str,
-    *,
-    seen: str,
-    kind: str = "model",
-    changes: str = "",
-    replaces: str = "",
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the decorated change into the catalogue; its name becomes the mistake's id.
+MARKS = {"?": "question", "@": "place", "!": "fix"}
 
-    Raises ValueError for an unknown part or kind, or an id that is taken.
+
+def mistake(
+    part: str, *, seen: str = "", kind: str = "model", changes: str = "", replaces: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter the decorated change into the catalogue: its name is the id, its docstring the text.
+
+    The first paragraph of the docstring is the symptom; a line that begins with "? " opens the
+    question, "@ " the place, "! " the fix. Raises ValueError for an unknown part or kind, an id
+    that is taken, or a docstring that lacks one of the four.
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, got {part!r}")
@@ -142,13 +142,32 @@ def mistake(
         name = getattr(change, "__name__", repr(change))
         if name in CATALOGUE:
             raise ValueError(f"the catalogue has a mistake named {name!r}; choose another name")
-        hints = (question, place, fix)
+        symptom, *hints = _paragraphs(name, change.__doc__ or "")
         CATALOGUE[name] = Mistake(
-            name, part, kind, symptom, hints, seen, changes or name, change, replaces
+            name, part, kind, symptom, tuple(hints), seen, changes or name, change, replaces
         )
         return change
 
     return enter
+
+
+def _paragraphs(name: str, docstring: str) -> list[str]:
+    """Symptom, question, place and fix of a mistake's docstring, each as one line."""
+    words: dict[str, list[str]] = {"symptom": [], "question": [], "place": [], "fix": []}
+    current = "symptom"
+    for line in inspect.cleandoc(docstring).splitlines():
+        if line[:1] in MARKS and line[1:2] in ("", " "):
+            current = MARKS[line[:1]]
+            line = line[1:]
+        words[current] += line.split()
+    for paragraph, content in words.items():
+        if not content:
+            marks = ", ".join(f'"{mark} " opens the {what}' for mark, what in MARKS.items())
+            raise ValueError(
+                f"the docstring of {name}() has no {paragraph}: it begins with the symptom, "
+                f"then {marks}"
+            )
+    return [" ".join(content) for content in words.values()]
 
 
 @contextlib.contextmanager

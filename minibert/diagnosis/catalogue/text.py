@@ -7,6 +7,7 @@ import itertools
 import re
 import string
 import unicodedata
+from functools import partial
 
 from minibert.core.inputs import arrange
 from minibert.core.rules import (
@@ -29,63 +30,53 @@ def words_by(text, **instead):
     return text.split()
 
 
-def wrong_rule(rule, *words, **others):
+def wrong_rule(rule, **others):
     """Enter the decorated function as a wrong stand-in for one rule of basic_tokenize."""
 
     def enter(replacement):
         change = Variant(words_by, **{rule.__name__: replacement})
-        change.__name__ = replacement.__name__
+        change.__name__, change.__doc__ = replacement.__name__, replacement.__doc__
         where = {"kind": "function", "replaces": "basic_tokenize", "changes": rule.__name__}
-        mistake("tokenizer", *words, **where, **others)(change)
+        mistake("tokenizer", **where, **others)(change)
         return replacement
 
     return enter
 
 
-def wrong_pieces(*args, **others):
-    return mistake("tokenizer", *args, kind="function", replaces="wordpiece", **others)
+wrong_pieces = partial(mistake, "tokenizer", kind="function", replaces="wordpiece")
+wrong_pair = partial(mistake, "batch", kind="function", replaces="arrange_pair")
 
 
-def wrong_pair(*args, **others):
-    return mistake("batch", *args, kind="function", replaces="arrange_pair", **others)
-
-
-ORDER = "clean, ideographs, accents, lower case, punctuation, split at spaces."
-
-
-@wrong_rule(
-    strip_accents,
-    "Accents are kept.",
-    "Which word does the vocabulary of an uncased model hold: 'cafe' or 'café'?",
-    "Uncased is more than lower case.",
-    "Normalise to NFD and drop the marks (category Mn).",
-    seen="llama.cpp#5496; google-research/bert#886",
-)
+@wrong_rule(strip_accents, seen="llama.cpp#5496; google-research/bert#886")
 def accents_kept(text):
+    """Accents are kept.
+
+    ? Which word does the vocabulary of an uncased model hold: 'cafe' or 'café'?
+    @ Uncased is more than lower case.
+    ! Normalise to NFD and drop the marks (category Mn).
+    """
     return text
 
 
-@wrong_rule(
-    strip_accents,
-    "Text is normalised to NFC, so that letter and accent stay one character.",
-    "In which form does 'é' fall into a letter and a mark: NFC or NFD?",
-    "The marks can only be dropped once they stand alone.",
-    "unicodedata.normalize('NFD', text), then drop the marks (category Mn).",
-    seen="apache/opennlp#1073",
-)
+@wrong_rule(strip_accents, seen="apache/opennlp#1073")
 def accents_composed(text):
+    """Text is normalised to NFC, so that letter and accent stay one character.
+
+    ? In which form does 'é' fall into a letter and a mark: NFC or NFD?
+    @ The marks can only be dropped once they stand alone.
+    ! unicodedata.normalize('NFD', text), then drop the marks (category Mn).
+    """
     return unicodedata.normalize("NFC", text)
 
 
-@wrong_rule(
-    strip_accents,
-    "Accented letters are dropped as a whole.",
-    "What is left of 'Kantō' when everything outside ASCII is dropped?",
-    "An accent goes, its letter stays.",
-    "Normalise to NFD and drop the marks (category Mn) alone.",
-    seen="llama.cpp#5496",
-)
+@wrong_rule(strip_accents, seen="llama.cpp#5496")
 def accented_letters_dropped(text):
+    """Accented letters are dropped as a whole.
+
+    ? What is left of 'Kantō' when everything outside ASCII is dropped?
+    @ An accent goes, its letter stays.
+    ! Normalise to NFD and drop the marks (category Mn) alone.
+    """
     composed = unicodedata.normalize("NFC", text)
     return "".join(
         char
@@ -94,115 +85,104 @@ def accented_letters_dropped(text):
     )
 
 
-@wrong_rule(
-    lowercase,
-    "Capitals are kept.",
-    "Which word does the vocabulary of an uncased model hold: 'Paris' or 'paris'?",
-    ORDER,
-    "text.lower() for an uncased model.",
-    seen="cased settings with uncased weights; no single case noted",
-)
+@wrong_rule(lowercase, seen="cased settings with uncased weights")
 def capitals_kept(text):
+    """Capitals are kept.
+
+    ? Which word does the vocabulary of an uncased model hold: 'Paris' or 'paris'?
+    @ clean, ideographs, accents, lower case, punctuation, split at spaces.
+    ! text.lower() for an uncased model.
+    """
     return text
 
 
-@wrong_rule(
-    isolate_punctuation,
-    "Only ASCII punctuation is split off.",
-    "Is a curly quote punctuation? A Spanish question mark turned upside down?",
-    "Unicode has seven categories of punctuation, all beginning with P.",
-    "ASCII symbols, and every character whose category begins with P.",
-    seen="apache/opennlp#1073; string.punctuation",
-)
+@wrong_rule(isolate_punctuation, seen="apache/opennlp#1073; string.punctuation")
 def punctuation_ascii_only(text):
+    """Only ASCII punctuation is split off.
+
+    ? Is a curly quote punctuation? A Spanish question mark turned upside down?
+    @ Unicode has seven categories of punctuation, all beginning with P.
+    ! ASCII symbols, and every character whose category begins with P.
+    """
     marks = string.punctuation
     return "".join(f" {char} " if char in marks else char for char in text)
 
 
-@wrong_rule(
-    isolate_punctuation,
-    "Only Unicode's punctuation is split off; ASCII symbols such as $ and + are not.",
-    "Which category has '$' in Unicode, and is it punctuation for BERT?",
-    "All ASCII characters that are neither letter, digit nor space count as punctuation.",
-    "Codes 33-47, 58-64, 91-96 and 123-126, and every category that begins with P.",
-    seen="tokenizers built on unicodedata alone; no public case noted",
-)
+@wrong_rule(isolate_punctuation, seen="tokenizers built on unicodedata alone")
 def punctuation_unicode_only(text):
+    """Only Unicode's punctuation is split off; ASCII symbols such as $ and + are not.
+
+    ? Which category has '$' in Unicode, and is it punctuation for BERT?
+    @ All ASCII characters that are neither letter, digit nor space count as punctuation.
+    ! Codes 33-47, 58-64, 91-96 and 123-126, and every category that begins with P.
+    """
     return "".join(f" {c} " if unicodedata.category(c).startswith("P") else c for c in text)
 
 
-@wrong_rule(
-    isolate_punctuation,
-    "Punctuation is not split off.",
-    "Is 'stop!' one word or two?",
-    ORDER,
-    "Every punctuation character becomes a word.",
-    seen="text.split(); no single case noted",
-)
+@wrong_rule(isolate_punctuation, seen="text.split()")
 def punctuation_not_split(text):
+    """Punctuation is not split off.
+
+    ? Is 'stop!' one word or two?
+    @ clean, ideographs, accents, lower case, punctuation, split at spaces.
+    ! Every punctuation character becomes a word.
+    """
     return text
 
 
-@wrong_rule(
-    isolate_punctuation,
-    "Runs of punctuation stay together.",
-    "How many words is '...'?",
-    "Each punctuation character is a word of its own.",
-    "Put spaces around every single one.",
-    seen="regular expressions such as \\w+|[^\\w\\s]+; no single case noted",
-)
+@wrong_rule(isolate_punctuation, seen="regular expressions such as \\w+|[^\\w\\s]+")
 def punctuation_in_runs(text):
+    """Runs of punctuation stay together.
+
+    ? How many words is '...'?
+    @ Each punctuation character is a word of its own.
+    ! Put spaces around every single one.
+    """
     runs = itertools.groupby(text, key=lambda char: isolate_punctuation(char) != char)
     return "".join(f" {''.join(run)} " if is_mark else "".join(run) for is_mark, run in runs)
 
 
-@wrong_rule(
-    isolate_punctuation,
-    "Punctuation is dropped.",
-    "Does BERT read the full stop?",
-    "Nothing that is visible is dropped, only split off.",
-    "Every punctuation character becomes a word.",
-    seen="cleaning habits from bag-of-words models; no single case noted",
-)
+@wrong_rule(isolate_punctuation, seen="cleaning habits from bag-of-words models")
 def punctuation_dropped(text):
+    """Punctuation is dropped.
+
+    ? Does BERT read the full stop?
+    @ Nothing that is visible is dropped, only split off.
+    ! Every punctuation character becomes a word.
+    """
     return "".join(" " if isolate_punctuation(char) != char else char for char in text)
 
 
-@wrong_rule(
-    isolate_ideographs,
-    "Chinese characters are not split from each other.",
-    "Where are the spaces in a Chinese sentence?",
-    ORDER,
-    "Put spaces around each character of the CJK blocks.",
-    seen="apache/opennlp#1073; huggingface/transformers#15156",
-)
+@wrong_rule(isolate_ideographs, seen="apache/opennlp#1073; huggingface/transformers#15156")
 def ideographs_not_split(text):
+    """Chinese characters are not split from each other.
+
+    ? Where are the spaces in a Chinese sentence?
+    @ clean, ideographs, accents, lower case, punctuation, split at spaces.
+    ! Put spaces around each character of the CJK blocks.
+    """
     return text
 
 
-@wrong_rule(
-    clean,
-    "Control and format characters are kept.",
-    "Is 'a' + zero-width space + 'b' one word, and which?",
-    "Invisible characters are deleted before anything else.",
-    "Delete the categories Cc and Cf, except tab and line ends, which are spaces.",
-    seen="apache/opennlp#1073",
-)
+@wrong_rule(clean, seen="apache/opennlp#1073")
 def controls_kept(text):
+    """Control and format characters are kept.
+
+    ? Is 'a' + zero-width space + 'b' one word, and which?
+    @ Invisible characters are deleted before anything else.
+    ! Delete the categories Cc and Cf, except tab and line ends, which are spaces.
+    """
     return text
 
 
-ALL_OR_NOTHING = "What becomes of a word of which only the beginning is in the vocabulary?"
-
-
-@wrong_pieces(
-    "The pieces that were found are kept, and only the rest of the word becomes [UNK].",
-    ALL_OR_NOTHING,
-    "A word is unknown as a whole.",
-    "Return ['[UNK]'] alone as soon as a piece is not found.",
-    seen="google-research/bert#763; apache/opennlp#1073",
-)
+@wrong_pieces(seen="google-research/bert#763; apache/opennlp#1073")
 def unknown_by_piece(word, vocab):
+    """The pieces that were found are kept, and only the rest of the word becomes [UNK].
+
+    ? What becomes of a word of which only the beginning is in the vocabulary?
+    @ A word is unknown as a whole.
+    ! Return ['[UNK]'] alone as soon as a piece is not found.
+    """
     pieces, start = [], 0
     while start < len(word) <= 100:
         prefix = "##" if start else ""
@@ -215,14 +195,14 @@ def unknown_by_piece(word, vocab):
     return pieces or ["[UNK]"]
 
 
-@wrong_pieces(
-    "Each unknown character becomes one [UNK], and the search goes on behind it.",
-    ALL_OR_NOTHING,
-    "A word is unknown as a whole.",
-    "Return ['[UNK]'] alone as soon as a piece is not found.",
-    seen="apache/opennlp#1073",
-)
+@wrong_pieces(seen="apache/opennlp#1073")
 def unknown_by_character(word, vocab):
+    """Each unknown character becomes one [UNK], and the search goes on behind it.
+
+    ? What becomes of a word of which only the beginning is in the vocabulary?
+    @ A word is unknown as a whole.
+    ! Return ['[UNK]'] alone as soon as a piece is not found.
+    """
     pieces, start = [], 0
     while start < len(word) <= 100:
         prefix = "##" if start else ""
@@ -233,14 +213,14 @@ def unknown_by_character(word, vocab):
     return pieces or ["[UNK]"]
 
 
-@wrong_pieces(
-    "Pieces inside a word are looked up without ##.",
-    "How does the vocabulary tell 'able' alone from 'able' in 'unable'?",
-    "Every piece but the first is looked up with a prefix.",
-    "'##' + characters, for all pieces but the first.",
-    seen="a near slip; no public case noted",
-)
+@wrong_pieces()
 def no_continuation_mark(word, vocab):
+    """Pieces inside a word are looked up without ##.
+
+    ? How does the vocabulary tell 'able' alone from 'able' in 'unable'?
+    @ Every piece but the first is looked up with a prefix.
+    ! '##' + characters, for all pieces but the first.
+    """
     pieces, start = [], 0
     while start < len(word) <= 100:
         end = next((e for e in range(len(word), start, -1) if word[start:e] in vocab), None)
@@ -251,14 +231,14 @@ def no_continuation_mark(word, vocab):
     return pieces or ["[UNK]"]
 
 
-@wrong_pieces(
-    "The shortest piece is taken, not the longest.",
-    "'un' and 'una' are both in the vocabulary. Which one comes first in 'unaffable'?",
-    "The search shortens the end of the piece, it does not lengthen it.",
-    "Try the whole rest of the word first, then one character less, and so on.",
-    seen="a near slip; no public case noted",
-)
+@wrong_pieces()
 def shortest_match(word, vocab):
+    """The shortest piece is taken, not the longest.
+
+    ? 'un' and 'una' are both in the vocabulary. Which one comes first in 'unaffable'?
+    @ The search shortens the end of the piece, it does not lengthen it.
+    ! Try the whole rest of the word first, then one character less, and so on.
+    """
     pieces, start = [], 0
     while start < len(word) <= 100:
         prefix = "##" if start else ""
@@ -271,14 +251,14 @@ def shortest_match(word, vocab):
     return pieces or ["[UNK]"]
 
 
-@wrong_pieces(
-    "The longest pieces are taken from the end of the word.",
-    "From which side is a word cut?",
-    "The first piece is fixed first.",
-    "Start at the first character.",
-    seen="a near slip; no public case noted",
-)
+@wrong_pieces()
 def matched_from_the_end(word, vocab):
+    """The longest pieces are taken from the end of the word.
+
+    ? From which side is a word cut?
+    @ The first piece is fixed first.
+    ! Start at the first character.
+    """
     pieces, end = [], len(word)
     while end > 0 and len(word) <= 100:
         found = next((s for s in range(end) if ("##" if s else "") + word[s:end] in vocab), None)
@@ -289,28 +269,25 @@ def matched_from_the_end(word, vocab):
     return pieces or ["[UNK]"]
 
 
-@wrong_pieces(
-    "Words of more than 100 characters are cut, too.",
-    "What does the reference do with a word of 101 characters?",
-    "There is a limit, max_input_chars_per_word.",
-    "Return ['[UNK]'] for words longer than 100 characters.",
-    seen="apache/opennlp#1073",
-)
+@wrong_pieces(seen="apache/opennlp#1073")
 def no_length_limit(word, vocab):
+    """Words of more than 100 characters are cut, too.
+
+    ? What does the reference do with a word of 101 characters?
+    @ There is a limit, max_input_chars_per_word.
+    ! Return ['[UNK]'] for words longer than 100 characters.
+    """
     return longest_match_first(word, vocab) or ["[UNK]"]
 
 
-PICTURE = "Draw the row for two sentences of one word each. How many places does it have?"
-
-
-@wrong_pair(
-    "The [SEP] at the end is missing.",
-    PICTURE,
-    "There are two [SEP], one behind each sentence.",
-    "[CLS] A [SEP] B [SEP].",
-    seen="huggingface/transformers#1561",
-)
+@wrong_pair(seen="huggingface/transformers#1561")
 def last_sep_missing(first, second, length):
+    """The [SEP] at the end is missing.
+
+    ? Draw the row for two sentences of one word each. How many places does it have?
+    @ There are two [SEP], one behind each sentence.
+    ! [CLS] A [SEP] B [SEP].
+    """
     tokens, segments, mask = arrange(first, second, length + 1)
     place = len(first) + len(second) + 2
     return (
@@ -320,126 +297,125 @@ def last_sep_missing(first, second, length):
     )
 
 
-@wrong_pair(
-    "[CLS] is missing.",
-    PICTURE,
-    "The row begins with a token that is no word.",
-    "[CLS] A [SEP] B [SEP].",
-    seen="lucidrains/RETRO-pytorch#25",
-)
+@wrong_pair(seen="lucidrains/RETRO-pytorch#25")
 def cls_missing(first, second, length):
+    """[CLS] is missing.
+
+    ? Draw the row for two sentences of one word each. How many places does it have?
+    @ The row begins with a token that is no word.
+    ! [CLS] A [SEP] B [SEP].
+    """
     tokens, segments, mask = arrange(first, second, length + 1)
     return tokens[1:], segments[1:], mask[1:]
 
 
-@wrong_pair(
-    "The first [SEP] is counted to the second sentence.",
-    "To which sentence does the [SEP] between the two belong?",
-    "Only the segments differ.",
-    "Segment 0 runs up to and including the first [SEP].",
-    seen="a near slip; no public case noted",
-)
+@wrong_pair()
 def sep_in_second_segment(first, second, length):
+    """The first [SEP] is counted to the second sentence.
+
+    ? To which sentence does the [SEP] between the two belong?
+    @ Only the segments differ.
+    ! Segment 0 runs up to and including the first [SEP].
+    """
     tokens, segments, mask = arrange(first, second, length)
     return tokens, [*segments[: len(first) + 1], 1, *segments[len(first) + 2 :]], mask
 
 
-@wrong_pair(
-    "The segments are all 1, or padding gets segment 1.",
-    "Which number has the first sentence, and which has padding?",
-    "Only the segments differ.",
-    "0 for [CLS] A [SEP] and for padding, 1 for B [SEP].",
-    seen="a widespread tutorial line, segments_ids = [1] * len(tokens)",
-)
+@wrong_pair(seen="a widespread tutorial line, segments_ids = [1] * len(tokens)")
 def padding_in_second_segment(first, second, length):
+    """The segments are all 1, or padding gets segment 1.
+
+    ? Which number has the first sentence, and which has padding?
+    @ Only the segments differ.
+    ! 0 for [CLS] A [SEP] and for padding, 1 for B [SEP].
+    """
     tokens, segments, mask = arrange(first, second, length)
     return tokens, [seg if real else 1 for seg, real in zip(segments, mask, strict=True)], mask
 
 
-@wrong_pair(
-    "The segments are all 0.",
-    "How does the model know where the second sentence begins?",
-    "Only the segments differ.",
-    "0 for [CLS] A [SEP], 1 for B [SEP].",
-    seen="minBERT, where the segments are fixed to 0",
-)
+@wrong_pair(seen="minBERT, where the segments are fixed to 0")
 def segments_all_zero(first, second, length):
+    """The segments are all 0.
+
+    ? How does the model know where the second sentence begins?
+    @ Only the segments differ.
+    ! 0 for [CLS] A [SEP], 1 for B [SEP].
+    """
     tokens, segments, mask = arrange(first, second, length)
     return tokens, [0] * len(segments), mask
 
 
-@wrong_pair(
-    "The mask is 1 at padding, too.",
-    "Which places may be read?",
-    "Only the mask differs.",
-    "1 for real tokens ([CLS] and [SEP] are real), 0 for [PAD].",
-    seen="huggingface/transformers#278",
-)
+@wrong_pair(seen="huggingface/transformers#278")
 def padding_not_masked(first, second, length):
+    """The mask is 1 at padding, too.
+
+    ? Which places may be read?
+    @ Only the mask differs.
+    ! 1 for real tokens ([CLS] and [SEP] are real), 0 for [PAD].
+    """
     tokens, segments, mask = arrange(first, second, length)
     return tokens, segments, [1] * len(mask)
 
 
-@wrong_pair(
-    "The mask is the wrong way round: 1 at padding, 0 at real tokens.",
-    "Which places may be read?",
-    "PyTorch's key_padding_mask and BERT's attention_mask mean opposite things.",
-    "1 for real tokens ([CLS] and [SEP] are real), 0 for [PAD].",
-    seen="nyu-mll/jiant#465; pytorch/pytorch#120488",
-)
+@wrong_pair(seen="nyu-mll/jiant#465; pytorch/pytorch#120488")
 def mask_turned_round(first, second, length):
+    """The mask is the wrong way round: 1 at padding, 0 at real tokens.
+
+    ? Which places may be read?
+    @ PyTorch's key_padding_mask and BERT's attention_mask mean opposite things.
+    ! 1 for real tokens ([CLS] and [SEP] are real), 0 for [PAD].
+    """
     tokens, segments, mask = arrange(first, second, length)
     return tokens, segments, [1 - each for each in mask]
 
 
-def wrong_key(*args, **others):
-    return mistake("weights", *args, kind="function", replaces="rename_key", **others)
+wrong_key = partial(mistake, "weights", kind="function", replaces="rename_key")
 
 
-@wrong_key(
-    "The old words gamma and beta are left as they are.",
-    "What does the official file call LayerNorm's two vectors?",
-    "gamma is the weight, beta is the bias.",
-    "Rename a final .gamma to .weight and a final .beta to .bias.",
-    seen="huggingface/transformers#11809; salesforce/sqlova#24",
-)
+@wrong_key(seen="huggingface/transformers#11809; salesforce/sqlova#24")
 def old_words_kept(key):
+    """The old words gamma and beta are left as they are.
+
+    ? What does the official file call LayerNorm's two vectors?
+    @ gamma is the weight, beta is the bias.
+    ! Rename a final .gamma to .weight and a final .beta to .bias.
+    """
     name = rename_key(key)
     leaf = key.rpartition(".")[2]
     return f"{name.rpartition('.')[0]}.{leaf}" if leaf in ("gamma", "beta") else name
 
 
-@wrong_key(
-    "gamma and beta are exchanged: gamma became the bias.",
-    "Which of gamma and beta is multiplied, and which is added?",
-    "gamma is near 1 in a trained model, beta near 0.",
-    "gamma is the weight, beta is the bias.",
-    seen="a near slip; no public case noted",
-)
+@wrong_key()
 def old_words_exchanged(key):
+    """gamma and beta are exchanged: gamma became the bias.
+
+    ? Which of gamma and beta is multiplied, and which is added?
+    @ gamma is near 1 in a trained model, beta near 0.
+    ! gamma is the weight, beta is the bias.
+    """
     if not key.endswith((".gamma", ".beta")):
         return rename_key(key)
     stem, _, leaf = key.rpartition(".")
     return rename_key(f"{stem}.{'beta' if leaf == 'gamma' else 'gamma'}")
 
 
-@wrong_key(
-    "The prefix 'bert.' is left on.",
-    "With which word do the keys of a file with heads begin?",
-    "Some keys carry a prefix, others do not.",
-    "Remove a leading 'bert.'.",
-    seen="huggingface/transformers#5421",
-)
+@wrong_key(seen="huggingface/transformers#5421")
 def prefix_kept(key):
+    """The prefix 'bert.' is left on.
+
+    ? With which word do the keys of a file with heads begin?
+    @ Some keys carry a prefix, others do not.
+    ! Remove a leading 'bert.'.
+    """
     return ("bert." if key.startswith("bert.") else "") + rename_key(key)
 
 
-@wrong_key(
-    "Both LayerNorms of a block get the name of the second one.",
-    "How many keys of one block contain 'output.LayerNorm'?",
-    "'attention.output.LayerNorm' contains 'output.LayerNorm'.",
-    "Match the whole name, or the longer one first.",
-    seen="chains of str.replace, whose order matters",
-)
+@wrong_key(seen="chains of str.replace, whose order matters")
 def layer_norms_confused(key):
+    """Both LayerNorms of a block get the name of the second one.
+
+    ? How many keys of one block contain 'output.LayerNorm'?
+    @ 'attention.output.LayerNorm' contains 'output.LayerNorm'.
+    ! Match the whole name, or the longer one first.
+    """
     return re.sub(r"\.attention_norm\.", ".output_norm.", rename_key(key))

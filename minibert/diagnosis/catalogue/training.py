@@ -5,22 +5,20 @@ from torch import nn
 from minibert.diagnosis.catalogue.block import change_block
 from minibert.diagnosis.catalogue.mistake import attentions, blocks, mistake, override
 
-DROPOUT = "Draw one block. Where do its two dropouts on hidden states stand?"
-PLACE = "After each output's dense layer, before the sum."
-RIGHT = "norm(dropout(dense(x)) + residual)."
-
 
 @mistake(
     "dropout",
-    "Dropout falls on what leaves LayerNorm, not on the dense layer's output.",
-    DROPOUT,
-    PLACE,
-    RIGHT,
     seen="three public course solutions that pass the course's own check",
     kind="train",
     changes="block order",
 )
 def dropout_after_norm(model):
+    """Dropout falls on what leaves LayerNorm, not on the dense layer's output.
+
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
     for block in blocks(model):
 
         def forward(original, x, bias=None, explicit=False, block=block):
@@ -34,15 +32,17 @@ def dropout_after_norm(model):
 
 @mistake(
     "dropout",
-    "Dropout falls on the residual sum, not on the dense layer's output.",
-    DROPOUT,
-    PLACE,
-    RIGHT,
     seen="a public course solution that passes the course's own check",
     kind="train",
     changes="block order",
 )
 def dropout_after_sum(model):
+    """Dropout falls on the residual sum, not on the dense layer's output.
+
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
     for block in blocks(model):
 
         def forward(original, x, bias=None, explicit=False, block=block):
@@ -57,15 +57,17 @@ def dropout_after_sum(model):
 
 @mistake(
     "dropout",
-    "Dropout falls on the input of the dense layers, not on their output.",
-    DROPOUT,
-    PLACE,
-    RIGHT,
     seen="a public course solution that passes the course's own check",
     kind="train",
     changes="block dropout",
 )
 def dropout_before_dense(model):
+    """Dropout falls on the input of the dense layers, not on their output.
+
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
     for block in blocks(model):
         block.early_dropout, block.dropout = block.dropout, nn.Identity()
 
@@ -78,30 +80,30 @@ def dropout_before_dense(model):
 
 @mistake(
     "dropout",
-    "The hidden states of the blocks get no dropout.",
-    DROPOUT,
-    PLACE,
-    RIGHT,
     seen="course solutions that define dropout and never call it",
     kind="train",
     changes="block dropout",
 )
 def dropout_missing_in_blocks(model):
+    """The hidden states of the blocks get no dropout.
+
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
     for block in blocks(model):
         block.dropout = nn.Identity()
 
 
-@mistake(
-    "dropout",
-    "Dropout falls on attention's output alone; the feed-forward output gets none.",
-    DROPOUT,
-    PLACE,
-    RIGHT,
-    seen="course solutions; no public case noted",
-    kind="train",
-    changes="block order",
-)
+@mistake("dropout", seen="course solutions", kind="train", changes="block order")
 def dropout_missing_after_feed_forward(model):
+    """Dropout falls on attention's output alone; the feed-forward output gets none.
+
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
+
     def compute(block, x, attend, think):
         middle = block.attention_norm(block.attention_sum(attend(x) + x))
         return block.output_norm(block.output_sum(block.feed_forward(middle) + middle))
@@ -111,30 +113,29 @@ def dropout_missing_after_feed_forward(model):
 
 @mistake(
     "dropout",
-    "The attention probabilities get no dropout.",
-    "Which tensor inside attention is dropped out?",
-    "It is not in the paper, but in the released code: after softmax.",
-    "dropout(softmax(scores)) @ value.",
     seen="eight of 23 public course solutions that define it",
     kind="train",
     changes="attention dropout",
 )
 def attention_dropout_missing(model):
+    """The attention probabilities get no dropout.
+
+    ? Which tensor inside attention is dropped out?
+    @ It is not in the paper, but in the released code: after softmax.
+    ! dropout(softmax(scores)) @ value.
+    """
     for attention in attentions(model):
         attention.dropout = nn.Dropout(0.0)
 
 
-@mistake(
-    "dropout",
-    "Attention's dropout falls on the scores before softmax, not on the probabilities.",
-    "What probability does a score of 0 get?",
-    "Look at the order of softmax and dropout.",
-    "dropout(softmax(scores)) @ value.",
-    seen="codertimo/BERT-pytorch#85",
-    kind="train",
-    changes="attention dropout",
-)
+@mistake("dropout", seen="codertimo/BERT-pytorch#85", kind="train", changes="attention dropout")
 def attention_dropout_on_scores(model):
+    """Attention's dropout falls on the scores before softmax, not on the probabilities.
+
+    ? What probability does a score of 0 get?
+    @ Look at the order of softmax and dropout.
+    ! dropout(softmax(scores)) @ value.
+    """
     for attention in attentions(model):
 
         def attend(original, query, key, value, bias, attention=attention):
@@ -150,38 +151,28 @@ def attention_dropout_on_scores(model):
         override(attention, "forward", forward)
 
 
-@mistake(
-    "dropout",
-    "The embeddings get no dropout.",
-    "How many places of the whole model have dropout?",
-    "The first place is right behind the LayerNorm of the embeddings.",
-    "dropout(norm(token + segment + position)).",
-    seen="public course solutions; no single case noted",
-    kind="train",
-    changes="embedding dropout",
-)
+@mistake("dropout", seen="public course solutions", kind="train", changes="embedding dropout")
 def embedding_dropout_missing(model):
+    """The embeddings get no dropout.
+
+    ? How many places of the whole model have dropout?
+    @ The first place is right behind the LayerNorm of the embeddings.
+    ! dropout(norm(token + segment + position)).
+    """
     model.bert.embeddings.dropout = nn.Identity()
 
 
-@mistake(
-    "dropout",
-    "The embeddings' dropout comes before LayerNorm, not after it.",
-    "What does LayerNorm make of a vector with zeros in it?",
-    "The first dropout is right behind the LayerNorm of the embeddings.",
-    "dropout(norm(token + segment + position)).",
-    seen="a near slip of the order; no public case noted",
-    kind="train",
-    changes="embedding dropout",
-)
+@mistake("dropout", kind="train", changes="embedding dropout")
 def embedding_dropout_before_norm(model):
+    """The embeddings' dropout comes before LayerNorm, not after it.
+
+    ? What does LayerNorm make of a vector with zeros in it?
+    @ The first dropout is right behind the LayerNorm of the embeddings.
+    ! dropout(norm(token + segment + position)).
+    """
     embeddings = model.bert.embeddings
     embeddings.early_dropout, embeddings.dropout = embeddings.dropout, nn.Identity()
     override(embeddings.norm, "forward", lambda f, x: f(embeddings.early_dropout(x)))
-
-
-GRADIENT = "Which of your parameters has no gradient after loss.backward()?"
-DATA = "Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way."
 
 
 def detach_table(model, name):
@@ -189,43 +180,41 @@ def detach_table(model, name):
     override(table, "forward", lambda original, ids: original(ids).detach())
 
 
-@mistake(
-    "gradient",
-    "The position table gets no gradient.",
-    GRADIENT,
-    DATA,
-    "Use the parameter itself, not its .data.",
-    seen="d2l-ai/d2l-en#2121",
-    kind="gradient",
-)
+@mistake("gradient", seen="d2l-ai/d2l-en#2121", kind="gradient")
 def position_detached(model):
+    """The position table gets no gradient.
+
+    ? Which of your parameters has no gradient after loss.backward()?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    ! Use the parameter itself, not its .data.
+    """
     detach_table(model, "position")
 
 
-@mistake(
-    "gradient",
-    "The segment table gets no gradient.",
-    GRADIENT,
-    DATA,
-    "Use the parameter itself, not its .data.",
-    seen="constants in place of the table; no public case noted",
-    kind="gradient",
-)
+@mistake("gradient", seen="constants in place of the table", kind="gradient")
 def segment_detached(model):
+    """The segment table gets no gradient.
+
+    ? Which of your parameters has no gradient after loss.backward()?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    ! Use the parameter itself, not its .data.
+    """
     detach_table(model, "segment")
 
 
 @mistake(
     "gradient",
-    "The decoder is a copy of the token table: equal numbers, but not tied.",
-    "Where does the gradient of the output layer go?",
-    "The token table's gradient lacks the part that comes from the scores of the words.",
-    "Use the token table itself in the head: F.linear(x, token.weight, bias).",
     seen="d2l's masked-word head; huggingface/transformers#14809",
     kind="gradient",
     changes="tie",
 )
 def decoder_not_tied(model):
+    """The decoder is a copy of the token table: equal numbers, but not tied.
+
+    ? Where does the gradient of the output layer go?
+    @ The token table's gradient lacks the part that comes from the scores of the words.
+    ! Use the token table itself in the head: F.linear(x, token.weight, bias).
+    """
     override(
         model.masked_word,
         "forward",
@@ -235,43 +224,44 @@ def decoder_not_tied(model):
 
 @mistake(
     "gradient",
-    "The attention probabilities are cut from the gradient: query and key learn nothing.",
-    GRADIENT,
-    DATA,
-    "Let the probabilities stay a part of the graph.",
-    seen="probabilities kept for pictures with .detach(); no public case noted",
+    seen="probabilities kept for pictures with .detach()",
     kind="gradient",
     changes="softmax gradient",
 )
 def probabilities_detached(model):
+    """The attention probabilities are cut from the gradient: query and key learn nothing.
+
+    ? Which of your parameters has no gradient after loss.backward()?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    ! Let the probabilities stay a part of the graph.
+    """
     for attention in attentions(model):
         override(attention.probabilities, "forward", lambda original, x: original(x).detach())
 
 
 @mistake(
     "gradient",
-    "The residual stream is cut from the gradient between blocks.",
-    "Down to which block does your gradient reach?",
-    DATA,
-    "Do not detach the hidden states that one block hands to the next.",
-    seen="hidden states collected with .detach(); no public case noted",
+    seen="hidden states collected with .detach()",
     kind="gradient",
     changes="stream gradient",
 )
 def blocks_detached(model):
+    """The residual stream is cut from the gradient between blocks.
+
+    ? Down to which block does your gradient reach?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    ! Do not detach the hidden states that one block hands to the next.
+    """
     for block in blocks(model)[1:]:
         override(block, "forward", lambda original, x, *others: original(x.detach(), *others))
 
 
-@mistake(
-    "gradient",
-    "The pooler is cut from the gradient of the encoder.",
-    "What does the next-sentence loss teach the encoder?",
-    DATA,
-    "Hand the pooler the hidden state itself.",
-    seen="frozen encoders left frozen; no public case noted",
-    kind="gradient",
-    changes="pooler gradient",
-)
+@mistake("gradient", seen="frozen encoders left frozen", kind="gradient", changes="pooler gradient")
 def pooler_detached(model):
+    """The pooler is cut from the gradient of the encoder.
+
+    ? What does the next-sentence loss teach the encoder?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    ! Hand the pooler the hidden state itself.
+    """
     override(model.bert.pooler, "forward", lambda original, hidden: original(hidden.detach()))
