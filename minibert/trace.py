@@ -105,6 +105,21 @@ def _keep(tensors: dict[str, Tensor], name: str) -> Any:
     return hook
 
 
+def difference_of(name: str, expected: Tensor, got: Tensor) -> Tensor:
+    """The absolute differences of two tensors; the scores of padding all count as equal."""
+    one, other = expected.double(), got.double()
+    if name.endswith("scores"):
+        one, other = one.clamp(min=HIDDEN), other.clamp(min=HIDDEN)
+    return (other - one).abs()
+
+
+def unit_of(name: str, tensor: Tensor) -> float:
+    """The unit of a tolerance: the root mean square of the finite numbers, but at least 1."""
+    numbers = _counted(name, tensor.double())
+    numbers = numbers[numbers.isfinite()]
+    return max(1.0, float(numbers.square().mean().sqrt())) if numbers.numel() else 1.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Divergence:
     """Where two traces first differ; `print` says it in a sentence.
@@ -158,13 +173,8 @@ def compare(
         if got.shape != expected.shape:
             shapes = f"shape {tuple(expected.shape)} against {tuple(got.shape)}"
             return Divergence(name, 0.0, 0.0, (), what, shapes)
-        one, other = expected.double(), got.double()
-        if name.endswith("scores"):
-            one, other = one.clamp(min=HIDDEN), other.clamp(min=HIDDEN)
-        difference = (other - one).abs()
-        finite = _counted(name, one)[_counted(name, one).isfinite()]
-        size = float(finite.square().mean().sqrt())
-        differs = ~(difference <= tolerance * max(1.0, size))  # so that NaN differs, too
+        difference = difference_of(name, expected, got)
+        differs = ~(difference <= tolerance * unit_of(name, expected))  # so that NaN differs, too
         if differs.any():
             share = float(differs.double().mean())
             while differs.dim() > 2:

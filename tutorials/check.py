@@ -1,4 +1,4 @@
-"""Judge the exercises: `python -m tutorials.check` shows which are solved, `... check 06` one.
+"""Check the exercises: `python -m tutorials.check` shows which are solved, `... check 06` one.
 
 An exercise is solved when its function gives the right results on the check's own inputs, by
 code of its own: a file that imports the library, or another ready BERT, is not counted.
@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from minibert.diagnosis.function_check import judge
+from minibert.diagnosis.function_check import diagnose
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
 from minibert.diagnosis.students import import_file
+from minibert.system.processes import one_thread
 from tutorials.exercises.todo import NotDone
 from tutorials.lessons import LESSONS, Lesson
 
@@ -61,7 +60,7 @@ class Result:
 
 
 def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
-    """Judge one exercise in `folder`. The file is imported, which runs its code."""
+    """Check one exercise in `folder`. The file is imported, which runs its code."""
     path = folder / lesson.file
     if not path.is_file():
         return Result(lesson, "broken", message=f"there is no file {path}")
@@ -74,17 +73,14 @@ def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = f"line {frames[-1].lineno}: " if frames else ""
         return Result(lesson, "broken", message=f"{line}{type(error).__name__}: {error}")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        model = probe_model()
-        diagnosis = judge(lesson.subject(model), function, model)
+        with one_thread():
+            model = probe_model()
+            diagnosis = diagnose(lesson.subject(model), function, model)
     except NotDone as todo:
         return Result(lesson, "not written", message=str(todo))
     except NotImplementedError:
         return Result(lesson, "not written", message="NotImplementedError was raised")
-    finally:
-        torch.set_num_threads(threads)
     notes = []
     used = ready_made(path.read_text(encoding="utf-8"), lesson)
     if used:

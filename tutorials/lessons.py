@@ -1,4 +1,4 @@
-"""What each exercise is judged on: the cases, where the right answer comes from, what to reveal.
+"""What each exercise is checked on: the cases, where the right answer comes from, what to reveal.
 
 The right answers are the library's own: most come from the probe model, run on the student's
 inputs. So a known mistake, put into the model, gives the wrong answer that goes with it.

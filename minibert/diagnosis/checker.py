@@ -7,7 +7,7 @@
 5. train mode   dropout's places, made visible by a probability of 1
 6. gradients    one backward pass, every parameter
 
-The first that fails ends the work: what comes after would be judged on wrong numbers.
+The first that fails ends the work: what comes after would be compared on wrong numbers.
 The checker says "reproduces your numbers", never "you wrote": another slip may give the same.
 """
 
@@ -15,32 +15,41 @@ import copy
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake, patched
+from minibert.diagnosis.compare import close, largest
 from minibert.diagnosis.names import title
 from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.search import Replay
+from minibert.diagnosis.search import Replay, explain
 from minibert.diagnosis.students import Callee, Student, StudentError, outputs_by_name
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
     Place,
     blank,
     common,
+    comparable,
     first_difference,
-    judged,
 )
+from minibert.system.processes import one_thread
 
 GRADED = ("last_hidden_state", "pooler.activation", "masked_word.logits", "next_sentence.logits")
 
+FEW = 8  # tensors; with fewer, pairs of mistakes are too many to try
+DROPOUTS = {"hidden": (1.0, 0.0), "attention": (0.0, 1.0)}
+STATES = (
+    "encoder.blocks.0.output_norm",
+    "encoder.blocks.1.output_norm",
+    "last_hidden_state",
+)  # what leaves the blocks
+
 
 class Checker:
-    """Holds the reference and its replays, to judge any number of students.
+    """Holds the reference and its replays, to check any number of students.
 
     >>> from minibert.diagnosis.students import Arrays
     >>> checker = Checker()
@@ -56,8 +65,8 @@ class Checker:
         self.expected = self.replay.cached(())
 
     def check(self, student: Student, subject: str = "your model") -> Diagnosis:
-        """Judge a student. Raises StudentError if it cannot even be called on a batch."""
-        with _single_thread():
+        """Check a student. Raises StudentError if it cannot even be called on a batch."""
+        with one_thread():
             return self._check(student, subject)
 
     def _check(self, student: Student, subject: str) -> Diagnosis:
@@ -95,7 +104,7 @@ class Checker:
             return checks, tensors
 
         again = _call(student, self._fresh_batch())
-        other = [n for n in tensors if n in again and not _same(tensors[n], again[n])]
+        other = [n for n in tensors if n in again and not close(tensors[n], again[n])]
         twin = student.with_dropout(0.5, 0.5)
         if other:
             text = (
@@ -104,7 +113,7 @@ class Checker:
             )
         elif twin is not None and not touched:
             loose = _call(twin, self._fresh_batch())
-            other = [n for n in tensors if n in loose and not _same(tensors[n], loose[n], 1e-6)]
+            other = [n for n in tensors if n in loose and not close(tensors[n], loose[n], 1e-6)]
             text = (
                 f"in eval mode, dropout changes {title(other[0])}: it must be off there (self."
                 "training; scaled_dot_product_attention's dropout_p too)"
@@ -142,7 +151,7 @@ class Checker:
             if parameter.dim() == 1:
                 others[name.removeprefix("bert.")] = parameter.detach()
         sizes = sizes_of(self.model.config, self.batch["input_ids"].shape[1])
-        found = relations(place, others, sizes, max(1e-7, tolerance))
+        related = relations(place, others, sizes, max(1e-7, tolerance))
         explanations = self.replay.explain(got, tolerance)
         ids = {each for explanation in explanations for each in explanation}
         if not ids and len(got) < FEW:
@@ -157,7 +166,7 @@ class Checker:
             checks,
             f"{title(place.name)}, {where(place, of_probe=True)}",
             place.name,
-            found,
+            related,
             explanations,
             invariants,
             notes,
@@ -170,7 +179,7 @@ class Checker:
         padded = self.batch["attention_mask"] == 0
         for name, table in raw.items():
             if name.endswith("probabilities") and table.shape == self.expected[name].shape:
-                mass = float((table * padded[:, None, None, :])[judged_rows(padded, table)].max())
+                mass = float((table * padded[:, None, None, :])[real_rows(padded, table)].max())
                 if mass > 1e-6:
                     yield f"{title(name)}: up to {mass:.2g} falls on padding, it must be 0"
                     break
@@ -215,7 +224,7 @@ class Checker:
                 what = words.split(" changes")[0]
                 yield f"with {what}, it fails: {type(error).__name__}: {error}"
                 continue
-            if other.shape != states.shape or not _same(other[real], states[real], 1e-4):
+            if other.shape != states.shape or not close(other[real], states[real], 1e-4):
                 yield words
 
     def _beyond_eval(
@@ -259,8 +268,8 @@ class Checker:
             return Check("dropout", True, "every place, shown by a probability of 1"), "", []
         kind, _, name = place.name.partition(": ")
         words = f"{title(name)} in train mode with {kind} dropout of probability 1, {where(place)}"
-        found = self._simple_replay("train", self._dropped, got)
-        return Check("dropout", False, "it is in other places"), words, found
+        explanations = explain(_of_kind("train"), self._dropped, _tensors_agree, got)
+        return Check("dropout", False, "it is in other places"), words, explanations
 
     def _dropped(self, mistakes: Sequence[Mistake], on: bool = True) -> dict[str, Tensor]:
         """The states of the reference in train mode, once for each setting of the dropouts."""
@@ -311,8 +320,8 @@ class Checker:
         def gradients(mistakes: Sequence[Mistake]) -> dict[str, Tensor]:
             return self._reference_gradients(mistakes, graded)
 
-        found = self._simple_replay("gradient", gradients, got, _gradients_agree)
-        return Check("gradients", False, "the backward pass differs"), words, found
+        explanations = explain(_of_kind("gradient"), gradients, _gradients_agree, got)
+        return Check("gradients", False, "the backward pass differs"), words, explanations
 
     def _reference_gradients(
         self, mistakes: Sequence[Mistake], graded: Sequence[str]
@@ -338,32 +347,8 @@ class Checker:
             for name, parameter in model.named_parameters()
         }
 
-    def _simple_replay(self, kind, compute, got, agree=None) -> list[tuple[str, ...]]:
-        """The smallest sets of up to three mistakes of this kind that reproduce `got`."""
-        agree = agree or _tensors_agree
-        known = [each for each in CATALOGUE.values() if each.kind == kind]
-        for count in (1, 2, 3):
-            found = []
-            for chosen in itertools.combinations(known, count):
-                if any(a.excludes(b) for a, b in itertools.combinations(chosen, 2)):
-                    continue
-                if agree(compute(chosen), got):
-                    found.append(tuple(each.id for each in chosen))
-            if found:
-                return found
-        return []
 
-
-FEW = 8  # tensors; with fewer, pairs of mistakes are too many to try
-DROPOUTS = {"hidden": (1.0, 0.0), "attention": (0.0, 1.0)}
-STATES = (
-    "encoder.blocks.0.output_norm",
-    "encoder.blocks.1.output_norm",
-    "last_hidden_state",
-)  # what leaves the blocks
-
-
-def judged_rows(padded: Tensor, table: Tensor) -> Tensor:
+def real_rows(padded: Tensor, table: Tensor) -> Tensor:
     """Rows of real queries, for a table (B, A, T, T)."""
     return (~padded)[:, None, :, None].expand(table.shape)
 
@@ -395,18 +380,12 @@ def _call(
         ) from error
 
 
-def _same(a: Tensor, b: Tensor, tolerance: float = 0.0) -> bool:
-    if a.shape != b.shape:
-        return False
-    return torch.allclose(a.double(), b.double(), rtol=0, atol=tolerance, equal_nan=True)
-
-
 def _objective(outputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-    """One number that depends on every judged output; each with a weight of its own."""
+    """One number that depends on every output; each with a weight of its own."""
     total = torch.zeros((), dtype=torch.float64)
     for output in outputs.values():
         weights = torch.arange(output.numel(), dtype=torch.float64).cos().view(output.shape)
-        total = total + (output * weights * judged(output, mask)).sum()
+        total = total + (output * weights * comparable(output, mask)).sum()
     return total
 
 
@@ -418,7 +397,7 @@ def _gradient_difference(right: Mapping[str, Tensor], got: Mapping[str, Tensor])
             if name == "embeddings.token.weight" and a.dim() == 2:
                 a, b = a[1:], b[1:]  # whether the row of [PAD] learns is a matter of taste
             tolerance = 1e-7 if got[name].dtype == torch.float64 else FLOAT32_TOLERANCE
-            if not torch.allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(a.abs().max()))):
+            if not close(a, b, tolerance * largest(a)):
                 wrong.append(name)
     return wrong
 
@@ -428,18 +407,8 @@ def _gradients_agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> 
 
 
 def _tensors_agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return all(
-        name in one and one[name].shape == other[name].shape and _same(one[name], other[name], 1e-6)
-        for name in other
-    )
+    return all(name in one and close(one[name], other[name], 1e-6) for name in other)
 
 
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """Tiny tensors are computed faster by one thread than by several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _of_kind(kind: str) -> list[Mistake]:
+    return [each for each in CATALOGUE.values() if each.kind == kind]

@@ -1,4 +1,4 @@
-"""Judge one function of a student, on the reference's own inputs.
+"""Check one function of a student, on the reference's own inputs.
 
 Each function gets the inputs that the right one gets, so that an error elsewhere cannot colour
 its result. The order of work is that of `checker.py`: contract, first difference, relation,
@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.mistake import Mistake, Variant, patched
+from minibert.diagnosis.compare import agreeing, largest, same
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.traces import HIDDEN, Place
+from minibert.diagnosis.search import explain
+from minibert.diagnosis.traces import Place
+from minibert.trace import HIDDEN
 
 Case = Sequence[Any]  # the arguments of one call
-MOST = 3  # mistakes in one explanation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ def _together(mistakes: Sequence[Mistake]) -> Callable[..., Any]:
     return change
 
 
-def judge(subject: Subject, student: Callable[..., Any], model: BertForPreTraining) -> Diagnosis:
+def diagnose(subject: Subject, student: Callable[..., Any], model: BertForPreTraining) -> Diagnosis:
     """Call `student` on every case and say whether it is right, and if not, where and why."""
     expected = subject.results(model)
     checks: list[Check] = []
@@ -94,19 +97,19 @@ def judge(subject: Subject, student: Callable[..., Any], model: BertForPreTraini
         wrong = _form(right, result, subject)
         if wrong:
             checks.append(Check("form", False, f"{name}: {wrong}"))
-            explanations = _replay(subject, model, results)
+            explanations = _explain(subject, model, results)
             return Diagnosis(subject.name, checks, explanations=explanations)
     checks.append(Check("form", True))
     for name, right, result in zip(subject.cases, expected, results, strict=True):
-        place, found = _difference(right, result, subject, model)
+        place, related = _difference(right, result, subject, model)
         if place:
             cases = _wrong_cases(subject, expected, results)
             text = f"wrong in {len(cases)} of {len(results)} cases: {'; '.join(cases)}"
             text = text if len(results) > 1 else ""
             checks.append(Check("numbers" if _has_tensors(right) else "values", False, text))
-            explanations = _replay(subject, model, results)
+            explanations = _explain(subject, model, results)
             return Diagnosis(
-                subject.name, checks, f"in the case '{name}', {place}", name, found, explanations
+                subject.name, checks, f"in the case '{name}', {place}", name, related, explanations
             )
     checks.append(Check("numbers" if _has_tensors(expected[0]) else "values", True))
     gradient = _gradient(subject, student, model) if subject.backward else None
@@ -135,10 +138,10 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
     except (Exception, SystemExit) as error:
         return None, [Check("runs", False, _told(error, student))]
     for place, (before, after) in enumerate(zip(case, arguments, strict=True)):
-        if not callable(before) and not _equal(before, after):
+        if not callable(before) and not same(before, after):
             text = f"argument {place + 1} was changed in place; work on a copy"
             return None, [Check("inputs untouched", False, text)]
-    if not _equal(result, again):
+    if not same(result, again):
         text = "two calls with the same inputs give different results"
         return None, [Check("repeatable", False, text)]
     if result is None:
@@ -163,26 +166,6 @@ def _flat(value: Any, names: Sequence[str] = ()) -> dict[str, Any]:
         known = [*names, *(f"result {place}" for place in range(len(names) + 1, len(value) + 1))]
         return dict(zip(known, value, strict=False))
     return {"": value}
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """The same value, also inside lists, tuples and dicts; NaN is equal to itself.
-
-    >>> _equal([torch.ones(2), np.ones(2)], [torch.ones(2), np.ones(2)])
-    True
-    """
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(_equal, a, b))
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.shape != b.shape:
-            return False
-        return torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True)
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        alike = type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
-        return alike and a.tobytes() == b.tobytes()
-    return bool(a == b)
 
 
 def _has_tensors(value: Any) -> bool:
@@ -236,7 +219,7 @@ def _difference(
     for name, one in a.items():
         other, words = b[name], f"{name}, " if name else ""
         if not isinstance(one, Tensor):
-            if not _equal(one, other):
+            if not same(one, other):
                 return f"{words}expected {one!r}, got {other!r}", _list_relation(one, other)
             continue
         one, other = _settled(one, subject.hides), _settled(other, subject.hides)
@@ -253,7 +236,7 @@ def _list_relation(one: Any, other: Any) -> list[str]:
     if isinstance(one, list) and isinstance(other, list):
         pairs = itertools.zip_longest(one, other, fillvalue="nothing")
         for place, (a, b) in enumerate(pairs):
-            if not _equal(a, b):
+            if not same(a, b):
                 return [f"they part at place {place}: expected {a!r}, got {b!r}"]
     return []
 
@@ -265,8 +248,7 @@ def _settled(tensor: Tensor, hides: bool) -> Tensor:
 
 def _agree(one: Tensor, other: Tensor) -> Tensor:
     """Where two tensors agree to 1e-9, in units of the largest number where that is above 1."""
-    unit = max(1.0, float(one.nan_to_num().abs().max())) if one.numel() else 1.0
-    return ((one - other).abs() <= 1e-9 * unit) | (one.isnan() & other.isnan())
+    return agreeing(one, other, 1e-9 * largest(one))
 
 
 def _match(subject: Subject, one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -279,34 +261,23 @@ def _match(subject: Subject, one: Sequence[Any], other: Sequence[Any]) -> bool:
                 x, y = _settled(a[name], subject.hides), _settled(b[name], subject.hides)
                 if x.shape != y.shape or not bool(_agree(x, y).all()):
                     return False
-            elif type(a[name]) is not type(b[name]) or not _equal(a[name], b[name]):
+            elif type(a[name]) is not type(b[name]) or not same(a[name], b[name]):
                 return False
     return True
 
 
-def _replay(
-    subject: Subject, model: BertForPreTraining, results: Sequence[Any]
+def _explain(
+    subject: Subject, model: BertForPreTraining, observed: Sequence[Any]
 ) -> list[tuple[str, ...]]:
     """The smallest sets of mistakes that give these very results."""
-    right = subject.results(model)
-    found: list[tuple[str, ...]] = []
-    usable: list[Mistake] = []
-    for count in range(1, MOST + 1):
-        known = usable if count > 1 else subject.mistakes
-        for chosen in itertools.combinations(known, count):
-            if any(one.excludes(other) for one, other in itertools.combinations(chosen, 2)):
-                continue
-            try:
-                got = subject.results(model, chosen)
-            except Exception:  # these cases cannot be run with this mistake
-                continue
-            if _match(subject, got, results):
-                found.append(tuple(sorted(each.id for each in chosen)))
-            elif count == 1 and not _match(subject, got, right):
-                usable += chosen
-        if found:
-            break
-    return found
+
+    def compute(mistakes: Sequence[Mistake]) -> list[Any] | None:
+        try:
+            return subject.results(model, mistakes)
+        except Exception:  # these cases cannot be run with these mistakes
+            return None
+
+    return explain(subject.mistakes, compute, partial(_match, subject), observed)
 
 
 def _gradient(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from minibert.core.config import BertConfig
+from minibert.diagnosis.compare import close, largest
 from minibert.diagnosis.names import title
 from minibert.diagnosis.traces import Place
 
@@ -56,10 +57,7 @@ def sizes_of(config: BertConfig, tokens: int) -> dict[str, float]:
 
 
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    if a.shape != b.shape or not a.numel():
-        return False
-    size = max(1.0, float(b.abs().max()))
-    return bool(((a - b).abs() <= tolerance * size).all())
+    return bool(a.numel()) and close(a, b, tolerance * largest(b))
 
 
 def _simple(place: Place, sizes: Mapping[str, float], tolerance: float) -> Iterator[str]:

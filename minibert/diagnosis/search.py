@@ -5,18 +5,23 @@ student's, in the order of computation. A mistake that moves the first differenc
 explains one stage; the search goes on from there for the next. The shortest sets that leave no
 difference are the answer. Nothing less than all tensors counts: a set that explains only some is
 no explanation. If several sets of the same size do, all are given.
+
+`Replay` does so for the hundred mistakes of a model. Where there are a dozen, `explain` tries all.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.all import model_mistakes
 from minibert.diagnosis.catalogue.mistake import Mistake, patched
-from minibert.diagnosis.traces import HIDDEN, TOLERANCE, Stopped, common, observe
+from minibert.diagnosis.compare import close
+from minibert.diagnosis.traces import TOLERANCE, Stopped, common, observe
+from minibert.system.processes import one_thread
+from minibert.trace import unit_of
 
 MOST = 4  # mistakes in one explanation
 WIDTH = 6  # partial explanations that are followed
@@ -68,12 +73,8 @@ class Replay:
 
         [()] if there is nothing to explain; [] if no set is known.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             return _Search(self, observed, tolerance).run()
-        finally:
-            torch.set_num_threads(threads)
 
 
 class _Search:
@@ -82,7 +83,7 @@ class _Search:
         right = replay.cached(())
         self.observed = {name: observed[name].double() for name in common(right, observed)}
         self.allowed = {
-            name: tolerance * max(1.0, _size(tensor)) for name, tensor in self.observed.items()
+            name: tolerance * unit_of(name, tensor) for name, tensor in self.observed.items()
         }
         self.place = {name: index for index, name in enumerate(self.observed)}
         names = tuple(self.observed)
@@ -104,9 +105,9 @@ class _Search:
                 further: dict[tuple[str, ...], int] = {}
                 for stage, ids in frontier:
                     further |= self.extend(stage, ids, thorough)
-                found = sorted(ids for ids, reached in further.items() if reached == whole)
-                if found:
-                    return [ids for ids in found if len(ids) == min(map(len, found))]
+                sets = sorted(ids for ids, reached in further.items() if reached == whole)
+                if sets:
+                    return [ids for ids in sets if len(ids) == min(map(len, sets))]
                 ranked = sorted(((reached, ids) for ids, reached in further.items()), reverse=True)
                 frontier = ranked[:WIDTH]
         return []
@@ -132,7 +133,7 @@ class _Search:
             if len(chosen) < len(ids) + len(each) or len(chosen) > MOST:
                 continue
             mistakes = [self.replay.by_id[name] for name in chosen]
-            if any(one.excludes(other) for one, other in itertools.combinations(mistakes, 2)):
+            if not possible(mistakes):
                 continue
             if chosen not in self.reached:
                 self.reached[chosen] = self.reach(stage, chosen, mistakes)
@@ -146,7 +147,9 @@ class _Search:
             return self.agree(self.observed, self.replay.cached(ids))
 
         def hopeless(name: str, tensor: Tensor) -> bool:
-            return self.place.get(name, stage + 1) <= stage and not self.same(name, tensor)
+            return self.place.get(name, stage + 1) <= stage and not close(
+                self.observed[name], tensor, self.allowed[name]
+            )
 
         try:
             return self.agree(self.observed, self.replay.tensors(mistakes, hopeless))
@@ -157,22 +160,43 @@ class _Search:
         """How many of the observed tensors, in order, are the same in both."""
         for index, name in enumerate(self.observed):
             a, b = one.get(name), other.get(name)
-            if a is None or b is None or not self._close(name, a, b):
+            if a is None or b is None or not close(a, b, self.allowed[name]):
                 return index
         return len(self.observed)
 
-    def same(self, name: str, tensor: Tensor) -> bool:
-        return self._close(name, self.observed[name], tensor)
 
-    def _close(self, name: str, a: Tensor, b: Tensor) -> bool:
-        if a.shape != b.shape:
-            return False
-        if bool(((a - b).abs() <= self.allowed[name]).all()):
-            return True
-        return torch.allclose(a, b, rtol=0, atol=self.allowed[name], equal_nan=True)
+def explain(
+    known: Iterable[Mistake],
+    compute: Callable[[Sequence[Mistake]], Any],
+    agree: Callable[[Any, Any], bool],
+    observed: Any,
+    most: int = 3,
+) -> list[tuple[str, ...]]:
+    """The smallest sets of up to `most` known mistakes that reproduce `observed`, by their ids.
+
+    compute(mistakes) gives the results with these mistakes, or None where they cannot be run
+    together; agree(results, observed) compares. A mistake that shows nothing alone is not
+    combined with others.
+    """
+    right = compute(())
+    known = list(known)
+    showing: list[Mistake] = []
+    for count in range(1, most + 1):
+        explanations = []
+        for chosen in itertools.combinations(known if count == 1 else showing, count):
+            results = compute(chosen) if possible(chosen) else None
+            if results is None:
+                continue
+            if agree(results, observed):
+                explanations.append(tuple(sorted(each.id for each in chosen)))
+            elif count == 1 and not agree(results, right):
+                showing += chosen
+        if explanations:
+            return explanations
+    return []
 
 
-def _size(tensor: Tensor) -> float:
-    """The root mean square of the finite numbers that are not hidden scores."""
-    numbers = tensor[tensor.isfinite() & (tensor > HIDDEN)]
-    return float(numbers.square().mean().sqrt()) if numbers.numel() else 1.0
+def possible(mistakes: Sequence[Mistake]) -> bool:
+    """True if these mistakes can be made together."""
+    pairs = itertools.combinations(mistakes, 2)
+    return not any(one.excludes(other) for one, other in pairs)

@@ -1,4 +1,4 @@
-"""What a model computed, by name, as far as it may be judged.
+"""What a model computed, by name, as far as it may be compared.
 
 Two correct models may differ where it does not matter: at padded tokens, whose vectors nobody
 reads, and in how negative a hidden score is. Both are blanked before anything is compared.
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
-from minibert.trace import record
+from minibert.trace import HIDDEN, difference_of, record, unit_of
 
-HIDDEN = -1e3  # a score below this is hidden: its exponential is 0 in every precision
 TOLERANCE = 1e-9  # in float64: rounding stays below 1e-12, the smallest known mistake above 1e-6
 FLOAT32_TOLERANCE = 2e-5  # rounding stays below 5e-6 on the probe
 
@@ -85,7 +84,7 @@ def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Te
     """
     blanked = {}
     for name, tensor in tensors.items():
-        real = judged(tensor, attention_mask)
+        real = comparable(tensor, attention_mask)
         tensor = torch.where(real, tensor, torch.zeros_like(tensor))
         if name.endswith("scores"):
             tensor = tensor.masked_fill(tensor < HIDDEN, HIDDEN)
@@ -93,8 +92,8 @@ def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Te
     return blanked
 
 
-def judged(tensor: Tensor, attention_mask: Tensor) -> Tensor:
-    """Where `tensor` may be judged: real tokens, or pairs of a real query and a real key."""
+def comparable(tensor: Tensor, attention_mask: Tensor) -> Tensor:
+    """Where `tensor` may be compared: real tokens, or pairs of a real query and a real key."""
     real = attention_mask.bool()  # (B, T)
     B, T = real.shape
     if tensor.dim() == 4 and tensor.shape[0] == B and tensor.shape[-2:] == (T, T):
@@ -132,11 +131,10 @@ def first_difference(
     """
     for name in common(expected, got):
         right, yours = expected[name], got[name].to(expected[name].dtype)
-        allowed = judged(right, attention_mask).expand(right.shape)
+        allowed = comparable(right, attention_mask).expand(right.shape)
         if right.shape != yours.shape:
             return Place(name, right, yours, torch.ones_like(allowed), allowed)
-        unit = max(1.0, float(right[right > HIDDEN].square().mean().sqrt())) if right.dim() else 1.0
-        wrong = ~((yours - right).abs() <= tolerance * unit)
+        wrong = ~(difference_of(name, right, yours) <= tolerance * unit_of(name, right))
         if wrong.any():
             return Place(name, right, yours, wrong, allowed)
     return None

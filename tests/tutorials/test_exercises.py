@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE
-from minibert.diagnosis.function_check import judge
+from minibert.diagnosis.function_check import diagnose
 from minibert.diagnosis.probe import probe_model
 from tests.tutorials import exercise_solutions
 from tutorials.check import EXERCISES, borrowed, check, main, reveal, told
@@ -74,7 +74,7 @@ def test_todo_says_what_is_to_be_done():
 def test_a_right_solution_passes(lesson):
     model = probe_model()
     function = getattr(exercise_solutions, lesson.function)
-    diagnosis = judge(lesson.subject(model), function, model)
+    diagnosis = diagnose(lesson.subject(model), function, model)
     assert diagnosis.passed, diagnosis.text()
 
 
@@ -83,8 +83,8 @@ def test_several_results_may_be_a_list(function):
     model = probe_model()
     right = getattr(exercise_solutions, function)
     subject = BY_FUNCTION[function].subject(model)
-    assert judge(subject, lambda *inputs: list(right(*inputs)), model).passed
-    missing = judge(subject, lambda *inputs: right(*inputs)[0].sum(), model)
+    assert diagnose(subject, lambda *inputs: list(right(*inputs)), model).passed
+    missing = diagnose(subject, lambda *inputs: right(*inputs)[0].sum(), model)
     assert "expected a tuple, got a tensor" in missing.text()
 
 
@@ -104,7 +104,7 @@ FUNCTION = [each for each in CATALOGUE.values() if each.kind == "function"]
 def test_every_wrong_function_is_named_exactly(each):
     model = probe_model()
     subject = BY_FUNCTION[each.replaces].subject(model)
-    assert judge(subject, each.change, model).explanations == [(each.id,)]
+    assert diagnose(subject, each.change, model).explanations == [(each.id,)]
 
 
 WRONG = {
