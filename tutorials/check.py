@@ -18,7 +18,7 @@ from typing import Any
 from minibert.diagnosis.function_check import diagnose
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
-from minibert.diagnosis.students import import_file
+from minibert.diagnosis.targets import import_file
 from minibert.system.processes import one_thread
 from tutorials.exercises.todo import NotDone
 from tutorials.lessons import LESSONS, Lesson
@@ -102,7 +102,7 @@ def load_function(path: Path, name: str) -> Callable[..., Any]:
 
 def borrowed(source: str) -> list[str]:
     """The answer keys that a file imports, wherever in it."""
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.Import):
@@ -114,8 +114,10 @@ def borrowed(source: str) -> list[str]:
             names = [str(node.args[0].value)] if called in ("import_module", "__import__") else []
         for name in names:
             if any(name == key or name.startswith(f"{key}.") for key in ANSWER_KEYS):
-                found.append(name)
-    return sorted({name for name in found if not any(name.startswith(f"{o}.") for o in found)})
+                imported.append(name)
+    return sorted(
+        {name for name in imported if not any(name.startswith(f"{o}.") for o in imported)}
+    )
 
 
 def ready_made(source: str, lesson: Lesson) -> list[str]:

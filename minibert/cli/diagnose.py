@@ -63,7 +63,8 @@ def add_commands(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for; returns the exit code."""
     from minibert.diagnosis.checker import Checker
-    from minibert.diagnosis.students import StudentError, read_names
+    from minibert.diagnosis.students import StudentError
+    from minibert.diagnosis.targets import read_names
 
     try:
         if arguments.dump_probe is None and arguments.target is None:
@@ -90,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add_mistakes(path: Path) -> None:
-    from minibert.diagnosis.students import StudentError, import_file
+    from minibert.diagnosis.students import StudentError
+    from minibert.diagnosis.targets import import_file
 
     try:
         import_file(path)
@@ -100,7 +102,8 @@ def _add_mistakes(path: Path) -> None:
 
 def make_student(target: str, checker: "Checker", names: dict[str, str]) -> "Student":
     """What `target` names, ready to be judged."""
-    from minibert.diagnosis.students import Arrays, build, load_target
+    from minibert.diagnosis.students import Arrays, build
+    from minibert.diagnosis.targets import load_target
 
     loaded = load_target(target)
     if isinstance(loaded, dict):

@@ -1,6 +1,6 @@
-"""The checker that names the mistake: probe model, catalogue of known mistakes, diagnosis.
+"""Find the mistake in a BERT of yours, and name it: a probe, known mistakes, a diagnosis.
 
-Read in this order: `probe.py`, `catalogue/mistake.py`, one of `catalogue/`, `traces.py`,
-`relations.py`, `search.py`, `checker.py`, `students.py`, `command.py`; `function_check.py` judges
-single functions, for the exercises.
+Read `probe.py`, `catalogue/`, `traces.py`, `compare.py`, `relations.py`, `search.py`,
+`checker.py`; then `students.py`, `naming.py` and `targets.py`, what is checked and where it comes
+from, and `report.py`. `function_check.py` does the same for single functions, for the exercises.
 """

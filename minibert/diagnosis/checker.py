@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake, patched
 from minibert.diagnosis.compare import close, largest
-from minibert.diagnosis.names import title
+from minibert.diagnosis.naming import outputs_by_name, title
 from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.search import Replay, explain
-from minibert.diagnosis.students import Callee, Student, StudentError, outputs_by_name
+from minibert.diagnosis.students import Callee, Student, StudentError
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
     Place,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from minibert.core.config import BertConfig
 from minibert.diagnosis.compare import close, largest
-from minibert.diagnosis.names import title
+from minibert.diagnosis.naming import title
 from minibert.diagnosis.traces import Place
 
 
@@ -37,12 +37,13 @@ def relations(
         return [shapes, *moved]
     if not place.got.isfinite().all():
         return ["yours holds NaN or infinite numbers"]
-    found = list(_simple(place, sizes or {}, tolerance))
-    found += list(_other_tensors(place, others or {}, tolerance))
-    found += list(_same_numbers(place, tolerance))
-    found += list(_sums(place, tolerance))
-    found += list(_softened(place, sizes or {}, tolerance))
-    return found
+    return [
+        *_simple(place, sizes or {}, tolerance),
+        *_other_tensors(place, others or {}, tolerance),
+        *_same_numbers(place, tolerance),
+        *_sums(place, tolerance),
+        *_softened(place, sizes or {}, tolerance),
+    ]
 
 
 def sizes_of(config: BertConfig, tokens: int) -> dict[str, float]:

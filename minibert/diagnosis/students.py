@@ -13,15 +13,9 @@ Names of parameters and modules may be Hugging Face's, minibert's, or one's own 
 """
 
 import copy
-import importlib
-import importlib.util
 import inspect
-import json
-import re
-import sys
 import types
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,17 +24,9 @@ from torch import Tensor, nn
 
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
+from minibert.diagnosis.naming import by_name, known_names, our_name, outputs_by_name
 from minibert.diagnosis.traces import FLOAT32_TOLERANCE, TOLERANCE
 from minibert.weights.loading import hugging_face_state
-from minibert.weights.names import name_table
-
-# Modules without parameters that have a name in transformers and in minibert.
-HUGGING_FACE_MODULES = {
-    "encoder.layer.N.intermediate.intermediate_act_fn": "encoder.blocks.N.feed_forward.activation",
-    "pooler.activation": "pooler.activation",
-    "cls.predictions.transform.transform_act_fn": "masked_word.activation",
-    "cls.predictions.decoder": "masked_word.logits",
-}
 
 ARGUMENTS = {
     "input_ids": ("input_ids", "ids", "tokens", "token_ids", "x"),
@@ -49,20 +35,6 @@ ARGUMENTS = {
     "labels": ("labels",),
     "next_sentence_label": ("next_sentence_label",),
 }
-
-OUTPUTS = {
-    "logits": "masked_word.logits",
-    "prediction_logits": "masked_word.logits",
-    "mlm_logits": "masked_word.logits",
-    "seq_relationship_logits": "next_sentence.logits",
-    "nsp_logits": "next_sentence.logits",
-    "pooler_output": "pooler.activation",
-    "last_hidden_state": "last_hidden_state",
-    "loss": "loss",
-}
-
-
-NUMBER = r"(?<![A-Za-z0-9_])N(?![A-Za-z0-9_])"  # the block's number in a name table
 
 
 class StudentError(ValueError):
@@ -144,15 +116,15 @@ class Callee(Student):
                 if ours in self.reference:
                     hooks.append(module.register_forward_hook(_keep(seen, ours)))
         try:
-            found = self.returned(batch)
+            tensors = self.returned(batch)
         finally:
             for hook in hooks:
                 hook.remove()
-        # a module that is called more than once has no one output to compare
+        # A module that is called more than once has no single output to compare.
         for name, calls in seen.items():
             if len(calls) == 1:
-                found.setdefault(name, _as_wide(calls[0], self.reference[name]))
-        return found
+                tensors.setdefault(name, _as_wide(calls[0], self.reference[name]))
+        return tensors
 
     def returned(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the student itself returns, without what its modules compute on the way."""
@@ -163,20 +135,20 @@ class Callee(Student):
         """Call the student on (a copy of) the batch; its own output comes back."""
         target = self.call.forward if isinstance(self.call, nn.Module) else self.call
         wanted = inspect.signature(target).parameters
-        given: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for name, synonyms in ARGUMENTS.items():
-            own = next((word for word in synonyms if word in wanted), None)
-            if own is not None and name in batch:
-                given[own] = batch[name]
-        if not given.keys() & set(ARGUMENTS["input_ids"]):
+            argument = next((word for word in synonyms if word in wanted), None)
+            if argument is not None and name in batch:
+                arguments[argument] = batch[name]
+        if not arguments.keys() & set(ARGUMENTS["input_ids"]):
             raise StudentError(
                 f"your model must take input_ids, token_type_ids and attention_mask by these "
                 f"names; its arguments are {list(wanted)}"
             )
         for switch in ("output_hidden_states", "output_attentions", "return_dict"):
             if switch in wanted or _passes_on(self.call, wanted, switch):
-                given[switch] = True
-        return self.call(**given)
+                arguments[switch] = True
+        return self.call(**arguments)
 
 
 def _passes_on(call: Any, wanted: Mapping[str, inspect.Parameter], switch: str) -> bool:
@@ -199,40 +171,6 @@ def _as_wide(tensor: Tensor, like: Tensor) -> Tensor:
         return tensor.expand(like.shape) if tensor.dim() <= like.dim() else tensor
     except RuntimeError:
         return tensor
-
-
-def our_name(path: str, config: BertConfig, names: Mapping[str, str], modules: bool = False) -> str:
-    """minibert's name of a parameter or module that a student calls `path`; "" if unknown.
-
-    >>> our_name("bert.encoder.layer.2.output.LayerNorm.gamma", BertConfig(), {})
-    'encoder.blocks.2.output_norm.weight'
-    >>> our_name("wq.0.bias", BertConfig(), {"wq.N": "encoder.layer.N.attention.self.query"})
-    'encoder.blocks.0.attention.query.bias'
-    """
-    for theirs, standard in names.items():
-        form = re.sub(NUMBER, r"(\\d+)", re.escape(theirs))
-        match = re.fullmatch(rf"{form}(\.weight|\.bias)?", path)
-        if match:
-            groups = [group for group in match.groups() if group is not None]
-            number = next((group for group in groups if group.isdigit()), "")
-            leaf = next((group for group in groups if not group.isdigit()), "")
-            path = re.sub(NUMBER, number, standard) + leaf
-            break
-    path = re.sub(r"^(module\.)?(bert\.)?", "", path)
-    path = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", path))
-    table = name_table(config)
-    if path in ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias") and not modules:
-        return "embeddings.token.weight" if path.endswith("weight") else "masked_word.bias"
-    if modules:
-        number_free = re.sub(r"\.(\d+)\.", ".N.", path)
-        block = re.search(r"\.(\d+)\.", path)
-        if number_free in HUGGING_FACE_MODULES:
-            return HUGGING_FACE_MODULES[number_free].replace(
-                ".N.", f".{block[1]}." if block else ""
-            )
-        ours = table.get(f"{path}.weight")
-        return ours.removesuffix(".weight") if ours else path
-    return table.get(path, path if path in table.values() else "")
 
 
 def fill(
@@ -279,80 +217,6 @@ def fill(
             f"{', '.join(lacking[:4])}{', ...' if len(lacking) > 4 else ''}"
         )
     return filled, tuple(notes)
-
-
-def known_names(
-    tensors: Mapping[str, Any], reference: Mapping[str, Tensor], config: BertConfig
-) -> dict[str, str]:
-    """{a student's name: ours} for the tensors whose name is known."""
-    L = config.num_hidden_layers
-    known = {}
-    for name in tensors:
-        ours = OUTPUTS.get(name, name)
-        state = re.fullmatch(r"hidden_states[._\[]?(\d+)\]?", name)
-        attention = re.fullmatch(r"attentions[._\[]?(\d+)\]?", name)
-        if state:
-            ours = _state_name(int(state[1]), L)
-        elif attention:
-            ours = f"encoder.blocks.{attention[1]}.attention.probabilities"
-        elif ours not in reference:
-            ours = our_name(name, config, {}, modules=True)
-        if ours in reference:
-            known[name] = ours
-    return known
-
-
-def _state_name(index: int, blocks: int) -> str:
-    if index == 0:
-        return "embeddings.norm"
-    return "last_hidden_state" if index == blocks else f"encoder.blocks.{index - 1}.output_norm"
-
-
-def by_name(
-    tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor], config: BertConfig
-) -> dict[str, Tensor]:
-    """The tensors under the reference's names; unknown ones are left out."""
-    return {ours: tensors[name] for name, ours in known_names(tensors, reference, config).items()}
-
-
-def outputs_by_name(
-    output: Any, reference: Mapping[str, Tensor], config: BertConfig
-) -> dict[str, Tensor]:
-    """A model's output, of whatever form, as tensors under the reference's names.
-
-    Names are believed where there are any; a bare tensor is told by its shape.
-    """
-    flat: dict[str, Tensor] = {}
-    if hasattr(output, "_asdict"):
-        output = output._asdict()
-    if isinstance(output, Mapping):
-        for name, value in output.items():
-            if isinstance(value, tuple | list):
-                flat.update({f"{name}.{i}": _tensor(v) for i, v in enumerate(value)})
-            elif value is not None:
-                flat[name] = _tensor(value)
-        if "logits" in flat and flat["logits"].shape == reference["next_sentence.logits"].shape:
-            flat["seq_relationship_logits"] = flat.pop("logits")
-        return by_name(flat, reference, config)
-    parts = output if isinstance(output, tuple | list) else [output]
-    for part in parts:
-        if isinstance(part, tuple | list):
-            kind = "attentions" if _tensor(part[0]).dim() == 4 else "hidden_states"
-            flat.update({f"{kind}.{i}": _tensor(v) for i, v in enumerate(part)})
-        elif part is not None:
-            tensor = _tensor(part)
-            wanted = ("last_hidden_state", "pooler.activation", "masked_word.logits")
-            for name in (*wanted, "next_sentence.logits", "loss"):
-                like = reference[name]
-                alike = tensor.dim() == like.dim() and tensor.shape[-1:] == like.shape[-1:]
-                if alike and name not in flat:
-                    flat[name] = tensor
-                    break
-    return by_name(flat, reference, config)
-
-
-def _tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
 
 
 def build(
@@ -435,92 +299,3 @@ def _config_for(target: Any, config: BertConfig, hidden: float, attention: float
 
 def _arrays(reference: BertForPreTraining) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in hugging_face_state(reference).items()}
-
-
-def load_target(text: str) -> Any:
-    """What `package.module:name`, `file.py:name` or a file of arrays holds.
-
-    A Python target is imported, which runs its code. Raises StudentError if it cannot be.
-    """
-    place, _, name = text.partition(":")
-    path = Path(place)
-    if path.suffix in (".npz", ".safetensors"):
-        return read_arrays(path)
-    try:
-        if path.suffix == ".py":
-            module = import_file(path)
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                module = importlib.import_module(place)
-            finally:
-                sys.path.pop(0)
-    except (Exception, SystemExit) as error:
-        raise StudentError(f"cannot import {place}: {type(error).__name__}: {error}") from error
-    if name:
-        if not hasattr(module, name):
-            raise StudentError(f"{place} has no {name!r}; it has {_public(module)}")
-        return getattr(module, name)
-    if hasattr(module, "build"):
-        return module.build
-    raise StudentError(
-        f"say which object of {place} is the model, as {place}:NAME; it has {_public(module)}"
-    )
-
-
-def _public(module: Any) -> list[str]:
-    return [name for name in vars(module) if not name.startswith("_")][:12]
-
-
-def import_file(path: Path) -> Any:
-    """The module that a Python file holds; its code is run.
-
-    Raises whatever that code raises, and ImportError for code that ends the program.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    name = f"_imported_{path.stem}"  # nobody else's module has this name
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look for the module they are in
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]
-        if isinstance(error, SystemExit):
-            raise ImportError(
-                f"{path} ends the program while it is imported (SystemExit: {error}); "
-                'put what does so under: if __name__ == "__main__"'
-            ) from error
-        raise
-    finally:
-        sys.path.pop(0)
-    return module
-
-
-def read_arrays(path: Path) -> dict[str, Tensor]:
-    """The arrays of a `.npz` or `.safetensors` file. Raises StudentError for a bad file."""
-    if not path.is_file():
-        raise StudentError(f"there is no file {path}")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: torch.as_tensor(archive[name]) for name in archive.files}
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    except Exception as error:
-        raise StudentError(f"{path} is not a readable {path.suffix} file: {error}") from error
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """A name table from a JSON file. Raises StudentError if it is none."""
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StudentError(f"cannot read the name table {path}: {error}") from None
-    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
-        raise StudentError(f"{path} must hold one JSON object, your name -> Hugging Face's name")
-    return table

@@ -12,9 +12,11 @@ from minibert.cli.diagnose import dump_probe, make_student
 from minibert.cli.main import main
 from minibert.diagnosis.catalogue.all import CATALOGUE
 from minibert.diagnosis.checker import GRADED, Checker, _gradient_difference
+from minibert.diagnosis.naming import our_name
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.relations import relations, where
-from minibert.diagnosis.students import Arrays, StudentError, build, load_target, our_name
+from minibert.diagnosis.students import Arrays, StudentError, build
+from minibert.diagnosis.targets import load_target
 from minibert.diagnosis.traces import FLOAT32_TOLERANCE, Place, first_difference, observe
 from tests.diagnosis import own_berts as students
 

@@ -96,11 +96,9 @@ def scale_by_tokens(model):
     """
     for attention in attentions(model):
 
-        def attend(original, query, key, value, bias, attention=attention):
-            right, attention.scale = attention.scale, query.shape[2] ** -0.5
-            output = original(query, key, value, bias)
-            attention.scale = right
-            return output
+        def attend(original, query, key, value, bias, right=attention.scale):
+            wrong = query.shape[2] ** -0.5
+            return original(query * (wrong / right), key, value, bias)
 
         override(attention, "attend", attend)
 

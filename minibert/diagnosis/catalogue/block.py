@@ -36,13 +36,13 @@ class OwnNorm(nn.Module):
 
 def own_norms(model):
     """Every LayerNorm of the model as an OwnNorm."""
-    found = []
+    opened = []
     for parent, name, norm in norms(model):
         if not isinstance(norm, OwnNorm):
             norm = OwnNorm(norm)
             setattr(parent, name, norm)
-        found.append(norm)
-    return found
+        opened.append(norm)
+    return opened
 
 
 EPS_SEEN = "keras-hub#642; gluon-nlp#1215; lucidrains/x-transformers#37; Redwood's MLAB"
@@ -319,17 +319,17 @@ def change_block(model, compute):
     for block in blocks(model):
 
         def forward(original, hidden_states, bias=None, explicit=False, block=block):
-            kept = []
+            tables = []
 
             def attend(x):
                 attended, probabilities = block.attention(x, bias, explicit)
-                kept.append(probabilities)
+                tables.append(probabilities)
                 return block.dropout(attended)
 
             def think(x):
                 return block.dropout(block.feed_forward(x))
 
-            return compute(block, hidden_states, attend, think), kept[0]
+            return compute(block, hidden_states, attend, think), tables[0]
 
         override(block, "forward", forward)
 

@@ -261,11 +261,11 @@ def matched_from_the_end(word, vocab):
     """
     pieces, end = [], len(word)
     while end > 0 and len(word) <= 100:
-        found = next((s for s in range(end) if ("##" if s else "") + word[s:end] in vocab), None)
-        if found is None:
+        start = next((s for s in range(end) if ("##" if s else "") + word[s:end] in vocab), None)
+        if start is None:
             return ["[UNK]"]
-        pieces.insert(0, ("##" if found else "") + word[found:end])
-        end = found
+        pieces.insert(0, ("##" if start else "") + word[start:end])
+        end = start
     return pieces or ["[UNK]"]
 
 
