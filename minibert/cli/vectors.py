@@ -51,9 +51,13 @@ def add_commands(commands: Any) -> None:
             help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
         ),
         p.add_argument("--combine", help="several layers: concat, sum or mean"),
-        p.add_argument("--pooling", help="mean, max, mean-max, cls, last or pooler"),
+        p.add_argument(
+            "--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)"
+        ),
         p.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
-        p.add_argument("--max-length", type=int, metavar="N", help="tokens of a text"),
+        p.add_argument(
+            "--max-length", type=int, metavar="N", help="tokens of a text (the model's own)"
+        ),
         p.add_argument("--long-texts", help="cut at that length, or read in windows"),
         p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time"),
         p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
