@@ -72,18 +72,7 @@ def _add_plugins(commands: Any) -> None:
     if "verify" in commands.choices:
         return
     if find_spec("weights_tools"):  # installed before it had entry points, or not installed
-        tools = import_module("weights_tools.cli")
-        if hasattr(tools, "add_commands"):
-            tools.add_commands(commands)
-        else:  # TODO: leave this branch out as soon as weights_tools.cli has add_commands
-            verify = commands.add_parser(
-                "verify",
-                help="is this model the one it claims to be?",
-                add_help=False,
-                prefix_chars="\0",
-            )
-            verify.add_argument("words", nargs="*")
-            verify.set_defaults(run=lambda arguments: tools.main(["verify", *arguments.words]))
+        import_module("weights_tools.cli").add_commands(commands)
     else:
         absent = commands.add_parser("verify", help="needs the package weights_tools")
         absent.add_argument("words", nargs="*", metavar="DIR")
