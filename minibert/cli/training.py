@@ -150,15 +150,16 @@ def pretrain(arguments: argparse.Namespace) -> int:
     from minibert.system.memory import keep_memory
     from minibert.system.processes import use_threads
     from minibert.training.batches import Examples
+    from minibert.training.curves import TITLE, check_matplotlib, curves
     from minibert.training.pretrain import pretrain as run
     from minibert.training.run_log import read_log
     from minibert.training.start import lengthen
-    from minibert.view.charts import curves
-    from minibert.view.picture import check_name
+    from minibert.view.picture import check_name, picture_of
 
     settings = read_settings(TrainSettings, arguments)
     if arguments.curves:
         check_name(Path(arguments.curves))
+        check_matplotlib()
     use_threads(arguments.threads)
     keep_memory()
     start: Any
@@ -202,7 +203,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
         )
     log = result.folder / "log.csv"
     if arguments.curves and read_log(log):  # a run that was stopped at once has no row
-        curves(log).save(arguments.curves)
+        picture_of(curves(log), TITLE).save(arguments.curves)
     return 0 if result.finished else 128 + (result.signal or 0)
 
 

@@ -8,8 +8,6 @@ needs no network; `.save(path)` writes either; a notebook shows it by itself.
 """
 
 from minibert.view.attention import attention
-from minibert.view.charts import bars, curves, lines
-from minibert.view.heat import grid, matrix
 from minibert.view.lens import lens
 from minibert.view.picture import Picture
 from minibert.view.senses import word
@@ -19,12 +17,7 @@ from minibert.view.tokens import tokenization
 __all__ = [
     "Picture",
     "attention",
-    "bars",
-    "curves",
-    "grid",
     "lens",
-    "lines",
-    "matrix",
     "shapes",
     "tokenization",
     "word",

@@ -5,13 +5,16 @@ The page is one file, page.html with page.css: no request to anywhere, light and
 
 import dataclasses
 import html
+import io
 import json
 import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from minibert.system.files import check_writable, written_whole
+from minibert.view import svg
 
 # It forbids the browser every load: the page cannot ask for anything, even by mistake.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -70,6 +73,20 @@ class Picture:
         )
 
 
+def picture_of(figure: Any, title: str) -> Picture:
+    """A figure of matplotlib as a picture: its words are text, its bytes the same in every run."""
+    import matplotlib
+
+    written = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": "minibert", "svg.fonttype": "none"}):
+        figure.savefig(written, format="svg", metadata=nothing)
+    drawing = written.getvalue()
+    drawing = drawing[drawing.index("<svg ") :].rstrip()
+    name = quoteattr(svg.visible(title))
+    return Picture(drawing.replace("<svg ", f'<svg role="img" aria-label={name} ', 1), title)
+
+
 def check_name(path: Path) -> None:
     """Raise now what `save` would raise after the work: ValueError for the name, or OSError."""
     if path.suffix not in (".svg", ".html"):
@@ -94,16 +111,16 @@ def data_element(values: dict[str, Any]) -> str:
     return f'<script type="application/json" id="data">{content}</script>'
 
 
-def _without_heading(svg: str) -> str:
+def _without_heading(drawing: str) -> str:
     """The drawing below its title; on a page title and note stand above it."""
-    heading = re.search(r'<g class="heading" data-height="(\d+)">.*?</g>\n', svg, re.DOTALL)
+    heading = re.search(r'<g class="heading" data-height="(\d+)">.*?</g>\n', drawing, re.DOTALL)
     if heading is None:
-        return svg
+        return drawing
 
     def lower(size: re.Match[str]) -> str:
         width, height = size.groups()
         left = int(height) - int(heading[1])
         return f'height="{left}" viewBox="0 {heading[1]} {width} {left}"'
 
-    svg = svg.replace(heading[0], "", 1)
-    return re.sub(r'height="\d+" viewBox="0 0 (\d+) (\d+)"', lower, svg, count=1)
+    drawing = drawing.replace(heading[0], "", 1)
+    return re.sub(r'height="\d+" viewBox="0 0 (\d+) (\d+)"', lower, drawing, count=1)

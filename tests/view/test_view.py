@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 import minibert
 from minibert import view
@@ -25,8 +26,7 @@ from minibert.cli.main import main
 from minibert.view import svg
 from minibert.view.attention import interactive, probabilities
 from minibert.view.lens import guesses
-from minibert.view.plot import _apart, _ticks
-from minibert.view.senses import parting
+from minibert.view.senses import _apart, _ticks, parting
 from minibert.view.shapes import REPEATED, tensors
 from minibert.view.tokens import KINDS, kinds_of
 from minibert.weights.loading import save_weights
@@ -36,6 +36,7 @@ from tests.test_bert import WORDS
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>&amp;'\""
 TEXT = "the river bank was in the river"
+SENSES = {"water": ["the bank in the river", "a bank was in a river"], "<b>": ["the man bank"]}
 # tokens that would break out of an SVG, a page or its data if they were written as they are
 WORDS = [*WORDS[:20], "<", ">", "&", '"', "'", "script", "/", "##x", "img", "=", *WORDS[20:-10]]
 
@@ -56,40 +57,19 @@ def bert(folder):
 
 
 @pytest.fixture(scope="module")
-def pictures(bert, tmp_path_factory) -> dict[str, view.Picture]:
+def pictures(bert) -> dict[str, view.Picture]:
     """One or more of every kind, with names that are long, many, or dangerous."""
-    log = tmp_path_factory.mktemp("log") / "log.csv"
-    log.write_text(
-        "step,tokens,word_loss,word_accuracy,pair_accuracy,heldout_word_loss\n"
-        + "".join(f"{n},{n * 1000},{8 - n / 20},{n / 100},0.5,{'' if n % 5 else 8 - n / 30}\n"
-                  for n in range(1, 41))
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    senses = {"water": ["the bank in the river", "a bank was in a river"], "<b>": ["the man bank"]}
     evil = EVIL[:60]
     return {
         "attention": view.attention(bert, TEXT, block=1, head=2, query="bank"),
         "pair": view.attention(bert, TEXT, "he went in " + evil, block=-1),
         "longest": view.attention(bert, "river " * 38),
         "lens": view.lens(bert, "the [MASK] was <script>"),
-        "word": view.word(bert, "bank", senses),
+        "word": view.word(bert, "bank", SENSES),
         "shapes": view.shapes(bert, TEXT),
         "tokenization": view.tokenization(bert.tokenizer, "The Rivërs, in\u200b東京! 12 [MASK]"),
         "evil tokenization": view.tokenization(bert.tokenizer, EVIL + "\x00\x0b한\ufffe e\u0301"),
         "long word": view.tokenization(bert.tokenizer, "rivers" * 40),
-        "grid": view.grid(
-            10.0 ** rng.uniform(-9, 2, (5, 9)), [f"mistake {EVIL} {i}" for i in range(5)],
-            [f"after block {i}" for i in range(9)], EVIL, "nats", log=True),
-        "wide grid": view.grid(rng.normal(size=(4, 40)), list("abcd"), list(map(str, range(40)))),
-        "matrix": view.matrix(rng.random((7, 7)), rows=WORDS[:7], columns=WORDS[:7], title="M"),
-        "large matrix": view.matrix(rng.random((96, 80)), title="96 x 80"),
-        "named matrix": view.matrix(rng.random((26, 26)), rows=WORDS[:26], columns=WORDS[:26]),
-        "lines": view.lines(
-            {f"line {i} {EVIL[:9]}": (range(13), np.arange(13) * 0.1 + i / 50) for i in range(8)},
-            x="layer", y="size", title="Eight lines that end close together"),
-        "log lines": view.lines({"a": ([1, 2], [1e-12, 3.0])}, log_y=True),
-        "bars": view.bars({"up": 3, "down": -2.5, EVIL: (1.5, 0.4)}, "Bars", "nats"),
-        "curves": view.curves(log),
     }  # fmt: skip
 
 
@@ -219,8 +199,7 @@ def test_no_page_asks_for_anything(pictures):
 def test_the_same_picture_is_the_same_bytes():
     code = (
         "from minibert import view; from minibert.tokenizer.pieces import WordPieceTokenizer as W;"
-        "print(view.tokenization(W(['[UNK]', 'a', '##b']), 'A ab').page(),"
-        "view.lines({'a': ([0, 1], [1, 2]), 'b': ([0, 1], [2, 1])}).svg, view.bars({'x': 1}).svg)"
+        "print(view.tokenization(W(['[UNK]', 'a', '##b']), 'A ab').page())"
     )
     runs = {
         subprocess.run(
@@ -543,34 +522,32 @@ def test_too_long_a_text(bert):
         view.tokenization(bert.tokenizer, b"river")
 
 
-# ---- Charts and tables ----
+# ---- The lines of a word ----
 
 
-def points(picture: view.Picture) -> list[tuple[float, float]]:
-    return [(float(p.get("cx")), float(p.get("cy"))) for p in of_class(tree(picture), "point")]
-
-
-def test_lines_are_where_the_numbers_are():
-    xs, ys = [0, 1, 3, 7], [2.0, 8.0, 4.0, 5.0]
-    found = np.array(points(view.lines({"a": (xs, ys)})))
-    for given, shown, sign in ((xs, found[:, 0], 1), (ys, found[:, 1], -1)):
-        slope, rest = np.polyfit(given, shown, 1)
-        assert slope * sign > 0 and np.allclose(shown, slope * np.array(given) + rest, atol=0.02)
-    logs = np.array(points(view.lines({"a": ([0, 1, 2], [1e-6, 1e-3, 1.0])}, log_y=True)))
-    assert logs[0, 1] - logs[1, 1] == pytest.approx(logs[1, 1] - logs[2, 1], abs=0.02)
-
-
-def test_missing_points_are_left_out():
-    assert len(points(view.lines({"a": ([0, 1, 2], [1.0, float("nan"), 2.0])}))) == 2
+def test_lines_are_where_the_cosines_are(bert, pictures):
+    same, different = parting(bert, "bank", SENSES)
+    picture = tree(pictures["word"])
+    circles = [p for p in of_class(picture, "point") if p.tag.endswith("circle")]
+    squares = [p for p in of_class(picture, "point") if p.tag.endswith("polygon")]
+    middles = [re.findall(r"[-\d.]+", p.get("points")) for p in squares]
+    shown = [
+        [(float(p.get("cx")), float(p.get("cy"))) for p in circles],
+        [(float(m[0]) + 4, float(m[1]) + 4) for m in middles],
+    ]
+    points = np.array(shown).reshape(-1, 2)
+    layers = list(range(len(same))) * 2
+    for values, places, sign in ((layers, points[:, 0], 1), (same + different, points[:, 1], -1)):
+        slope, rest = np.polyfit(values, places, 1)
+        assert slope * sign > 0
+        assert np.allclose(places, slope * np.array(values) + rest, atol=0.02)
 
 
 def test_every_line_differs_in_more_than_colour(pictures):
-    lines = [n for n in tree(pictures["lines"]).iter() if n.tag.endswith("path")]
+    lines = [n for n in tree(pictures["word"]).iter() if n.tag.endswith("path")]
     looks = [(n.get("stroke"), n.get("stroke-dasharray")) for n in lines]
-    assert len(lines) == 8 and len(set(looks)) == 8
-    assert len({dashes for _, dashes in looks[:4]}) == 4
-    labels = texts(pictures["lines"])
-    assert all(any(label.startswith(f"line {i}") for label in labels) for i in range(8))
+    assert len(lines) == 2 and looks[0][0] != looks[1][0] and looks[0][1] != looks[1][1]
+    assert {"same sense", "different senses"} <= set(texts(pictures["word"]))
 
 
 def test_labels_move_apart():
@@ -587,77 +564,28 @@ def test_ticks_hold_the_values(low, high):
     assert np.allclose(steps, steps[0])
 
 
-def test_bars_are_as_long_as_their_values():
-    picture = view.bars({"a": 2, "b": 1, "c": -0.5, "d": (1.5, 0.25)}, unit="s")
-    widths = [float(bar.get("width")) for bar in of_class(tree(picture), "bar")]
-    assert np.allclose(np.array(widths) / widths[1], [2, 1, 0.5, 1.5], rtol=2e-3)
-    assert {"2 s", "1 s", "-0.5 s", "1.5 ± 0.25 s"} <= set(texts(picture))
+# ---- A figure of matplotlib ----
 
 
-def test_curves(pictures):
-    panels = [label for label in texts(pictures["curves"]) if ":" in label]
-    assert panels == [
-        "masked words: loss (nats)", "masked words: accuracy", "next sentence: accuracy",
-    ]  # fmt: skip
-    assert texts(pictures["curves"]).count("held out") == 1  # the others were not measured
-    assert "from 7.95 to 6" in pictures["curves"].svg
+def figure_of(title: str):
+    figure = Figure(figsize=(4, 2))
+    figure.subplots().set(title=title)
+    return figure
 
 
-def test_grid_shades_and_numbers():
-    values = [[0.0, 0.2], [float("nan"), 0.9]]
-    picture = view.grid(values, ["a", "b"], ["x", "y"], "title", "nats")
-    cells = of_class(tree(picture), "cell")
-    fills = [cell.get("fill") for cell in cells]
-    assert luminance(fills[0]) > luminance(fills[1]) > luminance(fills[3]) and fills[2] == "#ffffff"
-    assert {"0.000", "0.200", "0.900", "–"} <= set(texts(picture))
-    logs = view.grid([[1e-6, 1e-3, 1.0]], ["a"], list("xyz"), log=True)
-    dark = [luminance(cell.get("fill")) for cell in of_class(tree(logs), "cell")]
-    assert dark[0] > dark[1] > dark[2] and {"1e-6", "1e-3", "1"} <= set(texts(logs))
+def test_a_figure_is_the_same_bytes_and_its_words_are_text():
+    pictures = [view.picture.picture_of(figure_of("The bank"), "The bank") for _ in range(2)]
+    assert pictures[0] == pictures[1]
+    assert "The bank" in texts(pictures[0])
+    assert tree(pictures[0]).get("aria-label") == "The bank"
+    assert "date" not in pictures[0].svg.lower()
 
 
-def test_matrix_cells_are_the_values():
-    """Large matrices are drawn as strokes: put together, they are the values again."""
-    values = np.random.default_rng(1).random((50, 70))
-    paths = of_class(tree(view.matrix(values)), "cell")
-    shades = {svg.shade(level / 16): level / 16 for level in range(17)}
-    found = np.full(values.shape, -1.0)
-    for path in paths:
-        for x, y, length in re.findall(r"M(\d+) (\d+)h(\d+)", path.get("d")):
-            found[int(y), int(x) : int(x) + int(length)] = shades[path.get("stroke")]
-    assert np.abs(found - values / values.max()).max() <= 0.5 / 16 + 1e-9
-    small = view.matrix(torch.tensor([[0.25, 0.75]]), rows=["a"], columns=["x", "y"])
-    assert {"0.25", "0.75"} <= set(texts(small))
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: view.grid([[1, 2]], ["a"], ["x"]), "expected 2 names of columns.*got 1"),
-        (lambda: view.grid([[1], [2, 3]], ["a", "b"], ["x"]), "rows of one length"),
-        (lambda: view.grid([1, 2], ["a", "b"], ["x"]), "rows and columns"),
-        (lambda: view.grid([[-1]], ["a"], ["x"], log=True), "logarithm"),
-        (lambda: view.grid([[1] * 49], ["a"], ["x"] * 49), "room for 48"),
-        (lambda: view.matrix([[0] * 513]), "at most 512"),
-        (lambda: view.matrix([]), "rows of one length"),
-        (lambda: view.lines({}), "1 to 8 lines, got 0"),
-        (lambda: view.lines({"a": ([1], [1, 2])}), "'a' has 1 xs and 2 ys"),
-        (lambda: view.lines({"a": ([1], [0])}, log_y=True), "leave log_y out"),
-        (lambda: view.lines({"a": ([], [])}), "no finite point"),
-        (lambda: view.bars({}), "finite values"),
-        (lambda: view.bars({"a": float("nan")}), "finite values"),
-    ],
-)
-def test_what_cannot_be_drawn(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_a_file_that_is_no_log(tmp_path):
-    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="no log of a training run"):
-        view.curves(tmp_path / "x.csv")
-    with pytest.raises(FileNotFoundError):
-        view.curves(tmp_path / "absent.csv")
+def test_no_text_of_a_figure_breaks_out(tmp_path):
+    picture = view.picture.picture_of(figure_of(EVIL), EVIL)
+    page = picture.save(tmp_path / "x.html").read_text(encoding="utf-8")
+    assert EVIL in texts(picture) and tree(picture).get("aria-label") == EVIL
+    assert "<script" not in page and "<img" not in page
 
 
 # ---- The command ----

@@ -1,0 +1,52 @@
+"""The curves of a training run, from its log.csv. They are drawn by matplotlib."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from minibert.training.run_log import read_log
+
+TITLE = "Training, and text that was held out"
+PANELS = (
+    ("masked words: loss (nats)", "mlm_loss"),
+    ("masked words: accuracy", "mlm_accuracy"),
+    ("next sentence: accuracy", "nsp_accuracy"),
+)
+
+
+def check_matplotlib() -> None:
+    """Raise ImportError now, and not after the training, where `curves` could not draw."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError(
+            "the curves are drawn by matplotlib, which is not installed: it comes with the extra "
+            '`tutorials`, pip install ".[tutorials]" in the repository'
+        )
+
+
+def curves(log_csv: str | Path) -> Any:
+    """Loss and accuracies over the tokens read, in training and on held-out text: a Figure.
+
+    Raises FileNotFoundError if there is no such file, ValueError if it is no such log.
+    """
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    rows = read_log(log_csv)
+    figure = Figure(figsize=(8.6, 8.6), layout="constrained")
+    figure.suptitle(TITLE)
+    for axes, (name, key) in zip(figure.subplots(len(PANELS)), PANELS):
+        for label, column in (("training", key), ("held out", f"heldout_{key}")):
+            points = [(row["tokens"] / 1e6, row[column]) for row in rows if column in row]
+            if points:
+                tokens, values = zip(*points)
+                label += f": from {values[0]:.3g} to {values[-1]:.3g}"
+                axes.plot(tokens, values, label=label, marker="" if len(points) > 30 else "o")
+        if not axes.lines:
+            raise ValueError(
+                f"{log_csv} is no log of a training run: expected the columns tokens and {key}, "
+                "as minibert pretrain writes them"
+            )
+        axes.set(title=name, xlabel="million tokens")
+        axes.grid()
+        axes.legend()
+    return figure
