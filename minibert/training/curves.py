@@ -46,7 +46,8 @@ def curves(log_csv: str | Path) -> Any:
                 f"{log_csv} is no log of a training run: expected the columns tokens and {key}, "
                 "as minibert pretrain writes them"
             )
-        axes.set(title=name, xlabel="million tokens")
+        axes.set_title(name, loc="left")
+        axes.set_xlabel("million tokens")
         axes.grid()
         axes.legend()
     return figure

@@ -23,7 +23,7 @@ def log(tmp_path):
 
 def test_panels_and_lines_are_the_log(log):
     panels = curves(log).axes
-    assert [axes.get_title() for axes in panels] == [name for name, _ in PANELS]
+    assert [axes.get_title("left") for axes in panels] == [name for name, _ in PANELS]
     training, held_out = panels[0].lines
     steps = np.arange(1, 41)
     assert np.allclose(training.get_xdata(), steps / 1000)
