@@ -255,6 +255,17 @@ def test_the_package_has_no_loose_files():
     assert loose == {"__init__.py", "__main__.py", "bert.py", "trace.py", "py.typed"}
 
 
+def test_signposts_hold_no_code():
+    """Every `__init__` says what one does in its folder, and in which order to read it."""
+    with_code = (LIBRARY / "__init__.py", LIBRARY / "view/__init__.py")
+    for path in python_files("minibert", "weights_tools", "tutorials", "benchmarks", "tests"):
+        if path.name == "__init__.py" and path not in with_code:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert len(tree.body) == 1, f"{path.relative_to(ROOT)} has code"
+            docstring = ast.get_docstring(tree) or ""
+            assert len(docstring.split()) >= 4, f"{path.relative_to(ROOT)} says nothing"
+
+
 def test_clever_arithmetic_is_seen():
     for line in (
         "x = [1] * (a > b)",
@@ -266,6 +277,12 @@ def test_clever_arithmetic_is_seen():
         assert clever_arithmetic(ast.parse(line)), line
     for line in ("x = [0] * n", "x = '-' * 30", "x = -(a // b)", "x = mask * 2"):
         assert not clever_arithmetic(ast.parse(line)), line
+
+
+def test_no_clever_arithmetic():
+    for path in python_files("minibert", "weights_tools", "tutorials", "benchmarks"):
+        clever = clever_arithmetic(ast.parse(path.read_text(encoding="utf-8")))
+        assert not clever, f"{path.relative_to(ROOT)}: {clever}"
 
 
 def test_tests_mirror_the_packages():
