@@ -93,7 +93,7 @@ class Listing:
         left_out = [row.part for row in self.rows if row.part.startswith("ignored")]
         for part in dict.fromkeys(left_out):
             count = left_out.count(part)
-            lines.append(f"{count} tensor{'s' * (count > 1)} {part}")
+            lines.append(f"{count} {'tensor' if count == 1 else 'tensors'} {part}")
         lines.append("")
         lines += [f"{count:>13,}  {part}" for part, count in self.totals.items()]
         lines += [f"note: {note}" for note in self.notes]

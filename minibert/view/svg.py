@@ -202,10 +202,11 @@ def heading(title: str, note: str = "", width: float = WIDTH) -> tuple[list[str]
     """
     parts, y = [], 8.0
     for content, bold in ((title, True), (note, False)):
-        for row in wrapped(content, width - 32, SIZE + 2 * bold, bold):
+        size = SIZE + 2 if bold else SIZE
+        for row in wrapped(content, width - 32, size, bold):
             y += 22
             fill = INK if bold else MUTED
-            parts.append(text(16, y, row, bold=bold, size=SIZE + 2 * bold, fill=fill))
+            parts.append(text(16, y, row, bold=bold, size=size, fill=fill))
     return [group(*parts, class_="heading", data_height=math.floor(y))], y + 14
 
 

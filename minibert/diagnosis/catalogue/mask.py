@@ -68,7 +68,7 @@ def mask_added_raw(model):
     @ The scores of real tokens are larger by 1.
     ! Turn the mask into a bias first: 0 where it is 1, very negative where it is 0.
     """
-    change_bias(model, lambda bias: 1.0 * (bias == 0))
+    change_bias(model, lambda bias: (bias == 0).to(bias.dtype))
 
 
 @mistake("mask", seen="pytorch_advanced#175", changes="mask")
