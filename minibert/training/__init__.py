@@ -3,7 +3,8 @@
 Read in this order: wordpiece_trainer.py (text -> the word pieces worth having); prepare.py (text
 -> examples, once), which is made of corpus.py, segments.py, masking.py and rows.py; batches.py
 (examples -> batches, in an order that can be resumed); step.py (losses, optimizer, one step);
-start.py (starting values from counts, a longer position table); checkpoint.py and run_log.py (stop
-and go on, what was measured); pretrain.py (the loop); finetune.py (all of it trained on labelled
-texts); evaluate_words.py, evaluate_grammar.py and evaluate_sentiment.py (how good is it).
+settings.py (all the numbers of a run); start.py (starting values from counts, a longer position
+table); checkpoint.py and run_log.py (stop and go on, what was measured); pretrain.py (the loop);
+finetune.py (all of it trained on labelled texts); evaluate_words.py, evaluate_grammar.py
+and evaluate_sentiment.py (how good is it).
 """
