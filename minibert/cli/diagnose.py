@@ -1,4 +1,4 @@
-"""`minibert diagnose`: judge a whole model, or write the probe for one outside Python."""
+"""`minibert diagnose`: check a whole model, or write the probe for one outside Python."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ TARGETS = """what TARGET may be:
 names of parameters and modules: Hugging Face's, minibert's, or yours with --names table.json,
   {"layers.N.att.wq": "encoder.layer.N.attention.self.query", ...}; N is the block's number.
 
-exit code: 0 no difference, 1 a difference, 2 TARGET could not be judged."""
+exit code: 0 no difference, 1 a difference, 2 TARGET could not be checked."""
 
 
 def add_commands(commands: Any) -> None:
@@ -46,7 +46,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.description = DESCRIPTION
     parser.epilog = f"{TARGETS}\n\n{parser.epilog}"
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="what to judge, see below")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="what to check, see below")
     parser.add_argument("--names", type=Path, metavar="FILE", help="your names, as JSON")
     parser.add_argument(
         "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
@@ -101,7 +101,7 @@ def _add_mistakes(path: Path) -> None:
 
 
 def make_student(target: str, checker: "Checker", names: dict[str, str]) -> "Student":
-    """What `target` names, ready to be judged."""
+    """What `target` names, ready to be checked."""
     from minibert.diagnosis.students import Arrays, build
     from minibert.diagnosis.targets import load_target
 

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from minibert.diagnosis.students import StudentError
+from minibert.system.files import read_json
 
 
 def load_target(text: str) -> Any:
@@ -95,9 +95,9 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
 def read_names(path: Path) -> dict[str, str]:
     """A name table from a JSON file. Raises StudentError if it is none."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StudentError(f"cannot read the name table {path}: {error}") from None
-    if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):
+        table = read_json(path)
+    except (OSError, ValueError) as error:
+        raise StudentError(f"cannot read the name table: {error}") from None
+    if not all(isinstance(v, str) for v in table.values()):
         raise StudentError(f"{path} must hold one JSON object, your name -> Hugging Face's name")
     return table

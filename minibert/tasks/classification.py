@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
-from minibert.system.files import folder_written_whole
+from minibert.system.files import folder_written_whole, read_json
 from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import mean_pool
@@ -174,7 +174,7 @@ def load_classifier(folder: str | Path) -> tuple[BertClassifier, Tokenizer]:
     [(pooling, head)] = heads.items()
     weight, bias = tensors[f"{head}.weight"], tensors.get(f"{head}.bias")
     bert = load_weights(place)[0].bert  # which checks the config
-    config = json.loads(find_config(place).read_text(encoding="utf-8"))
+    config = read_json(find_config(place))
     architectures = config.get("architectures") or [ARCHITECTURE]
     if pooling == "pooler" and architectures != [ARCHITECTURE]:
         raise ValueError(

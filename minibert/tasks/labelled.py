@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.system.lines import read_lines
+
 CHUNK = 50  # batches whose texts are sorted by length together
 
 
@@ -31,14 +33,10 @@ def read_labelled(path: str | Path, classes: Sequence[str] | None = None) -> Lab
     """
     wanted = "two columns with a tab between, a label and a text"
     try:
-        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+        lines = list(read_lines(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist: give a table, {wanted}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text: convert it first") from None
-    if lines[-1] == "":
-        lines.pop()
-    header, *rows = [line.removesuffix("\r").split("\t") for line in lines] or [[]]
+    header, *rows = [line.split("\t") for line in lines] or [[]]
     if len(header) != 2 or "label" not in header:
         raise ValueError(
             f"{path}, line 1: expected the names of two columns, one of them 'label', got "

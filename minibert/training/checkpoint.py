@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
-from minibert.system import processes as devices
+from minibert.system import processes
 from minibert.system.files import folder_written_whole, written_whole
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
@@ -31,9 +31,17 @@ NAME = "checkpoint.pt"
 MODEL = "model"
 
 MAY_CHANGE_ON_RESUME = {
-    *("steps", "micro_batch_size", "compile"),
-    *("log_every", "eval_every", "eval_rows", "save_every"),
-    *("at_once", "evaluate_every", "evaluate_rows"),  # the names in older checkpoints
+    "steps",
+    "micro_batch_size",
+    "compile",
+    "log_every",
+    "eval_every",
+    "eval_rows",
+    "save_every",
+    # names that older checkpoints have
+    "at_once",
+    "evaluate_every",
+    "evaluate_rows",
 }
 
 
@@ -176,7 +184,7 @@ class StopRequest:
     def anywhere(self, device: torch.device) -> bool:
         """Whether any of the processes got a signal, which then is the signal of all; all of them
         have to ask at the same time."""
-        highest = devices.largest(torch.tensor(self.signal or 0, device=device))
+        highest = processes.largest(torch.tensor(self.signal or 0, device=device))
         if highest:
             self.signal = int(highest)
         return bool(highest)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.system import processes as devices
+from minibert.system import processes
 from minibert.training.batches import Examples, rows_of_step
 from minibert.training.checkpoint import (
     MODEL,
@@ -74,7 +74,7 @@ def pretrain(
     of another run, FileExistsError if `output` holds a model and no checkpoint.
     """
     settings = settings or TrainSettings()
-    with devices.join() as device, StopRequest() as stop:
+    with processes.join() as device, StopRequest() as stop:
         run = Run(Path(data), Path(output), start, settings, device)
         bar = tqdm(total=settings.steps, initial=run.state.step, unit="step", disable=not progress)
         while not run.finished and not stop.anywhere(device):
@@ -88,7 +88,7 @@ def pretrain(
         if not run.finished:
             run.save()
         bar.close()
-        return Result(run.state.step, run.finished, stop.signal, run.output, devices.rank())
+        return Result(run.state.step, run.finished, stop.signal, run.output, processes.rank())
 
 
 class Run:
@@ -117,7 +117,7 @@ class Run:
         self.module.to(device).train()
         self.optimizer = make_optimizer(self.model, settings)
 
-        if devices.rank() == 0:
+        if processes.rank() == 0:
             output.mkdir(parents=True, exist_ok=True)
         given = None if isinstance(start, BertConfig) else start
         self.identity = describe_run(settings, self.model.config, self.examples, given)
@@ -125,9 +125,9 @@ class Run:
         if settings.count_first and self.state.step == 0:
             start_from_counts(self.model, self.examples)
         self.began = time.monotonic() - self.state.seconds
-        self.log = RunLog(output / "log.csv", self.state.step) if devices.rank() == 0 else None
+        self.log = RunLog(output / "log.csv", self.state.step) if processes.rank() == 0 else None
 
-        if devices.count() > 1:
+        if processes.count() > 1:
             self.module = DistributedDataParallel(self.module)
         if settings.compile:
             self.module.compile()
@@ -146,7 +146,7 @@ class Run:
         batches = batches_of_step(self.examples, state.step, settings, self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, settings)
-        torch.manual_seed(seed_of(settings.seed, state.step, devices.rank()))  # for dropout
+        torch.manual_seed(seed_of(settings.seed, state.step, processes.rank()))  # for dropout
         sums = training_step(self.module, self.optimizer, batches, settings.clip).cpu()
         state.sums += sums
         state.tokens += int(sums[0])
@@ -167,7 +167,7 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint, and the model for everybody."""
-        if devices.rank() == 0:
+        if processes.rank() == 0:
             write_checkpoint(self.output, self.model, self.optimizer, self.identity, self.state)
             export_model(self.output / MODEL, self.model, self.examples.folder)
 
@@ -192,10 +192,10 @@ def batches_of_step(
 ) -> list[dict[str, Tensor]]:
     """This device's share of the step's rows, in batches of `micro_batch_size` rows."""
     rows = rows_of_step(step, settings.batch_size, len(examples), settings.seed)
-    mine = rows[devices.rank() :: devices.count()]
+    mine = rows[processes.rank() :: processes.count()]
     if len(mine) == 0:
         raise ValueError(
-            f"batch_size must be at least the number of devices, {devices.count()}, got "
+            f"batch_size must be at least the number of devices, {processes.count()}, got "
             f"{settings.batch_size}"
         )
     size = settings.micro_batch_size or len(mine)
@@ -219,10 +219,10 @@ def evaluate_heldout(
     training = inner.training
     inner.eval()
     total = torch.zeros(len(Sums._fields), device=device, dtype=torch.float64)
-    mine = np.arange(devices.rank(), min(rows, len(heldout)), devices.count())
+    mine = np.arange(processes.rank(), min(rows, len(heldout)), processes.count())
     for at in range(0, len(mine), 32):
         batch = heldout.batch(mine[at : at + 32])
         sums = inner(**{name: tensor.to(device) for name, tensor in batch.items()})
         total += torch.stack([value.to(total) for value in sums])
     inner.train(training)
-    return {f"heldout_{name}": v for name, v in means(devices.add_up(total).cpu()).items()}
+    return {f"heldout_{name}": v for name, v in means(processes.add_up(total).cpu()).items()}

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from minibert.system.files import written_whole
 
+PROGRESS = ("step", "tokens", "seconds", "tokens_per_second", "learning_rate")
+MEASURED = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+
 
 class RunLog:
     """Open the log to resume after `step`. Later rows are dropped, because the resumed run writes
     them again. Raises ValueError if the file is there and is no such log."""
 
-    COLUMNS = (
-        *("step", "tokens", "seconds", "tokens_per_second", "learning_rate"),
-        *("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"),
-        *("heldout_loss", "heldout_mlm_loss", "heldout_mlm_accuracy"),
-        *("heldout_nsp_loss", "heldout_nsp_accuracy"),
-    )
+    COLUMNS = (*PROGRESS, *MEASURED, *(f"heldout_{name}" for name in MEASURED))
 
     def __init__(self, path: Path, step: int):
         self.path = path

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from minibert.core.checks import IGNORE
 from minibert.core.heads import BertForPreTraining
-from minibert.system import processes as devices
+from minibert.system import processes
 from minibert.training.settings import TrainSettings
 
 
@@ -141,7 +141,7 @@ def training_step(
     device = batches[0]["labels"].device
     words = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches)
     pairs = sum(len(batch["labels"]) for batch in batches)
-    counts = devices.add_up(torch.tensor([float(words), float(pairs)], device=device))
+    counts = processes.add_up(torch.tensor([float(words), float(pairs)], device=device))
     all_words, all_pairs = counts.clamp(min=1).tolist()
 
     total = torch.zeros(len(Sums._fields), device=device, dtype=torch.float64)
@@ -149,12 +149,12 @@ def training_step(
         with _no_exchange(module) if number < len(batches) - 1 else contextlib.nullcontext():
             sums = module(**batch)
             loss = sums.mlm_loss / all_words + sums.nsp_loss / all_pairs
-            (loss * devices.count()).backward()  # the devices' gradients are averaged, not added
+            (loss * processes.count()).backward()  # the devices' gradients are averaged, not added
         total += torch.stack([value.detach().to(total) for value in sums])
     nn.utils.clip_grad_norm_(module.parameters(), clip)
     optimizer.step()
     optimizer.zero_grad()
-    return devices.add_up(total)
+    return processes.add_up(total)
 
 
 def _no_exchange(module: nn.Module) -> contextlib.AbstractContextManager[None]:

@@ -29,6 +29,7 @@ from minibert.core.rules import (
     lowercase,
     strip_accents,
 )
+from minibert.system.lines import decode_line
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
 
 Pair = tuple[int, int]
@@ -46,13 +47,7 @@ def read_lines(files: Iterable[str | Path], progress: bool = False) -> Iterator[
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
                     bar.update(len(line))
-                    try:
-                        yield line.decode("utf-8").rstrip("\r\n")
-                    except UnicodeDecodeError:
-                        raise ValueError(
-                            f"{path}, line {number}: expected UTF-8 text, got other bytes. "
-                            "Convert the file first."
-                        ) from None
+                    yield decode_line(line, number, path)
             yield ""
 
 

@@ -4,12 +4,13 @@ safetensors is preferred to .bin. Both are memory-mapped. Pickled code in a .bin
 and an index of shards opens no file outside its own folder.
 """
 
-import json
 import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
+
+from minibert.system.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,9 +60,9 @@ def _unconverted(folder: Path) -> FileNotFoundError:
 def read_shard_index(index: Path) -> dict[str, str]:
     """Tensor -> the file that holds it. A path to another folder is refused with ValueError."""
     try:
-        files = json.loads(index.read_bytes())["weight_map"]
+        files = read_json(index)["weight_map"]
         names = set(files.values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         names = set()
     if not names:
         raise ValueError(

@@ -17,7 +17,7 @@ import minibert
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.system import processes as devices
+from minibert.system import processes
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
 from minibert.training.pretrain import batches_of_step, evaluate_heldout, pretrain, seed_of
@@ -222,7 +222,7 @@ def test_a_stopped_run_equals_an_unbroken_one(data, tmp_path, monkeypatch):
 
 
 def test_a_signal_to_another_process_stops_and_saves_here(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "largest", lambda own: torch.full_like(own, signal.SIGTERM))
+    monkeypatch.setattr(processes, "largest", lambda own: torch.full_like(own, signal.SIGTERM))
     stopped = pretrain(data, tmp_path / "run", TINY, SHORT)
     assert (stopped.finished, stopped.step, stopped.signal) == (False, 0, signal.SIGTERM)
     assert weights(tmp_path / "run")["state"]["step"] == 0
@@ -518,8 +518,8 @@ def test_a_signal_saves_and_stops(data, tmp_path, number):
 def test_two_processes_give_the_gradient_of_one(uneven, tmp_path):
     """torchrun with gloo. After one step, Adam's first average is a tenth of the gradient."""
     options = [*OPTIONS, "--steps", "1", "--warmup", "0", "--micro-batch-size", "3"]
-    for processes, name in ((1, "one"), (2, "two")):
-        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
+    for number, name in ((1, "one"), (2, "two")):
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(number)]
         launcher += ["--master-port", "29617", "-m", "minibert"]
         words = ["pretrain", uneven, "-o", tmp_path / name, *options]
         done = subprocess.run(

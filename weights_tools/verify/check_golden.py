@@ -19,8 +19,13 @@ from weights_tools.verify.pack import Check, Pack, take
 from weights_tools.verify.verdict import FAIL, INFO, NOT_RUN, PASS, Row
 
 _SIZES = (
-    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
-    *("intermediate_size", "max_position_embeddings", "type_vocab_size"),
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
 )
 
 

@@ -23,8 +23,13 @@ PACKS = ("bert-base-uncased", "bert-tiny")
 KINDS = ("gate", "lead")
 ACTIVATIONS = ("gelu", "gelu_new", "any")  # "any": the output does not depend on the GELU
 _INPUT_KEYS = {
-    *("text", "input_ids", "attention_mask", "token_type_ids", "labels"),
-    *("next_sentence_label", "note"),
+    "text",
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "labels",
+    "next_sentence_label",
+    "note",
 }
 _PARAMETERS = {
     "bert.embeddings.word_embeddings.weight": "vocab_size",
@@ -32,7 +37,9 @@ _PARAMETERS = {
     "bert.embeddings.token_type_embeddings.weight": "type_vocab_size",
 }
 _LOSSES = (
-    *("masked_word_loss", "next_sentence_loss", "pretraining_loss"),
+    "masked_word_loss",
+    "next_sentence_loss",
+    "pretraining_loss",
     "masked_word_log_likelihood",
 )
 
