@@ -73,12 +73,10 @@ class PackedLinear:
 class Int8Linear:
     """Weights in 8 bits, one scale per row; inputs rounded to 8 bits as they come (CPU)."""
 
-    def __init__(
-        self, layers: Sequence[Weights], dtype: torch.dtype, reduce_range: bool | None = None
-    ):
-        self.reduce_range = int8_saturates() if reduce_range is None else reduce_range
+    def __init__(self, layers: Sequence[Weights], dtype: torch.dtype, largest: int | None = None):
+        largest = largest or (63 if int8_saturates() else 127)
         weight, bias = _joined(layers, torch.float32)
-        scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
+        scale = (weight.abs().amax(dim=1) / largest).clamp(min=1e-12)
         zero = torch.zeros_like(scale, dtype=torch.int64)
         if not hasattr(torch.ops.quantized, "linear_prepack"):
             raise ValueError("this build of torch has no int8 kernels: use bfloat16 or float32")
@@ -90,7 +88,7 @@ class Int8Linear:
     def __call__(
         self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None
     ) -> Tensor:
-        product = torch.ops.quantized.linear_dynamic(x, self.packed, self.reduce_range)
+        product = torch.ops.quantized.linear_dynamic(x, self.packed, False)
         if gelu is not None:
             product = F.gelu(product, approximate=gelu)
         return product if residual is None else product + residual
@@ -100,13 +98,13 @@ class Int8Linear:
 def int8_saturates() -> bool:
     """Whether sums of two products of 8 bits overflow here, as on x86 processors without VNNI.
 
-    Then one bit of the activations is given up (`reduce_range`). It is tried out.
+    Then the weights take 7 bits: the inputs, which share one scale, need theirs more.
 
     >>> isinstance(int8_saturates(), bool)
     True
     """
     ones = torch.ones(64, 64)
-    product = Int8Linear([(ones, None)], torch.float32, reduce_range=False)(ones)
+    product = Int8Linear([(ones, None)], torch.float32, largest=127)(ones)
     return bool((product - 64).abs().max() > 1)
 
 
