@@ -72,7 +72,7 @@ def new_tokenizer() -> Tokenizer:
     """With empty caches, but with its tries, which are made on first use: "start" measures that."""
     tokenizer = Tokenizer.from_folder(FOLDER)
     tokenizer.ids("unaffable")
-    for trie in tokenizer._tries or ():
+    for trie in tokenizer.engine._tries or ():
         for letter in list(trie.waiting):
             trie[letter]
     return tokenizer

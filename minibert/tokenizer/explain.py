@@ -7,9 +7,12 @@ tests hold its result to that of the fast tokenizer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minibert.tokenizer.pieces import WordPieceTokenizer
+
+if TYPE_CHECKING:
+    from minibert.tokenizer.tokenizer import Tokenizer
 
 
 class Step(NamedTuple):
@@ -25,7 +28,7 @@ class Step(NamedTuple):
     changes: list[tuple[str, str]]
 
 
-def explain(tokenizer: WordPieceTokenizer, text: str) -> list[Step]:
+def explain(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> list[Step]:
     """The steps from a text to its ids.
 
     >>> tokenizer = WordPieceTokenizer(["[UNK]", "zo", "##e"])
@@ -44,9 +47,8 @@ def explain(tokenizer: WordPieceTokenizer, text: str) -> list[Step]:
     for start, end, number in tokenizer.typed.split(text):
         part = text[start:end]
         if number is not None:
-            steps.append(
-                Step("added token", part, tokenizer.inverse[number], [(part, str(number))])
-            )
+            token = tokenizer.vocabulary.inverse[number]
+            steps.append(Step("added token", part, token, [(part, str(number))]))
             continue
         for rule in tokenizer.steps:
             after = rule(part, tokenizer.rules)
@@ -59,8 +61,9 @@ def explain(tokenizer: WordPieceTokenizer, text: str) -> list[Step]:
     return [*steps, Step("ids", text, ids, [])]
 
 
-def _match(tokenizer: WordPieceTokenizer, word: str) -> Step:
-    unknown = tokenizer.inverse[tokenizer.unk_id]
+def _match(tokenizer: Tokenizer | WordPieceTokenizer, word: str) -> Step:
+    vocabulary = tokenizer.vocabulary
+    unknown = vocabulary.inverse[vocabulary.unk_id]
     if len(word) > tokenizer.rules.longest_word:
         reason = f"{len(word)} characters, more than {tokenizer.rules.longest_word}"
         return Step("longest match", word, unknown, [(reason, "")])
@@ -70,8 +73,8 @@ def _match(tokenizer: WordPieceTokenizer, word: str) -> Step:
     while start < len(word):
         for end in range(len(word), start, -1):
             piece = ("##" if start else "") + word[start:end]
-            tried.append((piece, str(tokenizer.wordpieces.get(piece, ""))))
-            if piece in tokenizer.wordpieces:
+            tried.append((piece, str(vocabulary.wordpieces.get(piece, ""))))
+            if piece in vocabulary.wordpieces:
                 break
         else:
             return Step("longest match", word, unknown, tried)

@@ -1,6 +1,6 @@
 """The files a tokenizer is kept in: `vocab.txt`, `tokenizer.json` and the small ones beside them.
 
-`read_tokenizer` turns a folder, or one of these files, into the arguments of `WordPieceTokenizer`;
+`read_tokenizer` turns a folder, or one of these files, into the arguments of `Tokenizer`;
 `write_tokenizer` writes a folder that transformers loads too.
 """
 
@@ -152,7 +152,7 @@ def _content(token: Any) -> Any:
 
 
 def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, Any]:
-    """A folder, `vocab.txt` or `tokenizer.json` → the arguments of `WordPieceTokenizer`.
+    """A folder, `vocab.txt` or `tokenizer.json` → the arguments of `Tokenizer`.
 
     `tokenizer_config.json` is believed before `tokenizer.json`, as in transformers; `overrides`
     are believed before both. Where nobody says, a vocabulary with capitals is used as a cased one.

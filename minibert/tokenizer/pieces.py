@@ -8,12 +8,11 @@ chunk remembered: most chunks of a text have been seen before. A new word is mat
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from minibert.core.rules import rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
@@ -34,6 +33,19 @@ class Pieces(NamedTuple):
     ids: list[int]
     offsets: list[Span]
     word_ids: list[int]
+
+
+class PieceEngine(Protocol):
+    """A way from a text to its pieces, without what stands around them. WordPiece is one."""
+
+    vocabulary: Vocabulary
+    settings: dict[str, Any]  # what a file has to say of it, beside the vocabulary
+
+    def ids(self, text: str) -> list[int]: ...
+
+    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]: ...
+
+    def pieces(self, text: str) -> Pieces: ...
 
 
 def _not_a_text(value: object) -> TypeError:
@@ -61,10 +73,10 @@ class _Memory(dict[Any, Any]):
         return _Memory, (self.compute,)
 
 
-class WordPieceTokenizer(Vocabulary):
-    """A vocabulary, and the rules from text to its ids.
+class WordPieceTokenizer:
+    """The piece engine of BERT: a vocabulary, and the rules from text to its ids.
 
-    `vocab` maps tokens to ids, or lists them in order of their ids. `do_lower_case`,
+    `vocab`, `special_tokens` and `added_tokens` are those of `Vocabulary`. `do_lower_case`,
     `strip_accents` (None: as `do_lower_case`) and `tokenize_chinese_chars` switch rules on and off
     as in Hugging Face's BertTokenizer. `rules` is "reference" or "google". Threads may share a
     tokenizer. Raises ValueError for a vocabulary that has duplicates or lacks [UNK].
@@ -84,9 +96,8 @@ class WordPieceTokenizer(Vocabulary):
         rules: str = "reference",
         special_tokens: Mapping[str, str] | None = None,
         added_tokens: Iterable[str | Mapping[str, Any]] = (),
-        model_max_length: int = 512,
     ) -> None:
-        super().__init__(vocab, special_tokens, added_tokens)
+        self.vocabulary = Vocabulary(vocab, special_tokens, added_tokens)
         if rules not in ("reference", "google"):
             raise ValueError(f'expected rules "reference" or "google", got {rules!r}.')
         self.rules = google_rules() if rules == "google" else REFERENCE
@@ -94,19 +105,17 @@ class WordPieceTokenizer(Vocabulary):
             "do_lower_case": do_lower_case,
             "strip_accents": strip_accents,
             "tokenize_chinese_chars": tokenize_chinese_chars,
-            "model_max_length": model_max_length,
         }
         # Written only if not the default: transformers reads this file too and would ignore it.
         if rules == "google":
             self.settings["rules"] = rules
-        self.model_max_length = model_max_length
         self._lower = do_lower_case
         self.steps = rules_for(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
         self._prepare("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff" if tokenize_chinese_chars else "")
 
     def _prepare(self, ideographs: str) -> None:
         """The tables, patterns and memories of the fast way."""
-        added = self.added.values() if self.rules.special_in_text else ()
+        added = self.vocabulary.added.values() if self.rules.special_in_text else ()
         self.typed = AddedTokens({t.content: t for t in added if not t.normalized})
         self._late = AddedTokens({self._spell(t.content): t for t in added if t.normalized})
         self._context = self.rules.lower_first or strip_accents in self.steps
@@ -150,15 +159,16 @@ class WordPieceTokenizer(Vocabulary):
         return text + "\0" if moves else text
 
     def _width(self, number: int) -> int:
-        return len(self.inverse[number].removeprefix("##"))
+        return len(self.vocabulary.inverse[number].removeprefix("##"))
 
     def _find_word(self, word: str) -> Sequence[int]:
+        unknown, wordpieces = (self.vocabulary.unk_id,), self.vocabulary.wordpieces
         if len(word) > self.rules.longest_word:
-            return (self.unk_id,)
-        if word in self.wordpieces:
-            return (self.wordpieces[word],)
-        self._tries = self._tries or build_tries(self.wordpieces)  # not at start: it takes a while
-        return tuple(match(word, self._tries) or (self.unk_id,))
+            return unknown
+        if word in wordpieces:
+            return (wordpieces[word],)
+        self._tries = self._tries or build_tries(wordpieces)  # not at start: it takes a while
+        return tuple(match(word, self._tries) or unknown)
 
     def _words(self, chunk: str) -> list[str] | None:
         """The words, if they are all of the chunk in order; None if it takes a closer look."""
@@ -283,18 +293,8 @@ class WordPieceTokenizer(Vocabulary):
         for _, pieces in self._located(text):
             word_ids += [words + word for _, _, _, word in pieces]
             words += pieces[-1][3] + 1 if pieces else 0
-        return Pieces(self.convert_ids_to_tokens(ids), ids, offsets, word_ids)
+        return Pieces(self.vocabulary.convert_ids_to_tokens(ids), ids, offsets, word_ids)
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text, as strings."""
-        return self.convert_ids_to_tokens(self.ids(text))
-
-    def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
-        """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
-
-        Google's rules are saved, but followed here alone: transformers reads on by the reference's.
-        """
-        from minibert.tokenizer.files import write_tokenizer
-
-        added = [token._asdict() for token in self.added.values()]
-        write_tokenizer(folder, self.vocab, added, {**self.special_tokens, **self.settings})
+        return self.vocabulary.convert_ids_to_tokens(self.ids(text))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from minibert.tokenizer.arguments import (
@@ -20,9 +21,9 @@ from minibert.tokenizer.arguments import (
     strategies,
     with_2019_names,
 )
-from minibert.tokenizer.batch import Batch, Layout, Row
-from minibert.tokenizer.files import read_tokenizer
-from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
+from minibert.tokenizer.batch import BERT_TEMPLATE, Batch, Layout, Row, Template, everywhere
+from minibert.tokenizer.files import read_tokenizer, write_tokenizer
+from minibert.tokenizer.pieces import PieceEngine, Pieces, Span, WordPieceTokenizer
 from minibert.tokenizer.truncation import cut
 
 if TYPE_CHECKING:  # torch is imported where tensors are made: `minibert tokenize` starts without
@@ -31,8 +32,12 @@ if TYPE_CHECKING:  # torch is imported where tensors are made: `minibert tokeniz
 _LISTS: dict[str, Any] = {"padding": False, "return_tensors": None}
 
 
-class Tokenizer(WordPieceTokenizer):
+class Tokenizer:
     """The tokenizer that users meet: calling it makes a Batch.
+
+    It has an `engine`, which gives the pieces of a text, that engine's `vocabulary`, and a
+    `template`, what stands around a text or a pair. `settings` are those of the engine:
+    `WordPieceTokenizer`, or what `engine` makes of `vocab` and them.
 
     >>> tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "river", "##s"])
     >>> tokenizer(["rivers", "river"]).input_ids.tolist()
@@ -40,6 +45,81 @@ class Tokenizer(WordPieceTokenizer):
     """
 
     _warned = False
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int] | Sequence[str],
+        *,
+        model_max_length: int = 512,
+        template: Template = BERT_TEMPLATE,
+        engine: Callable[..., PieceEngine] = WordPieceTokenizer,
+        **settings: Any,
+    ) -> None:
+        self.engine = engine(vocab, **settings)
+        self.vocabulary = self.engine.vocabulary
+        self.template = template
+        self.model_max_length = model_max_length
+
+    # What the vocabulary and the engine say.
+    vocab = property(attrgetter("vocabulary.vocab"))
+    inverse = property(attrgetter("vocabulary.inverse"))
+    wordpieces = property(attrgetter("vocabulary.wordpieces"))
+    added = property(attrgetter("vocabulary.added"))
+    special_tokens = property(attrgetter("vocabulary.special_tokens"))
+    special_ids = property(attrgetter("vocabulary.special_ids"))
+    unk_id = property(attrgetter("vocabulary.unk_id"))
+    pad_id = property(attrgetter("vocabulary.pad_id"))
+    cls_id = property(attrgetter("vocabulary.cls_id"))
+    sep_id = property(attrgetter("vocabulary.sep_id"))
+    mask_id = property(attrgetter("vocabulary.mask_id"))
+    vocab_size = property(attrgetter("vocabulary.vocab_size"))
+    rules = property(attrgetter("engine.rules"))
+    steps = property(attrgetter("engine.steps"))
+    typed = property(attrgetter("engine.typed"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `tokenizer_config.json` says beside the tokens."""
+        return {**self.engine.settings, "model_max_length": self.model_max_length}
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text, without [CLS] and [SEP]. Raises TypeError, or ValueError (`clean`)."""
+        return self.engine.ids(text)
+
+    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids, and for each the (start, end) of the characters it stands for."""
+        return self.engine.ids_and_offsets(text)
+
+    def pieces(self, text: str) -> Pieces:
+        """The pieces of a text with their ids, offsets and the numbers of their words."""
+        return self.engine.pieces(text)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of a text, as strings."""
+        return self.convert_ids_to_tokens(self.ids(text))
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """A token's id, or a list of them; that of [UNK] for what the vocabulary lacks."""
+        return self.vocabulary.convert_tokens_to_ids(tokens)
+
+    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
+        """An id's token, or a list of them. Raises KeyError."""
+        return self.vocabulary.convert_ids_to_tokens(ids)
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        """Ids → text. It is normalised text: case, accents and most of the spacing are gone."""
+        return self.vocabulary.decode(ids, skip_special_tokens)
+
+    def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
+        """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
+
+        Google's rules are saved, but followed here alone: transformers reads on by the reference's.
+        """
+        added = [token._asdict() for token in self.added.values()]
+        write_tokenizer(folder, self.vocab, added, {**self.special_tokens, **self.settings})
 
     @classmethod
     def from_folder(cls, path: str | os.PathLike[str], **settings: Any) -> Tokenizer:
@@ -102,6 +182,7 @@ class Tokenizer(WordPieceTokenizer):
         padding, truncation = strategies(padding, truncation, max_length)
         check_cutting(stride, padding_side, truncation_side)
         limit = self.model_max_length if max_length is None else max_length
+        template = self.template if add_special_tokens else Template()
         encoded = [
             [self._encode(text, return_offsets_mapping) for text in sample if text is not None]
             for sample in samples
@@ -109,7 +190,7 @@ class Tokenizer(WordPieceTokenizer):
         rows: list[Row] = []
         for number, texts in enumerate(encoded):
             lengths = [len(ids) for ids, _ in texts]
-            room = limit - (1 + len(lengths) if add_special_tokens else 0)
+            room = limit - template.length(len(lengths))
             if not truncation:
                 self._warn_if_too_long(sum(lengths), room, max_length)
                 rows.append(Row(number, tuple(map(range, lengths))))
@@ -122,31 +203,29 @@ class Tokenizer(WordPieceTokenizer):
                 windowed = return_overflowing_tokens
                 parts = cut(lengths, room, truncation, stride, truncation_side, windowed=windowed)
                 rows += [Row(number, part) for part in parts]
-        layout = Layout(self, samples, rows, add_special_tokens, 0, padding_side)
+        layout = Layout(self, samples, rows, template, 0, padding_side)
         sizes = [layout.sizes(row) for row in rows]
         if padding:
             width = limit if padding == "max_length" else max(map(sum, sizes))
             multiple = pad_to_multiple_of or 1
             layout = layout._replace(width=math.ceil(width / multiple) * multiple)
-        self._check_template(add_special_tokens, bool(padding))
+        self._check_template(template, bool(padding))
 
-        def fill(choose: Callable[..., Any], cls: Any, sep: Any, pad: Any) -> list[list[Any]]:
+        def fill(choose: Callable[..., Any], special: Mapping[str, Any]) -> list[list[Any]]:
             return [
-                layout.fill(row, [choose(*t) for t in encoded[row.sample]], cls, sep, pad)
-                for row in rows
+                layout.fill(row, [choose(*t) for t in encoded[row.sample]], special) for row in rows
             ]
 
-        values: dict[str, Any] = {
-            "input_ids": fill(lambda ids, _: ids, self.cls_id, self.sep_id, self.pad_id)
-        }
+        special_ids = {name: self.vocab.get(token) for name, token in self.special_tokens.items()}
+        values: dict[str, Any] = {"input_ids": fill(lambda ids, _: ids, special_ids)}
         if return_token_type_ids:
             values["token_type_ids"] = [layout.pad([0] * a + [1] * b, 0) for a, b in sizes]
         if return_attention_mask:
             values["attention_mask"] = [layout.pad([1] * (a + b), 0) for a, b in sizes]
         if return_special_tokens_mask:
-            values["special_tokens_mask"] = fill(lambda ids, _: [0] * len(ids), 1, 1, 1)
+            values["special_tokens_mask"] = fill(lambda ids, _: [0] * len(ids), everywhere(1))
         if return_offsets_mapping:
-            values["offset_mapping"] = fill(lambda _, offsets: offsets, (0, 0), (0, 0), (0, 0))
+            values["offset_mapping"] = fill(lambda _, offsets: offsets, everywhere((0, 0)))
         if return_length:
             values["length"] = [max(a + b, layout.width) for a, b in sizes]
         if return_overflowing_tokens:
@@ -166,8 +245,8 @@ class Tokenizer(WordPieceTokenizer):
                 stacklevel=3,
             )
 
-    def _check_template(self, template: bool, padding: bool) -> None:
-        needed = ["cls_token", "sep_token"] if template else []
+    def _check_template(self, template: Template, padding: bool) -> None:
+        needed = list(dict.fromkeys([*template.before, *template.between, *template.after]))
         if padding:
             needed.append("pad_token")
         missing = [n for n in needed if self.special_tokens[n] not in self.vocab]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from minibert.core.rules import clean
 from minibert.tokenizer.origins import normalise
 from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.view import svg
 from minibert.view.picture import Picture
 
@@ -55,7 +56,7 @@ class Cluster(NamedTuple):
     pieces: range
 
 
-def tokenization(tokenizer: WordPieceTokenizer, text: str) -> Picture:
+def tokenization(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> Picture:
     """Characters, words, pieces and ids in rows, aligned.
 
     Raises TypeError for what is no text, ValueError for more than 300 characters.
@@ -82,7 +83,7 @@ def tokenization(tokenizer: WordPieceTokenizer, text: str) -> Picture:
     return Picture(svg.document(parts, y, said), title, NOTE)
 
 
-def kinds_of(tokenizer: WordPieceTokenizer, text: str) -> list[str]:
+def kinds_of(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> list[str]:
     """For every character, a key of KINDS: what the rules make of it.
 
     >>> kinds_of(WordPieceTokenizer(["[UNK]"]), "Zoë 1!")
@@ -97,7 +98,7 @@ def kinds_of(tokenizer: WordPieceTokenizer, text: str) -> list[str]:
     return kinds
 
 
-def _kind(tokenizer: WordPieceTokenizer, char: str) -> str:
+def _kind(tokenizer: Tokenizer | WordPieceTokenizer, char: str) -> str:
     rules = tokenizer.rules
     if clean(char, rules) in ("", " "):
         return "space" if clean(char, rules) else "removed"
@@ -189,7 +190,7 @@ def _by_word(clusters: Sequence[Cluster], pieces: Pieces) -> list[list[Cluster]]
 
 
 def _draw(
-    tokenizer: WordPieceTokenizer,
+    tokenizer: Tokenizer | WordPieceTokenizer,
     row: Sequence[Cluster],
     pieces: Pieces,
     text: str,
@@ -251,7 +252,7 @@ def _pieces(x: float, width: float, cluster: Cluster, pieces: Pieces) -> Iterato
 
 
 def _spelled(
-    tokenizer: WordPieceTokenizer,
+    tokenizer: Tokenizer | WordPieceTokenizer,
     text: str,
     word: Sequence[Cluster],
     pieces: Pieces,

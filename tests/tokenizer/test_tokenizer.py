@@ -247,7 +247,7 @@ def test_added_tokens(chosen):
         theirs = reference(vocab, setting, [tokenizers.AddedToken(**token) for token in added])
         # the reference hands out new ids in this order too
         mine = ours(vocab, setting, added_tokens=added)
-        assert [mine.vocab[token["content"]] for token in added] == [
+        assert [mine.vocabulary.vocab[token["content"]] for token in added] == [
             theirs.token_to_id(token["content"]) for token in added
         ], first
         assert_equal(mine, theirs, texts)
