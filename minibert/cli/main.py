@@ -80,7 +80,10 @@ def _add_plugins(commands: Any) -> None:
 
 
 def _refuse_verify(arguments: argparse.Namespace) -> None:
-    raise ValueError("verify is a command of the package weights_tools, which is not installed")
+    raise ValueError(
+        "verify is a command of the package weights_tools, which is not installed; "
+        "`pip install .` in minibert's repository installs both"
+    )
 
 
 if __name__ == "__main__":

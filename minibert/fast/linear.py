@@ -33,7 +33,7 @@ class PlainLinear:
     by side in the result."""
 
     def __init__(self, layers: Sequence[Weights], dtype: torch.dtype):
-        self.layers = layers  # whose dtype it is
+        self.layers = layers  # they keep their own dtype
 
     def __call__(
         self, x: Tensor, *, gelu: str | None = None, residual: Tensor | None = None

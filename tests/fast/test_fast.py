@@ -220,6 +220,16 @@ def test_the_old_way_of_asking_for_less_precision(tiny):
     assert torch.equal(result, expected)
 
 
+def test_seven_bits_do_not_overflow_on_any_processor():
+    """The largest numbers there are, where sums of two products of 8 bits would not fit."""
+    layer = (torch.ones(64, 64), None)
+    product = linear.Int8Linear([layer], torch.float32, largest=63)(torch.ones(3, 64))
+    assert largest(product, torch.full((3, 64), 64.0)) < 1
+    if not linear.int8_saturates():
+        eight = linear.Int8Linear([layer], torch.float32)(torch.ones(3, 64))
+        assert largest(eight, torch.full((3, 64), 64.0)) < 1
+
+
 @pytest.mark.parametrize("precision, close", [("bfloat16", 0.2), ("float16", 0.02), ("int8", 0.5)])
 def test_lower_precision_is_near_and_is_another(tiny, precision, close):
     batch = tiny_batch()
