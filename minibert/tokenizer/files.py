@@ -219,23 +219,30 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
 
 def write_tokenizer(
     folder: str | os.PathLike[str],
-    vocab: Mapping[str, int],
+    wordpieces: Mapping[str, int],
     added: Iterable[Mapping[str, Any]],
     settings: Mapping[str, Any],
 ) -> None:
     """Write `vocab.txt` and `tokenizer_config.json`, which transformers loads too.
 
-    Raises ValueError for what line numbers and lines cannot hold: ids that are not 0, 1, 2, ...,
-    and tokens with a line feed, or a carriage return at the end.
+    An added token that is no word piece stands in the second file alone: a line of `vocab.txt`
+    would make it a piece of longer words. Raises ValueError for what line numbers and lines cannot
+    hold: ids that are not 0, 1, 2, ..., pieces first, and pieces with a line feed, or a carriage
+    return at the end.
     """
     folder = Path(folder)
-    tokens = sorted(vocab, key=vocab.__getitem__)
-    if [vocab[token] for token in tokens] != list(range(len(tokens))):
+    vocab = {**wordpieces, **{token["content"]: token["id"] for token in added}}
+    pieces = sorted(wordpieces, key=wordpieces.__getitem__)
+    numbers = [wordpieces[piece] for piece in pieces] + sorted(
+        number for token, number in vocab.items() if token not in wordpieces
+    )
+    if numbers != list(range(len(vocab))):
         raise ValueError(
-            "expected ids 0, 1, 2, ... without a gap, because vocab.txt holds them as line numbers;"
-            f" got {len(tokens)} tokens with ids up to {max(vocab.values())}."
+            "expected ids 0, 1, 2, ... without a gap, those of added tokens last, because vocab.txt"
+            f" holds word pieces as line numbers; got {len(pieces)} pieces and "
+            f"{len(vocab) - len(pieces)} added tokens with ids up to {max(numbers)}."
         )
-    for token in tokens:
+    for token in pieces:
         if "\n" in token or token.endswith("\r"):
             raise ValueError(
                 "expected tokens without a line feed, or a carriage return at the end, because "
@@ -250,7 +257,7 @@ def write_tokenizer(
     for token in config["added_tokens_decoder"].values():
         del token["id"]
     contents = {
-        "vocab.txt": "".join(token + "\n" for token in tokens),
+        "vocab.txt": "".join(piece + "\n" for piece in pieces),
         "tokenizer_config.json": json.dumps(config, ensure_ascii=False, indent=2) + "\n",
     }
     for name, text in contents.items():

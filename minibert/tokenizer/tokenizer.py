@@ -119,7 +119,7 @@ class Tokenizer:
         Google's rules are saved, but followed here alone: transformers reads on by the reference's.
         """
         added = [token._asdict() for token in self.added.values()]
-        write_tokenizer(folder, self.vocab, added, {**self.special_tokens, **self.settings})
+        write_tokenizer(folder, self.wordpieces, added, {**self.special_tokens, **self.settings})
 
     @classmethod
     def from_folder(cls, path: str | os.PathLike[str], **settings: Any) -> Tokenizer:

@@ -386,7 +386,7 @@ def test_google_rules_are_saved(tmp_path):
 @pytest.mark.parametrize("token", ["\n", "a\nb", "a\r"])
 def test_tokens_that_no_line_can_hold_are_not_saved(tmp_path, token):
     with pytest.raises(ValueError, match="line feed"):
-        Tokenizer(VOCAB, added_tokens=[token]).save_vocabulary(tmp_path / "new")
+        Tokenizer([*VOCAB, token]).save_vocabulary(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
