@@ -7,9 +7,7 @@ chapter does not say what its cells give.
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -33,24 +31,23 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     chosen = select(every, options.chapters)
     problems = [problem for chapter in chosen for problem in chapter.problems]
     runs = []
-    with tempfile.TemporaryDirectory() if options.html else nullcontext() as pages:
-        sound = [chapter for chapter in chosen if not chapter.problems]
-        for run in watched(root, sound, Path(pages) if pages else None):
-            runs.append(run)
-            failed = checking.failures(run, root)
-            if options.check:
-                failed += [] if failed else checking.stale(run, every)
-                failed += checking.over_budget(run)
-                chapter = run.chapter
-            else:
-                chapter = run.chapter if failed else writing.save(run, every)
-            problems += failed + chapter.problems + rules.judge(chapter, root)
-        if options.check and not options.chapters:
-            problems += checking.strangers(root / "tutorials", every)
-        if options.html:
-            from tutorials.building.web_site import write_site
+    for run in watched(root, [chapter for chapter in chosen if not chapter.problems]):
+        runs.append(run)
+        failed = checking.failures(run, root)
+        if options.check:
+            failed += [] if failed else checking.stale(run, every)
+            failed += checking.over_budget(run)
+            chapter = run.chapter
+        else:
+            chapter = run.chapter if failed else writing.save(run, every)
+        problems += failed + chapter.problems + rules.judge(chapter, root)
+    if options.check and not options.chapters:
+        problems += checking.strangers(root / "tutorials", every)
+    if options.html:
+        from tutorials.building.web_site import write_site
 
-            print(f"wrote {write_site(root, options.html, Path(pages) if pages else None)}")
+        pages = {name: page for run in runs for name, page in run.pages.items()}
+        print(f"wrote {write_site(root, options.html, pages)}")
     for problem in sorted(problems, key=lambda problem: (problem.file, problem.line)):
         print(problem)
     print(summary(runs, problems))
@@ -94,7 +91,7 @@ def select(every: list[Chapter], names: list[str]) -> list[Chapter]:
     return chosen or every
 
 
-def watched(root: Path, chapters: list[Chapter], pages: Path | None) -> Iterator[Run]:
+def watched(root: Path, chapters: list[Chapter]) -> Iterator[Run]:
     """Run the chapters behind a progress bar, which only a person at a terminal sees."""
     cells = sum(len(chapter.cells) for chapter in chapters)
     with tqdm(total=cells, unit="cell", leave=False, disable=not sys.stderr.isatty()) as bar:
@@ -103,7 +100,7 @@ def watched(root: Path, chapters: list[Chapter], pages: Path | None) -> Iterator
             bar.set_description(chapter.name, refresh=False)
             bar.update()
 
-        yield from run_chapters(root, chapters, progress, pages)
+        yield from run_chapters(root, chapters, progress)
 
 
 def summary(runs: list[Run], problems: list[Problem]) -> str:

@@ -1,5 +1,6 @@
 """The build of the tutorials: on a tiny repository of two chapters, and the real check of all."""
 
+import dataclasses
 import doctest
 import importlib
 import json
@@ -262,14 +263,31 @@ TAMPERING = {
 }
 
 
+@pytest.fixture
+def remembered(monkeypatch):
+    """The same cells are run once: a kernel takes a second, and most of it is not tested here."""
+    run_cells = running._run
+
+    def run(root, chapter, *rest):
+        code = tuple(cell.code for cell in chapter.cells)
+        if code not in RUNS:
+            RUNS[code] = run_cells(root, chapter, *rest)
+        return dataclasses.replace(RUNS[code], chapter=chapter)
+
+    monkeypatch.setattr(running, "_run", run)
+
+
+RUNS: dict[tuple[str, ...], running.Run] = {}
+
+
 @pytest.mark.parametrize("what", TAMPERING)
-def test_tampering_is_caught(tree, capsys, what):
+def test_tampering_is_caught(tree, capsys, remembered, what):
     (old, new), said = TAMPERING[what]
     swap(tree / "tutorials/01_first.md", old, new)
     check_fails(tree, capsys, said)
 
 
-def test_tampering_outside_of_the_chapter_is_caught(tree, capsys):
+def test_tampering_outside_of_the_chapter_is_caught(tree, capsys, remembered):
     swap(tree / "lib/thing.py", "    return y\n", "    return x + x\n")
     (tree / "tutorials/img/01_first-1.svg").unlink()
     (tree / "tutorials/img/01_first-2.svg").write_text("<svg/>")
@@ -291,7 +309,7 @@ def test_tampering_outside_of_the_chapter_is_caught(tree, capsys):
     check_fails(tree, capsys, "missing notebook: notebooks/02_second.ipynb")
 
 
-def test_numbers_to_one_in_a_thousand(tree, capsys):
+def test_numbers_to_one_in_a_thousand(tree, remembered):
     swap(tree / "tutorials/01_first.md", "pi is 3.142", "pi is 3.143")
     assert build.main(["--check"], tree) == 0
     assert same_line("loss 2.3e-03, T 7", "loss 2.3001e-03, T 7")
@@ -323,7 +341,7 @@ def test_a_cell_that_raises_is_shown_and_the_others_go_on(tree, capsys):
     ("code", "said"),
     {
         "half = = 3": "02_second.md:8: the cell raised SyntaxError",
-        "import os\nos._exit(3)": "02_second.md:8: the cell raised the process ended with code 3",
+        "import os\nos._exit(3)": "the cell raised the end of its process, with code 3",
         "raise SystemExit(2)": "02_second.md:8: the cell raised SystemExit: 2",
         "object()": "prints an address in memory",
         "import os\nos.getcwd()": "prints a path of this machine",
@@ -337,6 +355,29 @@ def test_what_a_cell_may_not_do(tree, capsys, code, said):
     assert build.main(["02"], tree) == 1
     assert said in capsys.readouterr().out
     assert (tree / "tutorials/02_second.md").read_text() == before
+
+
+def test_a_cell_that_hangs_is_ended(tree, capsys, monkeypatch):
+    monkeypatch.setattr(running, "PATIENCE", 1)
+    path = tree / "tutorials/02_second.md"
+    swap(path, "quiet = 1", "import time\ntime.sleep(60)")
+    swap(path, "Where is it?", "Where is it?\n\n<!-- budget: 0.2 s -->")
+    assert build.main(["02"], tree) == 1
+    assert "02_second.md:20: the cell raised no answer within 1 s" in capsys.readouterr().out
+
+
+def test_lines_are_those_of_the_chapter_and_values_as_repr_says_them(tree, capsys):
+    path = tree / "tutorials/02_second.md"
+    swap(
+        path,
+        "quiet = 1",
+        "\n\ndef half(x):\n    return x / 0\n\n\n{n: 'long' * n for n in range(9)}",
+    )
+    assert build.main(["02"], tree) == 0
+    assert f"\n{ {n: 'long' * n for n in range(9)} }\n" in path.read_text()
+    swap(path, "{n: 'long' * n for n in range(9)}\n```\n", "half(1)\n```\n")
+    assert build.main(["02"], tree) == 1
+    assert "02_second.md:21: the cell raised ZeroDivisionError" in capsys.readouterr().out
 
 
 def test_what_cells_write_past_python_is_not_mistaken_for_results(tree):
@@ -651,7 +692,7 @@ def test_all_chapters_are_what_their_cells_give(capsys):
 def test_the_real_site_is_sound(tmp_path):
     from tutorials.building.web_site import write_site
 
-    write_site(ROOT, tmp_path / "site")
+    write_site(ROOT, tmp_path / "site", {})
     assert_sound(tmp_path / "site")
 
 

@@ -1,11 +1,8 @@
-"""Start a fresh process for each chapter, two at a time, and gather what the cells gave."""
+"""Run the cells of each chapter in a fresh Jupyter kernel, two chapters at a time."""
 
 import importlib.util
-import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,12 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from subprocess import DEVNULL
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode, v4
 
 from tutorials.building.chapter import Cell, Chapter
 
-WORKER = Path(__file__).parent / "worker.py"
 AT_A_TIME = 2
+PATIENCE = 120  # seconds that any cell may take; a chapter's budget may allow more
 OFFICIAL = "google-bert/bert-base-uncased"
+CLOCK = "sum(__import__('os').times()[:4])"  # the kernel's processor time, its children's too
+# What a cell's own processes write is no output of the cell.
+KERNEL = ["--ext=tutorials.building.kernel", "--IPKernelApp.capture_fd_output=False"]
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Result:
 
     text: str = ""
     svg: str | None = None
+    page: str | None = None  # of an interactive picture
     error: str | None = None
     line: int = 0
 
@@ -40,21 +46,23 @@ class Run:
     absent: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0  # of processor time
 
+    @property
+    def pages(self) -> dict[str, str]:
+        """The pages of the interactive pictures, by the names of their figures."""
+        shown = [(c.figure, self.results.get(c.number, Result()).page) for c in self.chapter.cells]
+        return {name: page for name, page in shown if name and page}
+
 
 def run_chapters(
-    root: Path,
-    chapters: list[Chapter],
-    progress: Callable[[Chapter], None],
-    pages: Path | None = None,
+    root: Path, chapters: list[Chapter], progress: Callable[[Chapter], None]
 ) -> Iterator[Run]:
     """Run every chapter, in the folder `root`; yield each when it is done, in any order.
 
-    `progress` is called after every cell. Where `pages` is given, each picture that has a page
-    of its own is written there, too.
+    `progress` is called after every cell.
     """
     longest_first = sorted(chapters, key=seconds_shown, reverse=True)
     with weights_by_name() as environment, ThreadPoolExecutor(AT_A_TIME) as pool:
-        jobs = [pool.submit(_run, root, c, environment, progress, pages) for c in longest_first]
+        jobs = [pool.submit(_run, root, c, environment, progress) for c in longest_first]
         try:
             for job in as_completed(jobs):
                 yield job.result()
@@ -70,11 +78,7 @@ def seconds_shown(chapter: Chapter) -> int:
 
 
 def _run(
-    root: Path,
-    chapter: Chapter,
-    environment: dict[str, str],
-    progress: Callable[[Chapter], None],
-    pages: Path | None,
+    root: Path, chapter: Chapter, environment: dict[str, str], progress: Callable[[Chapter], None]
 ) -> Run:
     run = Run(chapter)
     for cell in chapter.cells:
@@ -85,73 +89,67 @@ def _run(
     cells = [cell for cell in chapter.cells if cell.number not in run.absent]
     if not cells:
         return run
-    file = chapter.path.relative_to(root).as_posix()
-    limit = max(120, 6 * chapter.budget)
-    task = {
-        "file": file,
-        "limit": limit,
-        "pages": str(pages) if pages else None,
-        "cells": [
-            {"number": c.number, "line": c.line, "code": c.code, "figure": c.figure} for c in cells
-        ],
-    }
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        process = subprocess.Popen(
-            [sys.executable, str(WORKER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=root,
-            env=environment,
-            text=True,
-            encoding="utf-8",
-        )
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(task))
-            process.stdin.close()
-            for line in process.stdout:
-                _note(run, json.loads(line), progress)
-            process.wait()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            process.stdout.close()
-        errors.seek(0)
-        said = errors.read().strip().splitlines()
-    _blame(run, cells, process.returncode, said, limit)
+    book = v4.new_notebook(cells=[v4.new_code_cell(cell.code) for cell in cells])
+    book.cells.append(v4.new_code_cell(CLOCK))
+    client = NotebookClient(
+        book,
+        timeout=int(max(PATIENCE, 6 * chapter.budget)),
+        allow_errors=True,
+        extra_arguments=KERNEL,
+        shutdown_kernel="immediate",
+    )
+    with client.setup_kernel(cwd=root, env=environment, stdout=DEVNULL, stderr=DEVNULL):
+        for i, cell in enumerate(cells):
+            try:
+                client.execute_cell(book.cells[i], i)
+            except (DeadKernelError, CellTimeoutError) as error:
+                why = f"no answer within {client.timeout} s"
+                if isinstance(error, DeadKernelError):
+                    code = client.km.provisioner.process.returncode
+                    why = f"the end of its process, with code {code}"
+                run.results[cell.number] = Result(error=why, line=cell.line)
+                return run
+            run.results[cell.number] = result = _result(book.cells[i], cells)
+            progress(chapter)
+            if result.error:
+                result.error += _skipped_before(cell, run)
+                break
+        client.execute_cell(book.cells[-1], len(cells))
+        run.seconds = float(_result(book.cells[-1], cells).text)
     return run
 
 
-def _note(run: Run, news: dict, progress: Callable[[Chapter], None]) -> None:
-    if "seconds" in news:
-        run.seconds = news["seconds"]
-        return
-    number = news.pop("cell")
-    run.results[number] = Result(**news)
-    progress(run.chapter)
+def _result(executed: NotebookNode, cells: list[Cell]) -> Result:
+    """What a cell of the notebook gave; a line of its code is told as the chapter counts it."""
+    result = Result()
+    for output in executed.outputs:
+        if output.output_type == "error":
+            said = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(output.traceback))
+            places = re.findall(r"Cell In\[(\d+)\], line (\d+)", said)
+            number, line = map(int, places[-1] if places else (executed.execution_count, 1))
+            cell = cells[number - 1]
+            blank = len(cell.code) - len(cell.code.lstrip("\n"))  # IPython drops these lines
+            result.line = cell.line + blank + line - 1
+            result.error = f"{output.ename}: {output.evalue}"
+        elif output.output_type == "stream":
+            result.text += output.text if output.name == "stdout" else ""
+        elif svg := output.data.get("image/svg+xml"):
+            result.svg = svg.rstrip("\n") + "\n"
+            result.page = output.data.get("text/html")
+        else:
+            result.text += output.data["text/plain"] + "\n"
+    return result
 
 
-def _blame(run: Run, cells: list[Cell], code: int, said: list[str], limit: float) -> None:
-    """A process that died gave no result for the cell it died in: say which, and of what."""
-    failed = [result for result in run.results.values() if result.error]
-    unfinished = [cell for cell in cells if cell.number not in run.results]
-    if unfinished and not failed:
-        how = f"the process ended with code {code}: {said[-1] if said else 'it said nothing'}"
-        if code in (-24, -9):
-            how = f"the chapter's process was ended after {limit:.0f} s of processor time"
-        run.results[unfinished[0].number] = Result(error=how, line=unfinished[0].line)
-    # One failure makes others after it: tell of what is missing only where it was not skipped.
-    skipped = [cell for cell in run.chapter.cells if cell.number in run.absent]
-    for cell in cells:
-        result = run.results.get(cell.number)
-        earlier = [other for other in skipped if other.number < cell.number]
-        if result and result.error and result.error.startswith("NameError") and earlier:
-            result.error += (
-                f" (the cell at line {earlier[-1].line} was not run; if this one builds on it, "
-                f"mark it needs={','.join(earlier[-1].needs)}, too)"
-            )
+def _skipped_before(cell: Cell, run: Run) -> str:
+    """One failure makes others after it: a hint for a name that a cell not run would have made."""
+    skipped = [c for c in run.chapter.cells if c.number in run.absent and c.number < cell.number]
+    if not skipped or not (run.results[cell.number].error or "").startswith("NameError"):
+        return ""
+    return (
+        f" (the cell at line {skipped[-1].line} was not run; if this one builds on it, "
+        f"mark it needs={','.join(skipped[-1].needs)}, too)"
+    )
 
 
 @cache
@@ -191,26 +189,30 @@ def official_folder() -> Path | None:
 
 @contextmanager
 def weights_by_name() -> Iterator[dict[str, str]]:
-    """The environment of the workers: one thread, the same numbers in each run, no network.
+    """The environment of the kernels: one thread, the same numbers in each run, no network.
 
     Chapters load the official weights by their name, as a reader would. Where they lie in the
-    folder MINIBERT_OFFICIAL, the workers get a cache of the hub that leads there.
+    folder MINIBERT_OFFICIAL, the kernels get a cache of the hub that leads there. Nothing that
+    a person set up for IPython is read.
     """
-    environment = dict(os.environ)
-    environment |= {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0",
-        "PYTHONIOENCODING": "utf-8",
-        "HF_HUB_OFFLINE": "1",
-        "TQDM_DISABLE": "1",
-        "COLUMNS": "88",
-    }
-    if not os.environ.get("MINIBERT_OFFICIAL") or official_folder() is None:
-        yield environment
-        return
     from minibert.weights.known_models import PINNED
 
-    with tempfile.TemporaryDirectory() as cache_folder:
+    here = str(Path(__file__).resolve().parents[2])
+    with tempfile.TemporaryDirectory() as ipython, tempfile.TemporaryDirectory() as cache_folder:
+        environment = dict(os.environ) | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])),
+            "IPYTHONDIR": ipython,
+            "MPLBACKEND": "agg",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+            "PYTHONIOENCODING": "utf-8",
+            "HF_HUB_OFFLINE": "1",
+            "TQDM_DISABLE": "1",
+            "COLUMNS": "88",
+        }
+        if not os.environ.get("MINIBERT_OFFICIAL") or official_folder() is None:
+            yield environment
+            return
         repository = Path(cache_folder) / f"models--{OFFICIAL.replace('/', '--')}"
         (repository / "snapshots").mkdir(parents=True)
         commit = repository / "snapshots" / PINNED[OFFICIAL].revision

@@ -40,14 +40,17 @@ class Site:
         return "\n".join(part for part in parts if part)
 
 
-def write_site(root: Path, folder: Path, interactive: Path | None = None) -> Path:
-    """Write every page into `folder`; returns the first to open."""
+def write_site(root: Path, folder: Path, interactive: dict[str, str]) -> Path:
+    """Write every page into `folder`; returns the first to open.
+
+    `interactive` holds the pages of the pictures that have one, by the names of the figures.
+    """
     chapters = [read_chapter(path) for path in chapter_files(root / "tutorials")]
     site = Site(root, folder, chapters, sources_of(root, chapters))
-    if interactive:
-        for page in sorted(interactive.glob("*.html")):
-            write_text(folder / "interactive" / page.name, page.read_text(encoding="utf-8"))
-            site.interactive.add(page.name)
+    for figure, page in interactive.items():
+        name = Path(figure).with_suffix(".html").name
+        write_text(folder / "interactive" / name, page)
+        site.interactive.add(name)
     for picture in sorted((root / "tutorials" / "img").glob("*")):
         (folder / "img").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, folder / "img" / picture.name)
