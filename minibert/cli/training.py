@@ -99,12 +99,13 @@ def _add_prepare(commands: Any) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
+    from minibert.tokenizer.batch import BERT_TEMPLATE
     from minibert.tokenizer.tokenizer import Tokenizer
     from minibert.training.prepare import prepare as run
 
     cased = {"do_lower_case": False} if arguments.cased else {}
     settings = read_settings(DataSettings, arguments)
-    tokenizer = Tokenizer.from_folder(arguments.vocab, **cased)
+    tokenizer = Tokenizer.from_folder(arguments.vocab, template=BERT_TEMPLATE, **cased)
     statistics = run(arguments.files, tokenizer, arguments.output, settings, progress=_progress())
     for part, numbers in statistics.items():
         print(f"{arguments.output}, {part}:")

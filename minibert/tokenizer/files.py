@@ -14,15 +14,25 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from minibert.system.files import written_whole
+from minibert.tokenizer.batch import BERT_TEMPLATE, Template
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS, AddedToken, number_tokens
+
+# The classes whose rules are BERT's, with or without Fast, and those that follow tokenizer.json.
+_BERT_CLASSES = (
+    "Bert", "ConvBert", "DPRContextEncoder", "DPRQuestionEncoder", "DistilBert", "Electra",
+    "LayoutLM", "Lxmert", "MobileBert", "Realm", "RetriBert", "SqueezeBert",
+)  # fmt: skip
+_FILE_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend", None)
 
 # What the files may say under the keys that are read here; null says nothing.
 _KINDS: list[tuple[str, tuple[type, ...], str]] = [
     ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
+    ("true or false", (bool,), "clean_up_tokenization_spaces"),
     ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
     ("a number", (int, float), "model_max_length"),
-    ("a string", (str,), "rules"),
-    ("a string or an object", (str, dict), " ".join(SPECIAL_TOKENS)),
+    ("a string", (str,), "rules template tokenizer_class"),
+    ("a string or an object", (str, dict), f"bos_token eos_token {' '.join(SPECIAL_TOKENS)}"),
+    ("a list or an object", (list, dict), "additional_special_tokens extra_special_tokens"),
     ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
     ("a list", (list,), "added_tokens"),
 ]
@@ -146,9 +156,114 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
     return model
 
 
-def _content(token: Any) -> Any:
+def _check_class(folder: Path, config: dict[str, Any]) -> str | None:
+    """The class of the tokenizer. ValueError if it is not one that BERT's rules describe."""
+    model = _settings(folder / "config.json")
+    name = config.get("tokenizer_class") or model.get("tokenizer_class")
+    auto = config.get("auto_map") or []
+    if isinstance(auto, dict):
+        auto = auto.get("AutoTokenizer") or []
+    others = [part for part in auto if part] or sorted(path.name for path in folder.glob("*.model"))
+    if "word_tokenizer_type" in config:
+        others = ["BertJapaneseTokenizer"]
+    bare = str(name).removesuffix("Fast").removesuffix("Legacy").removesuffix("Tokenizer")
+    if name not in _FILE_CLASSES and bare not in _BERT_CLASSES:
+        others = [name]
+    if others:
+        raise ValueError(
+            f"{folder}: expected a tokenizer with BERT's rules, such as BertTokenizer, got "
+            f"{', '.join(others)}, whose ids minibert cannot give. Make them with the library the "
+            "model came with, and give them to the model; for BERT's rules all the same, name "
+            "vocab.txt itself."
+        )
+    return name or ("BertTokenizer" if model else None)
+
+
+def _around(
+    data: dict[str, Any], ids: Mapping[str, int], path: Path
+) -> tuple[dict[str, str], Template]:
+    """The names that a tokenizer.json has for [UNK], [CLS] and [SEP], and whether the last two
+    stand around a text."""
+    unknown = {"unk_token": data["model"]["unk_token"]} if "unk_token" in data["model"] else {}
+    form = data.get("post_processor")
+    if form is None:
+        return unknown, Template()
+    try:
+        if form["type"] == "BertProcessing":
+            cls, sep = form["cls"], form["sep"]
+        else:
+            first, _, last = form["single"]
+            names = [part["SpecialToken"]["id"] for part in (first, last)]
+            single = "{} 0 A 0 {} 0".format(*names)
+            for key, row in (("single", single), ("pair", f"{single} B 1 {names[1]} 1")):
+                parts = [part for item in form[key] for part in item.values()]
+                if " ".join(f"{part['id']} {part['type_id']}" for part in parts) != row:
+                    raise ValueError
+            cls, sep = ([name, *form["special_tokens"][name]["ids"]] for name in names)
+        if [[name, ids[name]] for name, _ in (cls, sep)] != [cls, sep]:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(
+            f"{path}: expected BERT's post_processor, which makes [CLS] A [SEP] and [CLS] A [SEP] "
+            f"B [SEP] with segment 1 from B on, got {json.dumps(form)[:200]}. minibert cannot give "
+            "the rows of this one."
+        ) from None
+    return {**unknown, "cls_token": cls[0], "sep_token": sep[0]}, BERT_TEMPLATE
+
+
+def _fields(token: Any) -> dict[str, Any]:
     """Older files write a token as its text, newer ones as {"content": ..., "lstrip": ...}."""
-    return token.get("content") if isinstance(token, dict) else token
+    fields = token if isinstance(token, dict) else {"content": token}
+    return {name: value for name, value in fields.items() if name != "__type"} | {"special": True}
+
+
+def _special_tokens(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The special tokens that the settings name: "bos_token" and its like, and those in lists."""
+    names = dict.fromkeys(["bos_token", "eos_token", *SPECIAL_TOKENS, *config])
+    tokens = {
+        name: config[name]
+        for name in names
+        if name.endswith("_token") and isinstance(config.get(name), (str, dict))
+    }
+    extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    if isinstance(extra, list):
+        extra = {f"number {number}": token for number, token in enumerate(extra)}
+    return {name: _fields(token) for name, token in {**tokens, **extra}.items()}
+
+
+def _read_added(
+    folder: Path,
+    config: Mapping[str, Any],
+    path: Path,
+    data: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    named: Mapping[str, dict[str, Any]],
+    vocab: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """The added tokens of all files, each once; what the newest form says, holds."""
+    specials = {fields["content"] for fields in named.values()}
+    oldest = (
+        (number, {"content": token, "normalized": token not in specials})
+        for token, number in extra.items()
+    )
+    decoder = (config.get("added_tokens_decoder") or {}).items()
+    added = _added_tokens(oldest, folder / "added_tokens.json")
+    added += _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
+    added += _added_tokens(
+        ((int(n) if n.isdecimal() else n, token) for n, token in decoder),
+        folder / "tokenizer_config.json",
+    )
+    unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
+    for name, fields in named.items():
+        token = fields["content"]
+        if token in unique:
+            unique[token]["special"] = True
+        elif token in vocab or name not in SPECIAL_TOKENS:  # a new one comes after all others
+            number = vocab.get(token, len({**vocab, **unique}))
+            unique |= {
+                token: _added_tokens([(number, fields)], folder / "tokenizer_config.json")[0]
+            }
+    return list(unique.values())
 
 
 def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, Any]:
@@ -158,28 +273,38 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
     are believed before both. Where nobody says, a vocabulary with capitals is used as a cased one.
     Not read are the truncation and padding stored in some tokenizer.json
     (all-MiniLM-L6-v2's pads everything to 128): here the caller says what is cut and padded.
+    Raises ValueError for a tokenizer whose class or parts are not BERT's.
     """
     path = folder = Path(path)
     config: dict[str, Any] = {}
-    data: dict[str, Any] = {}
     extra: dict[str, Any] = {}
+    kind = None
     if path.is_dir():
-        config = {
-            **_settings(path / "special_tokens_map.json"),
-            **_settings(path / "tokenizer_config.json"),
-        }
-        extra = _json(path / "added_tokens.json")
+        config = _settings(path / "tokenizer_config.json")
+        kind = _check_class(path, config)
+        if "added_tokens_decoder" not in config:  # else the older files repeat what it says
+            config |= _settings(path / "special_tokens_map.json")
+            extra = _json(path / "added_tokens.json")
         path = path / ("tokenizer.json" if (path / "tokenizer.json").is_file() else "vocab.txt")
     if not path.is_file():
         raise FileNotFoundError(
             f"expected {folder} to be or to hold a vocab.txt or tokenizer.json, found neither. "
             "Give the folder of a BERT model, or the path of its vocab.txt."
         )
-    if path.suffix == ".json":
-        data = _settings(path)
-        vocab = _wordpiece(data, path).get("vocab") or {}
-    else:
-        vocab = read_vocab(path)
+    data = _settings(path) if path.suffix == ".json" else {}
+    vocab = _wordpiece(data, path).get("vocab") or {} if data else read_vocab(path)
+    named = _special_tokens(config)
+    added = _read_added(folder, config, path, data, extra, named, vocab)
+    names = {name: fields["content"] for name, fields in named.items() if name in SPECIAL_TOKENS}
+    template = Template() if config.get("template") == "none" else BERT_TEMPLATE
+    if data:
+        around, template_of_file = _around(
+            data, {**vocab, **{t["content"]: t["id"] for t in added}}, path
+        )
+        if kind in _FILE_CLASSES:
+            names, template = {**names, **around}, template_of_file
+        else:
+            names = {**around, **names}
     normalizer = data.get("normalizer") or {}
     stored = {
         "do_lower_case": config.get("do_lower_case", normalizer.get("lowercase")),
@@ -187,22 +312,12 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
         "tokenize_chinese_chars": config.get(
             "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
         ),
+        "clean_up_tokenization_spaces": config.get("clean_up_tokenization_spaces"),
         "rules": config.get("rules"),
-        "special_tokens": {k: _content(config[k]) for k in SPECIAL_TOKENS if config.get(k)} or None,
+        "special_tokens": names or None,
+        "template": None if template == BERT_TEMPLATE else template,
+        "added_tokens": added or None,
     }
-    added = _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
-    decoder = (config.get("added_tokens_decoder") or {}).items()
-    added += _added_tokens(
-        ((int(n) if n.isdecimal() else n, token) for n, token in decoder),
-        folder / "tokenizer_config.json",
-    )
-    if not added:  # the oldest form
-        added += _added_tokens(
-            ((n, {"content": token, "normalized": True}) for token, n in extra.items()),
-            folder / "added_tokens.json",
-        )
-    unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
-    stored["added_tokens"] = list(unique.values()) or None
     # 10^30 is how transformers writes "no limit"
     limit = config.get("model_max_length")
     stored["model_max_length"] = int(limit) if limit and limit < 10**9 else None

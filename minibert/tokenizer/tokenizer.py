@@ -25,6 +25,7 @@ from minibert.tokenizer.batch import BERT_TEMPLATE, Batch, Layout, Row, Template
 from minibert.tokenizer.files import read_tokenizer, write_tokenizer
 from minibert.tokenizer.pieces import PieceEngine, Pieces, Span, WordPieceTokenizer
 from minibert.tokenizer.truncation import cut
+from minibert.tokenizer.vocabulary import without_spaces
 
 if TYPE_CHECKING:  # torch is imported where tensors are made: `minibert tokenize` starts without
     import torch
@@ -53,11 +54,13 @@ class Tokenizer:
         model_max_length: int = 512,
         template: Template = BERT_TEMPLATE,
         engine: Callable[..., PieceEngine] = WordPieceTokenizer,
+        clean_up_tokenization_spaces: bool = False,
         **settings: Any,
     ) -> None:
         self.engine = engine(vocab, **settings)
         self.vocabulary = self.engine.vocabulary
         self.template = template
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
         self.model_max_length = model_max_length
 
     # What the vocabulary and the engine say.
@@ -80,7 +83,12 @@ class Tokenizer:
     @property
     def settings(self) -> dict[str, Any]:
         """What `tokenizer_config.json` says beside the tokens."""
-        return {**self.engine.settings, "model_max_length": self.model_max_length}
+        settings = {
+            **self.engine.settings,
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "model_max_length": self.model_max_length,
+        }
+        return settings if self.template != Template() else {**settings, "template": "none"}
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -109,14 +117,27 @@ class Tokenizer:
         """An id's token, or a list of them. Raises KeyError."""
         return self.vocabulary.convert_ids_to_tokens(ids)
 
-    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
-        """Ids → text. It is normalised text: case, accents and most of the spacing are gone."""
-        return self.vocabulary.decode(ids, skip_special_tokens)
+    def decode(
+        self,
+        ids: Iterable[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
+        """Ids → text. It is normalised text: case, accents and most of the spacing are gone.
+
+        `clean_up_tokenization_spaces` joins "don ' t" again; None: as the tokenizer was made.
+        """
+        text = self.vocabulary.decode(ids, skip_special_tokens)
+        tidy = clean_up_tokenization_spaces
+        if tidy is None:
+            tidy = self.clean_up_tokenization_spaces
+        return without_spaces(text) if tidy else text
 
     def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
 
-        Google's rules are saved, but followed here alone: transformers reads on by the reference's.
+        Google's rules, and no special tokens around a text, are saved, but followed here alone:
+        transformers reads on by the reference's rules, and with [CLS] and [SEP].
         """
         added = [token._asdict() for token in self.added.values()]
         write_tokenizer(folder, self.wordpieces, added, {**self.special_tokens, **self.settings})

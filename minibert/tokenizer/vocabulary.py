@@ -36,6 +36,17 @@ def number_tokens(tokens: Iterable[str], source: str = "the vocabulary") -> dict
     return vocab
 
 
+def without_spaces(text: str) -> str:
+    """The reference's `clean_up_tokenization`: no spaces before signs and inside contractions.
+
+    >>> without_spaces("i ' m here , you do n't see .")
+    "i'm here, you don't see."
+    """
+    for ending in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
+        text = text.replace(ending, ending.strip())
+    return text
+
+
 class AddedToken(NamedTuple):
     """A token and how it is looked for; the fields are those of a `tokenizer.json`."""
 

@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
 from minibert.fast.bert import PRECISIONS
+from minibert.tokenizer.batch import BERT_TEMPLATE
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
 from minibert.vectors.recipe import Recipe
@@ -116,6 +117,12 @@ class Plan:
             raise ValueError(
                 "the vocabulary lacks [CLS] or [SEP], which stand around every text: is it the "
                 "vocabulary of this model?"
+            )
+        if tokenizer.template != BERT_TEMPLATE:
+            raise ValueError(
+                "this tokenizer puts no [CLS] and [SEP] around a text (its tokenizer.json has no "
+                "post_processor), and embed does. If the model was trained with them: "
+                "bert.tokenizer.template = minibert.tokenizer.batch.BERT_TEMPLATE"
             )
         return cls(
             counted,
