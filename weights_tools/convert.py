@@ -14,7 +14,6 @@ The tokenizer files of a Hugging Face folder are copied as they are, so that ids
 import dataclasses
 import json
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -94,7 +93,7 @@ def convert(
     Raises FileNotFoundError, FileExistsError, or a `WeightsError` that names the tensor.
     """
     folder = Path(folder)
-    with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
+    with folder_written_whole(folder) as new, unpacked(Path(source), new) as opened:
         model = open_model(opened)
         notes = list(model.notes)
         names = [name for name in TOKENIZER_FILES if (model.folder / name).is_file()]
@@ -116,7 +115,7 @@ def convert(
             notes.append("no vocab.txt and no tokenizer.json, so the folder has no tokenizer")
         else:
             _complete_tokenizer(new / "tokenizer_config.json", model.config, lowercase)
-        files = tuple(sorted(file.name for file in new.iterdir()))
+        files = tuple(sorted(file.name for file in new.iterdir() if file.is_file()))
         numbers = sum(tensor.size for tensor in model.tensors.values())
         return ConvertReport(folder, files, len(planned), numbers, model.ignored, tuple(notes))
 
@@ -137,7 +136,7 @@ def convert_to_tf(
 ) -> ConvertReport:
     """The other direction: a new folder with `bert_model.ckpt.*` under Google's names."""
     folder = Path(folder)
-    with unpacked(Path(source), folder.parent) as opened, folder_written_whole(folder) as new:
+    with folder_written_whole(folder) as new, unpacked(Path(source), new) as opened:
         model = open_model(opened)
         planned = []
         for key, tensor in model.tensors.items():
@@ -148,7 +147,7 @@ def convert_to_tf(
         _write_json(new / "bert_config.json", config)
         if (model.folder / "vocab.txt").is_file():
             shutil.copyfile(model.folder / "vocab.txt", new / "vocab.txt")
-        files = tuple(sorted(file.name for file in new.iterdir()))
+        files = tuple(sorted(file.name for file in new.iterdir() if file.is_file()))
         numbers = sum(tensor.size for tensor in model.tensors.values())
         return ConvertReport(folder, files, len(planned), numbers, model.ignored, model.notes)
 
@@ -340,7 +339,7 @@ def guess_lowercase(source: Path, opened: Path) -> bool:
         lowercase = read_json(settings).get("do_lower_case")
         if isinstance(lowercase, bool):
             return lowercase
-    for path in (source, source.absolute().parent, folder):
+    for path in (source, source.absolute().parent):
         for part in reversed(path.parts[-2:]):
             if "uncased" in part.lower():
                 return True
@@ -353,22 +352,21 @@ def guess_lowercase(source: Path, opened: Path) -> bool:
 
 
 @contextmanager
-def unpacked(source: Path, beside: Path) -> Iterator[Path]:
+def unpacked(source: Path, inside: Path) -> Iterator[Path]:
     """`source` itself, or, for a zip, a temporary folder with the model files in it."""
     if source.suffix != ".zip":
         yield source
         return
     if not source.is_file():
         raise FileNotFoundError(f"{source} is not there")
-    temporary = Path(tempfile.mkdtemp(prefix=".unpacked.", dir=beside))
+    temporary = inside / "unpacked"
+    temporary.mkdir()
     try:
-        try:
-            _unpack(source, temporary)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
-            raise CorruptError(f"{source} cannot be unpacked: {e}. Get it again") from None
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _unpack(source, temporary)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+        raise CorruptError(f"{source} cannot be unpacked: {e}. Get it again") from None
+    yield temporary
+    shutil.rmtree(temporary)
 
 
 def _unpack(source: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from minibert.system.files import folder_written_whole
@@ -85,20 +86,18 @@ def fetch(
     if `to` has files in it.
     """
     repository = repository_of(name)
-    if to is not None and Path(to).is_dir() and any(Path(to).iterdir()):
-        raise FileExistsError(f"{to} exists and is not an empty folder: choose a new name")
-    try:
-        resolved = hub.resolve(repository, local_files_only=True)
-        if say is not None:
-            say(f"{name}: already in the cache, at commit {resolved.revision}")
-    except HubError:
-        if say is not None:
-            say(str(plan(name)))
-        resolved = hub.resolve(repository)
-    _check_sizes(repository, resolved.path)
-    if to is None:
-        return resolved.path
-    with folder_written_whole(to) as new:
+    with folder_written_whole(to) if to is not None else nullcontext() as new:
+        try:
+            resolved = hub.resolve(repository, local_files_only=True)
+            if say is not None:
+                say(f"{name}: already in the cache, at commit {resolved.revision}")
+        except HubError:
+            if say is not None:
+                say(str(plan(name)))
+            resolved = hub.resolve(repository)
+        _check_sizes(repository, resolved.path)
+        if to is None or new is None:
+            return resolved.path
         shutil.copytree(resolved.path, new, dirs_exist_ok=True)  # follows the cache's links
     return Path(to)
 

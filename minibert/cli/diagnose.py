@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import add_command
-from minibert.system.files import written_whole
+from minibert.system.files import folder_written_whole
 
 if TYPE_CHECKING:
     import torch
@@ -112,13 +112,12 @@ def make_student(target: str, checker: "Checker", names: dict[str, str]) -> "Stu
 
 
 def dump_probe(checker: "Checker", folder: Path) -> str:
-    """Write config.json, weights, inputs and expected tensors into `folder`; says what it wrote."""
+    """Write config.json, weights, inputs and expected tensors into a new folder; says what it
+    wrote."""
     import numpy as np
-    from safetensors.torch import save_file
 
-    from minibert.weights.loading import hugging_face_state
+    from minibert.weights.loading import hugging_face_state, write_tensors
 
-    folder.mkdir(parents=True, exist_ok=True)
     state = {name: t.contiguous() for name, t in hugging_face_state(checker.model).items()}
     parts: dict[str, dict[str, torch.Tensor]] = {
         "weights": state,
@@ -126,14 +125,12 @@ def dump_probe(checker: "Checker", folder: Path) -> str:
         "expected": {name: t.contiguous().clone() for name, t in checker.expected.items()},
     }
     config = json.dumps(checker.model.config.to_dict(), indent=2) + "\n"
-    with written_whole(folder / "config.json") as path:
-        path.write_text(config, encoding="utf-8")
-    for name, tensors in parts.items():
-        arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
-        with written_whole(folder / f"{name}.npz") as path, path.open("wb") as file:
-            np.savez(file, **arrays)
-        with written_whole(folder / f"{name}.safetensors") as path:
-            save_file(tensors, path)
+    with folder_written_whole(folder) as new:
+        (new / "config.json").write_text(config, encoding="utf-8")
+        for name, tensors in parts.items():
+            arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
+            np.savez(new / f"{name}.npz", **arrays)
+            write_tensors(tensors, new / f"{name}.safetensors")
     return (
         f"{folder}: config.json, and weights, inputs and expected tensors as .npz and "
         ".safetensors.\nCompute as many of the expected tensors as you can, write them under "

@@ -1,11 +1,14 @@
 """The command line: `minibert COMMAND`. Thin: each command calls one function of the library.
 
 Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wrong usage,
-130 stopped by Ctrl-C. Heavy imports stand inside the commands: `minibert tokenize` needs no torch.
+128 + N stopped by signal N (130 by Ctrl-C). Heavy imports stand inside the commands:
+`minibert tokenize` needs no torch.
 """
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from minibert.cli import diagnose, text, training, vectors, view
+from minibert.system.processes import Stop, stop_signals
 
 GROUP = "minibert.commands"  # entry points: functions that add their commands to the sub-parsers
 
@@ -31,23 +35,53 @@ def run_parser(
     Each sub-parser names its command by `set_defaults(run=...)`: a function of the parsed
     arguments that returns an exit code, or None for 0. Errors go to standard error after `prog`.
     """
+    mute = _open_streams()
     arguments = parser.parse_args(argv)
-    if os.environ.get("MINIBERT_DEBUG"):
-        return arguments.run(arguments) or 0
     try:
-        code = arguments.run(arguments) or 0
-        sys.stdout.flush()  # a reader that has gone is noticed here, not after the end
-        return code
-    except KeyboardInterrupt:
+        if mute and not any(vars(arguments).get(name) for name in ("output", "folder", "to")):
+            raise ValueError("standard output is closed, and the answer goes there: redirect it")
+        with stop_signals():
+            code = arguments.run(arguments) or 0
+            sys.stdout.flush()  # a reader that has gone is noticed here, not after the end
+            return code
+    except KeyboardInterrupt as error:
         print(f"{prog}: stopped", file=sys.stderr)
-        return 130
+        return 128 + (error.args[0] if isinstance(error, Stop) else signal.SIGINT)
     except BrokenPipeError:  # the reader, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"{prog}: {message}", file=sys.stderr)
+    except (
+        *(ValueError, TypeError, KeyError, OSError, ImportError, MemoryError),
+        *(Warning, RecursionError),  # python -W error makes errors of warnings
+    ) as error:
+        if os.environ.get("MINIBERT_DEBUG"):
+            raise
+        print(f"{prog}: {_in_words(error)}", file=sys.stderr)
         return 1
+
+
+def _open_streams() -> bool:
+    """Give a process that was started without standard streams some that lead nowhere, before a
+    file takes their numbers; standard input stays None. Whether standard output was closed."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    for name in closed:
+        number = ("stdin", "stdout", "stderr").index(name)
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if number:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # where it is not UTF-8
+    return "stdout" in closed
+
+
+def _in_words(error: BaseException) -> Any:
+    if isinstance(error, KeyError):
+        return error.args[0]
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            f"cannot open {error.filename}: {error.strerror}" if error.filename else error.strerror
+        )
+    return error
 
 
 def make_parser() -> argparse.ArgumentParser:

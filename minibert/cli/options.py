@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibert.system.lines import decode_lines
 
@@ -67,9 +67,16 @@ def texts_of(arguments: argparse.Namespace) -> list[str]:
     """The texts of the command line, or the lines of standard input."""
     if arguments.text and arguments.text != ["-"]:
         return arguments.text
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         raise ValueError('no text given: minibert COMMAND "a text", or pipe lines into it')
-    return list(decode_lines(sys.stdin.buffer, "standard input"))
+    return list(decode_lines(standard_input(), "standard input"))
+
+
+def standard_input() -> BinaryIO:
+    """Its bytes. Raises ValueError if it is closed."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed: pipe lines into it, or give a text or a file")
+    return sys.stdin.buffer
 
 
 def load_model(arguments: argparse.Namespace) -> "Bert":
@@ -89,4 +96,6 @@ def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
 
 
 def print_json(content: Any) -> None:
-    print(json.dumps(content, ensure_ascii=False))
+    """One line of JSON; where standard output is not UTF-8, with \\u escapes."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower() in ("utf-8", "utf8")
+    print(json.dumps(content, ensure_ascii=not unicode))

@@ -65,22 +65,20 @@ def _add_train_vocab(commands: Any) -> None:
 
 
 def train_vocab(arguments: argparse.Namespace) -> None:
-    from minibert.system.files import check_writable, written_whole
+    from minibert.system.files import written_whole
     from minibert.training.wordpiece_trainer import count_words, read_lines, train_vocabulary
 
-    output = Path(arguments.output)
-    check_writable(output)
-    words = count_words(read_lines(arguments.files, _progress()), not arguments.cased)
-    tokens = train_vocabulary(
-        words,
-        arguments.size,
-        min_frequency=arguments.min_frequency,
-        limit_alphabet=arguments.alphabet,
-        progress=_progress(),
-    )
-    with written_whole(output) as temporary:
+    with written_whole(arguments.output, arguments.files) as temporary:
+        words = count_words(read_lines(arguments.files, _progress()), not arguments.cased)
+        tokens = train_vocabulary(
+            words,
+            arguments.size,
+            min_frequency=arguments.min_frequency,
+            limit_alphabet=arguments.alphabet,
+            progress=_progress(),
+        )
         temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
-    print(f"{output}: {len(tokens)} tokens from {len(words)} different words")
+    print(f"{arguments.output}: {len(tokens)} tokens from {len(words)} different words")
 
 
 def _add_prepare(commands: Any) -> None:

@@ -11,6 +11,7 @@ from minibert.cli.options import (
     add_two_texts,
     load_model,
     print_json,
+    standard_input,
 )
 
 
@@ -123,7 +124,7 @@ def embed(arguments: argparse.Namespace) -> None:
         if arguments.file == "-":
             source = Path(folder) / "standard input"
             with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
+                shutil.copyfileobj(standard_input(), file)
         try:
             done = bert.embed_file(source, output, progress=sys.stderr.isatty(), **settings)
         except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """What happens inside for a text: a list of tensors, or a picture."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from minibert.cli.options import (
     print_json,
     texts_of,
 )
+from minibert.system.files import written_whole
 
 if TYPE_CHECKING:
     from minibert.trace import Trace
@@ -65,24 +67,25 @@ def trace(arguments: argparse.Namespace) -> None:
     texts = texts_of(arguments)
     if arguments.save and len(texts) > 1:
         raise ValueError(f"--save takes one text, got {len(texts)}")
-    bert = load_model(arguments)
-    for text in texts:
-        traced: Any = bert.trace(text, arguments.pair)
-        if arguments.json:
-            rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]
-            print_json({"text": text, "tokens": traced.tokens, "tensors": rows})
-        else:
-            print(" ".join(traced.tokens[0]), traced, sep="\n")
-        if arguments.save:
-            _save_trace(traced, Path(arguments.save))
+    if arguments.save and Path(arguments.save).exists():
+        raise FileExistsError(f"{arguments.save} is there already: choose a new name")
+    with written_whole(arguments.save) if arguments.save else nullcontext() as new:
+        bert = load_model(arguments)
+        for text in texts:
+            traced: Any = bert.trace(text, arguments.pair)
+            if arguments.json:
+                rows = [dict(zip(("name", "shape", "norm"), row)) for row in traced.rows()]
+                print_json({"text": text, "tokens": traced.tokens, "tensors": rows})
+            else:
+                print(" ".join(traced.tokens[0]), traced, sep="\n")
+            if new is not None:
+                _save_trace(traced, new)
 
 
 def _save_trace(traced: "Trace", path: Path) -> None:
     import numpy as np
 
-    from minibert.system.files import written_whole
-
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         arrays: Any = {name: tensor.numpy() for name, tensor in traced.items()}
         np.savez(file, **arrays)
 
@@ -99,8 +102,9 @@ def view(arguments: argparse.Namespace) -> None:
     if not arguments.output and output.exists():
         raise FileExistsError(f"{output} is there already: name the file with -o")
     check_name(output)
-    picture = _picture(arguments, options)
-    picture.save(output)
+    with written_whole(output) as new:
+        picture = _picture(arguments, options)
+        new.write_bytes(picture.content(output.suffix))
     if arguments.json:
         print_json({"output": str(output), "title": picture.title})
     else:

@@ -1,25 +1,45 @@
 """Output files that are written whole or not at all, and JSON files that are what they should be.
 
-What is written goes to a temporary name in the same folder, and takes its real name in one
-step when it is complete. A full disk or Ctrl-C leaves the old file as it was.
+What is written goes to a temporary name in the same folder, `.NAME.minibert.part`, and takes its
+real name in one step when it is complete. A full disk or Ctrl-C leaves the old file as it was.
+
+While it is written the temporary name is locked, so that a second process with the same target is
+refused. The system takes the lock from a process that is killed: whoever comes next uses the name.
 """
 
+import contextlib
 import errno
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # on Windows: there nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+REASONS = {
+    errno.ENOSPC: "no space left on the disk; nothing was kept of the new file",
+    errno.EDQUOT: "your share of the disk is used up; nothing was kept of the new file",
+    errno.EFBIG: "the file is larger than this system lets it be; nothing was kept of it",
+    errno.EISDIR: "it is a folder; name a file in it",
+    errno.EACCES: "no permission",
+    errno.EROFS: "the disk is read-only",
+}
+
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def written_whole(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """Yield a temporary path; on leaving without an error it becomes `path`.
 
-    Raises OSError, in words, if the folder is missing, may not be written, or the disk is full.
+    inputs  files that are read for it, none of which it may replace
+
+    Raises OSError, in words, if `path` may not be written (`check_writable`), another process
+    writes it, or the disk is full.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "words.txt"
@@ -28,54 +48,128 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     >>> target.read_text()
     'hello'
     """
-    path = Path(path)
-    check_writable(path)
-    number, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(number)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # on the disk before it takes the name: a power cut may follow
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise _in_words(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    path = check_writable(path, inputs)
+    temporary = _part_of(path)
+    with _in_words(path, temporary), locked(temporary, path):
+        try:
+            os.truncate(temporary, 0)  # what a killed process left
+            yield temporary
+            _complete(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def folder_written_whole(path: str | Path) -> Iterator[Path]:
+def folder_written_whole(path: str | Path, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder; on leaving without an error it becomes the folder `path`.
 
-    `path` must not exist, or be empty: no file of somebody else's is ever overwritten.
+    `path` must not exist, or be empty: no file of somebody else's is ever overwritten. With
+    `replace`, the new files go into the old folder, each in the place of an older one in one step.
+    Raises OSError as `written_whole` does.
     """
-    path = Path(path)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    path = _check_folder(Path(path), replace)
+    temporary = _part_of(path)
+    with _in_words(path, temporary), locked(temporary, path, folder=True):
+        try:
+            _check_folder(path, replace)  # again: who had the lock may have filled it
+            for left in temporary.iterdir():  # by a killed process
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield temporary
+            for file in [temporary, *temporary.rglob("*")]:
+                _complete(file)
+            if replace and path.exists():
+                for file in sorted(temporary.iterdir()):
+                    file.replace(path / file.name)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    path.rmdir()
+                temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """Raise OSError now if `path` could not be written later, after the long work, or if it is one
+    of the `inputs`. Gives the path behind links: a link stays, and what it leads to is written."""
+    real = Path(os.path.realpath(path))
+    if real.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"cannot write {path}: it is a pipe or a device; name a plain file")
+    if real.exists() and any(Path(name).exists() and real.samefile(name) for name in inputs):
+        raise FileExistsError(
+            f"cannot write {path}: it is also read, and would be lost; choose another name"
+        )
+    _check_parent(path, real)
+    return real
+
+
+def _check_folder(path: Path, replace: bool) -> Path:
+    """As `check_writable`, for a folder."""
+    real = Path(os.path.realpath(path))
+    if real.exists() and not (real.is_dir() and (replace or not any(real.iterdir()))):
         raise FileExistsError(f"{path} exists and is not an empty folder: choose a new name")
-    check_writable(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    if real.exists() and not replace and (real.samefile(".") or real.is_mount()):
+        kind = "the folder you are in" if real.samefile(".") else "a disk of its own"
+        raise FileExistsError(
+            f"cannot write {path}: it is {kind}, and cannot be replaced; name a new folder in it"
+        )
+    _check_parent(path, real)
+    return real
+
+
+def _check_parent(path: str | Path, real: Path) -> None:
+    if not real.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {real.parent} does not exist")
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"cannot write {path}: no permission in the folder {real.parent}")
+
+
+@contextmanager
+def locked(path: Path, target: Path, folder: bool = False) -> Iterator[None]:
+    """Inside, the file or folder `path`, made if it is not there, belongs to this process alone.
+
+    Raises BlockingIOError that names the `target` if it belongs to another one. Disks that know no
+    locks, as some in networks, are not locked.
+    """
+    if fcntl is None:
+        path.mkdir(exist_ok=True) if folder else path.touch()
+        yield
+        return
+    descriptor = _lock(path, target, folder)
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for file in temporary.rglob("*"):  # safetensors makes files that only their owner reads
-            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
-        if path.exists():
-            path.rmdir()
-        temporary.replace(path)
-    except OSError as error:
-        raise _in_words(error, path) from error
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
 
 
-def check_writable(path: Path) -> None:
-    """Raise OSError now if `path` could not be written later, after the long work."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"cannot write {path}: no permission in the folder {path.parent}")
+def _lock(path: Path, target: Path, folder: bool) -> int:
+    while True:
+        if folder:
+            path.mkdir(exist_ok=True)
+        flags = os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT
+        try:
+            descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        except FileNotFoundError:  # the one who had it is done, and has just renamed it
+            if not path.parent.is_dir():
+                raise
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:  # renamed between the two steps
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BlockingIOError(
+                f"another process is writing {target}: wait until it is done, stop it, or choose "
+                "another name"
+            ) from None
+        except OSError:
+            return descriptor
+        os.close(descriptor)
 
 
 def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) -> Any:
@@ -97,19 +191,27 @@ def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) ->
     return content
 
 
-def _umask() -> int:
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.minibert.part")
+
+
+def _complete(path: Path) -> None:
+    """On the disk, since a power cut may follow, and readable for all who may read new files."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
-def _in_words(error: OSError, path: Path) -> OSError:
-    reasons = {
-        errno.ENOSPC: "no space left on the disk; nothing was kept of the new file",
-        errno.EISDIR: "it is a folder; name a file in it",
-        errno.EACCES: "no permission",
-        errno.EROFS: "the disk is read-only",
-    }
-    if error.errno not in reasons:
-        return error
-    return type(error)(f"cannot write {path}: {reasons[error.errno]}")
+@contextmanager
+def _in_words(path: Path, temporary: Path) -> Iterator[None]:
+    """What the system says of the output, in words; what it says of other files goes by."""
+    try:
+        yield
+    except OSError as error:
+        named = str(error.filename or temporary)
+        if error.errno not in REASONS or not named.startswith(str(temporary)):
+            raise
+        raise type(error)(f"cannot write {path}: {REASONS[error.errno]}") from error

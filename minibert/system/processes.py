@@ -1,4 +1,4 @@
-"""Processes and threads: who am I, how many are we, and how many processors may we use.
+"""Processes and threads: who am I, how many are we, how many processors may we use, am I to stop.
 
 `torchrun` starts one process per device and tells each its number in the environment. Without it
 everything here is the plain case: process 0 of 1.
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,3 +146,31 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+# ---- Signals ----
+
+
+class Stop(KeyboardInterrupt):
+    """Somebody asked the process to end, by the signal whose number is the argument."""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise Stop as Ctrl-C raises KeyboardInterrupt, so that what is
+    being written is kept or removed. A signal that is ignored, as under nohup, stays so."""
+
+    def stop(number: int, frame: object) -> None:
+        raise Stop(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # no other thread may
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

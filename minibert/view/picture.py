@@ -57,10 +57,13 @@ class Picture:
         """
         path = Path(path)
         check_name(path)
-        content = self.svg + "\n" if path.suffix == ".svg" else self.page()
         with written_whole(path) as temporary:
-            temporary.write_text(content, encoding="utf-8", newline="\n")
+            temporary.write_bytes(self.content(path.suffix))
         return path
+
+    def content(self, suffix: str) -> bytes:
+        """What stands in a file that ends in `suffix`, .svg or .html."""
+        return (self.svg + "\n" if suffix == ".svg" else self.page()).encode("utf-8")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a page in a frame, or the drawing itself."""

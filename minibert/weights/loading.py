@@ -12,6 +12,7 @@ Google's TensorFlow checkpoints are converted first, by `python -m weights_tools
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -175,4 +176,5 @@ def write_tensors(state: dict[str, Tensor], path: Path) -> None:
     try:
         save_file(state, path, metadata={"format": "pt"})
     except SafetensorError as error:
-        raise OSError(f"cannot write {path.name}: {error}") from None
+        number = re.search(r"os error (\d+)", str(error))  # which is how it tells a full disk
+        raise OSError(int(number[1]) if number else 0, str(error), str(path)) from None

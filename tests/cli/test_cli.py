@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -127,6 +128,88 @@ def test_refusals(capsys, folder, tmp_path, arguments, words):
     assert err.startswith("minibert: ") and "Traceback" not in err
     assert re.search(words, err), err
     assert not (tmp_path / "out.npy").exists()
+
+
+CLOSED = """
+import os, sys
+for number in map(int, sys.argv.pop(1)):
+    os.close(number)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def started(closed: str, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process that has some of its standard streams closed."""
+    return subprocess.run(
+        [sys.executable, "-c", CLOSED, closed, *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed otherwise on Windows")
+def test_standard_streams_that_are_closed(folder, tmp_path):
+    tokenize = ["-m", "minibert", "tokenize", "-m", str(folder)]
+    done = started("2", *tokenize, "the river")
+    assert done.returncode == 0 and "river" in done.stdout
+    done = started("1", *tokenize, "the river")
+    assert done.returncode == 1 and "standard output is closed" in done.stderr
+    done = started("0", *tokenize)
+    assert done.returncode == 1 and "standard input is closed" in done.stderr
+    (tmp_path / "texts.txt").write_text("the river\n")
+    command = ["embed", "-m", str(folder), str(tmp_path / "texts.txt"), "-o"]
+    assert started("012", "-m", "minibert", *command, str(tmp_path / "v.npy")).returncode == 0
+    assert np.load(tmp_path / "v.npy").shape == (1, 20)
+
+
+def test_output_that_is_not_utf8_and_warnings_as_errors(folder):
+    tokenize = ["-W", "error", "-m", "minibert", "tokenize", "-m", str(folder), "the 中 😀"]
+    done = started("", *tokenize, PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0 and "\\u4e2d" in done.stdout and not done.stderr
+    done = started("", *tokenize, "--json", PYTHONIOENCODING="latin-1")
+    assert json.loads(done.stdout)["text"] == "the 中 😀"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_stopped_by_a_signal(folder, tmp_path, capsys, monkeypatch, number):
+    """What was being written is gone, the exit code tells the signal, and handlers are restored."""
+    before = signal.getsignal(number)
+    from minibert import trace
+
+    monkeypatch.setattr(trace, "Trace", lambda *arguments: os.kill(os.getpid(), number))
+    output = tmp_path / "out.npz"
+    code, _, err = run(capsys, "trace", "-m", str(folder), "the", "--save", str(output))
+    assert code == 128 + number and err == "minibert: stopped\n"
+    assert not list(tmp_path.iterdir()) and signal.getsignal(number) is before
+    monkeypatch.undo()
+    signal.signal(number, signal.SIG_IGN)  # as nohup does
+    try:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        monkeypatch.setattr(
+            "minibert.cli.text.texts_of", lambda a: os.kill(os.getpid(), number) or []
+        )
+        assert run(capsys, "tokenize", "-m", str(folder))[0] == 0
+    finally:
+        signal.signal(number, before)
+
+
+def test_what_trace_and_view_do_not_overwrite(capsys, folder, tmp_path):
+    own = tmp_path / "own.npz"
+    own.write_text("of the user")
+    code, _, err = run(capsys, "trace", "-m", str(folder), "--save", str(own), "the river")
+    assert code == 1 and "is there already" in err and own.read_text() == "of the user"
+
+
+def test_train_vocab_refuses_its_own_text(capsys, tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a text\n")
+    code, _, err = run(capsys, "train-vocab", str(corpus), "-o", str(corpus))
+    assert code == 1 and "it is also read" in err and corpus.read_text() == "a text\n"
+    code, _, err = run(capsys, "train-vocab", str(tmp_path), "-o", str(tmp_path / "v.txt"))
+    assert code == 1 and f"cannot open {tmp_path}: Is a directory" in err
 
 
 def test_wrong_usage():
