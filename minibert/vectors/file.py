@@ -3,8 +3,8 @@
 The file streams through in chunks, so a million lines need no more memory than a few thousand.
 What is finished stands in OUT.part, and OUT.part.0.json says how far it is and with which
 settings: after Ctrl-C, a full disk or a power cut the same command goes on from there. OUT itself
-appears when it is complete. The source is read twice, to count its lines and to embed them, so it
-must be a plain file that nobody writes to meanwhile.
+appears when it is complete. OUT.part is locked by the one who writes it. The source is read twice,
+to count its lines and to embed them, so it must be a plain file that nobody writes to meanwhile.
 
 Three formats, by the ending of the name: `.npy` (N, W), `.safetensors` with the one tensor
 "vectors" (N, W), and `.jsonl`, every token of every text. The first two are a header of 128 bytes
@@ -28,19 +28,21 @@ import json
 import os
 import shutil
 import struct
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
 from minibert.fast.bert import Engine
-from minibert.system.files import check_writable
+from minibert.system.files import check_writable, locked
 from minibert.system.lines import Chunk, count_lines, read_chunks
 from minibert.system.processes import count, rank, wait_for_all
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import CHUNK, embed_chunk
 from minibert.vectors.plan import Plan
 from minibert.vectors.tokens import TOKEN_CHUNK, TokenVectors, token_chunk
+from minibert.weights.identity import identity
 
 HEADER = 128  # bytes before the first row, in both formats of numbers
 FORMATS = (".npy", ".safetensors", ".jsonl")
@@ -61,22 +63,32 @@ class State:
     settings: dict[str, Any]
     chunks: int = 0  # of this process
     digest: str = ""  # of the input up to the last of them
-    bytes: int = 0  # of the output, .jsonl
+    bytes: int = 0  # where the last of them ends in the output
     cut: int = 0
 
     def write(self, path: Path) -> None:
         temporary = path.with_name(path.name + ".new")
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(self)))
+            file.write(json.dumps({**dataclasses.asdict(self), "checksum": self.checksum()}))
             _flush(file)
         temporary.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> "State":
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, OSError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            checksum = content.pop("checksum")
+            state = cls(**content)
+            if not isinstance(state.settings, dict) or checksum != state.checksum():
+                raise ValueError("it is not what was written")
+            return state
+        except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError):
             raise ValueError(f"{path} is damaged: start anew (restart)") from None
+
+    def checksum(self) -> str:
+        """Of the place; the settings are compared with those of today."""
+        place = json.dumps([self.chunks, self.digest, self.bytes, self.cut])
+        return hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
 
 
 def embed_file(
@@ -98,18 +110,25 @@ def embed_file(
     Raises FileNotFoundError, PermissionError, OSError or ValueError, in words.
     """
     _check_options(Path(target), plan, errors)
-    run = _Run(engine, tokenizer, Path(source), Path(target), plan, errors)
-    run.begin(restart)
+    real = check_writable(target, [source])
+    run = _Run(engine, tokenizer, Path(source), real, Path(target).suffix, plan, errors)
+    new = not run.part.exists()
     try:
-        run.write_chunks(progress)
+        with locked(run.part, Path(target)) if run.rank == 0 else nullcontext():
+            run.begin(restart)
+            new = False
+            run.write_chunks(progress)
+            return run.finish()
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise OSError(
             f"no space left on the disk for {target}. What is finished is kept in "
             f"{run.part.name}: make room and run the same again"
         ) from error
-    return run.finish()
+    finally:
+        if new and run.rank == 0 and run.part.is_file() and not run.part.stat().st_size:
+            run.part.unlink()  # it holds nothing but the lock
 
 
 class _Run:
@@ -121,48 +140,59 @@ class _Run:
         tokenizer: Tokenizer,
         source: Path,
         target: Path,
+        suffix: str,
         plan: Plan,
         errors: str,
     ):
         self.engine, self.tokenizer, self.plan = engine, tokenizer, plan
-        self.source, self.target, self.errors = source, target, errors
+        self.source, self.target, self.suffix, self.errors = source, target, suffix, errors
         self.rank, self.world = rank(), count()
         self.rows = count_lines(source, errors)
         self.width = plan.width(engine.model.config) if plan.pools else 0
         self.part = target.with_name(target.name + ".part")
         self.paths = [target.with_name(f"{self.part.name}.{n}.json") for n in range(self.world)]
         self.settings = {
-            "format": target.suffix,
+            "format": suffix,
             "lines": self.rows,
             "processes": self.world,
-            "model": _fingerprint(engine, tokenizer),
+            "model": identity(engine.model, tokenizer),
             **plan.to_dict(),
         }
 
     def begin(self, restart: bool) -> None:
         """Find the state of an earlier run of the same, or make room and start anew."""
         before = self._states_on_disk()
-        resume = not restart and self.part.is_file() and any(State.read(p).chunks for p in before)
+        there = self.part.stat().st_size if self.part.is_file() else 0
+        if there and not before:
+            raise FileExistsError(
+                f"{self.part} is there, and no {self.paths[0].name} that says whose it is: move it "
+                "away, or choose another output"
+            )
+        states = [] if restart else [State.read(path) for path in before]
+        resume = any(state.chunks for state in states) and there >= max(s.bytes for s in states)
         wait_for_all()
         if not resume:
             _check_room(self.target, HEADER + self.rows * self.width * 4)
-            # Delete the state files before OUT.part is rewritten and create them after it: a
-            # state file then always means that the header is there.
+            # A kill may come between any two steps: state files of old stand beside an empty
+            # OUT.part, which none of them fits, and a new one, with no chunk, beside any.
             if self.rank == 0:
+                os.truncate(self.part, 0)
                 for path in before:
                     path.unlink()
-                with self.part.open("wb") as file:
-                    file.write(header(self.target.suffix, self.rows, self.width))
-                    _flush(file)
+            first = header(self.suffix, self.rows, self.width)
             wait_for_all()
             State(self.settings).write(self.paths[self.rank])
+            if self.rank == 0:
+                with self.part.open("r+b") as file:
+                    file.write(first)
+                    _flush(file)
         wait_for_all()
         for path in self._states_on_disk():  # of the other processes, too
             _check_same(path, self.settings)
         self.state = State.read(self.paths[self.rank])
 
     def _states_on_disk(self) -> list[Path]:
-        return sorted(self.part.parent.glob(f"{glob.escape(self.part.name)}.*.json"))
+        return sorted(self.part.parent.glob(f"{glob.escape(self.part.name)}.[0-9]*.json"))
 
     def write_chunks(self, progress: bool) -> None:
         """The chunks of this process that are not done yet, each written before the state."""
@@ -236,9 +266,6 @@ def _check_options(target: Path, plan: Plan, errors: str) -> None:
         raise ValueError('pooling "none" keeps every token, which only .jsonl can hold')
     if as_json and count() > 1:
         raise ValueError(".jsonl is written by one process: start it without torchrun")
-    if target.is_dir():
-        raise IsADirectoryError(f"cannot write {target}: it is a folder; name a file in it")
-    check_writable(target)
 
 
 def _check_room(target: Path, needed: int) -> None:
@@ -265,15 +292,6 @@ def _check_same(path: Path, settings: dict[str, Any]) -> None:
 def _flush(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _fingerprint(engine: Engine, tokenizer: Tokenizer) -> str:
-    """A short digest of the weights (the first numbers of each tensor) and the vocabulary."""
-    running = hashlib.blake2b(digest_size=8)
-    for parameter in engine.model.parameters():
-        running.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    running.update("\n".join(tokenizer.vocab).encode("utf-8"))
-    return running.hexdigest()
 
 
 def npy_header(rows: int, width: int) -> bytes:

