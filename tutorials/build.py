@@ -7,7 +7,7 @@ chapter does not say what its cells give.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,10 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Do what the command line says; `root` is the repository whose tutorials are meant."""
     options = parse(arguments)
-    if options.source:
-        from tutorials.building.web_site import write_source
-
-        print(f"wrote {write_source(root, options.source)}")
+    write_site = site_writer() if options.html or options.source else None
+    if options.source and write_site:
+        print(f"wrote {write_site(root, options.source, {}, with_chapters=False)}")
         return 0
     every = [read_chapter(path) for path in chapter_files(root / "tutorials")]
     chosen = select(every, options.chapters)
@@ -43,9 +42,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         problems += failed + chapter.problems + rules.judge(chapter, root)
     if options.check and not options.chapters:
         problems += checking.strangers(root / "tutorials", every)
-    if options.html:
-        from tutorials.building.web_site import write_site
-
+    if options.html and write_site:
         pages = {name: page for run in runs for name, page in run.pages.items()}
         print(f"wrote {write_site(root, options.html, pages)}")
     for problem in sorted(problems, key=lambda problem: (problem.file, problem.line)):
@@ -76,6 +73,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="only write the pages of the library's files; no cell is run",
     )
     return parser.parse_args(arguments)
+
+
+def site_writer() -> Callable[..., Path]:
+    """What writes the pages; a sentence where Sphinx is not installed."""
+    try:
+        from tutorials.building.web_site import write_site
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"expected the package {error.name} for the pages, which is not installed: "
+            "with Python 3.11 or newer, pip install '.[site]'"
+        ) from None
+    return write_site
 
 
 def select(every: list[Chapter], names: list[str]) -> list[Chapter]:

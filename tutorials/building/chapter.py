@@ -12,6 +12,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from mdit_py_plugins.anchors import anchors_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 BUDGET = 20.0  # seconds of processor time, unless the chapter says otherwise
@@ -100,8 +101,13 @@ class Chapter:
 
 
 def markdown() -> MarkdownIt:
-    """The Markdown that GitHub shows, formulas included."""
+    """The Markdown that GitHub shows, formulas included; a heading's `id` is its anchor there.
+
+    >>> [token.attrs["id"] for token in markdown().parse("# A `b`, c\\n\\n## A b c\\n")[::3]]
+    ['a-b-c', 'a-b-c-1']
+    """
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    parser.use(anchors_plugin, max_level=6)
     return parser.use(dollarmath_plugin, allow_space=False, allow_digits=False)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from latex2mathml.converter import convert
 from markdown_it.token import Token
 
-from tutorials.building.chapter import Chapter, Problem, markdown, plain
+from tutorials.building.chapter import Chapter, Problem, markdown
 
 WIDEST = 900  # pixels
 FEWEST_WORDS = 5  # of an alt text that says something
@@ -162,27 +162,9 @@ def broken_links(chapter: Chapter, tokens: list[Token], root: Path) -> Iterator[
 def anchors(path: Path) -> set[str]:
     """The anchors of a Markdown file, as GitHub makes them from headings, and those in HTML."""
     text = path.read_text(encoding="utf-8")
-    tokens = markdown().parse(text)
     explicit = re.findall(r"""<\w+[^>]*\s(?:id|name)\s*=\s*["']([^"']+)""", text)
-    return {slug for slug, _ in slugs(tokens).values()} | set(explicit)
-
-
-def slugs(tokens: list[Token]) -> dict[int, tuple[str, str]]:
-    """For every heading, by the index of its opening token: its anchor on GitHub, its text.
-
-    >>> list(slugs(markdown().parse("# A `b`, c\\n\\n## A b c\\n")).values())
-    [('a-b-c', 'A b, c'), ('a-b-c-1', 'A b c')]
-    """
-    found: dict[int, tuple[str, str]] = {}
-    seen: dict[str, int] = {}
-    for i, token in enumerate(tokens):
-        if token.type == "heading_open":
-            text = plain(tokens[i + 1])
-            slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
-            count = seen.get(slug, 0)
-            seen[slug] = count + 1
-            found[i] = (f"{slug}-{count}" if count else slug, text)
-    return found
+    headings = (token for token in markdown().parse(text) if token.type == "heading_open")
+    return {str(token.attrs["id"]) for token in headings} | set(explicit)
 
 
 def poor_alts(chapter: Chapter, tokens: list[Token]) -> Iterator[tuple[int, str]]:

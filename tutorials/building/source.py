@@ -1,4 +1,4 @@
-"""The library's files side by side with their comments.
+"""The library's files side by side with their comments, as Markdown for the site.
 
 Nothing is written twice: what stands on the left of a page are the docstrings and comments of
 the file, what stands on the right is the rest of it. A note begins a row.
@@ -7,14 +7,8 @@ the file, what stands on the right is the rest of it. A note begins a row.
 import ast
 import re
 from dataclasses import dataclass, field
-from html import escape
+from itertools import groupby
 from pathlib import Path
-
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
-
-from tutorials.building.to_html import coloured, plain_parser
 
 
 @dataclass
@@ -34,94 +28,80 @@ def read_along(root: Path) -> list[str]:
     return re.findall(r"\]\(([\w/]+\.py)\)", listed[1]) if listed else []
 
 
-def page_name(path: str) -> str:
-    """The page of a file: `minibert/core/attention.py` has `minibert.core.attention.html`."""
-    return path.removesuffix(".py").replace("/", ".") + ".html"
-
-
 def rows_of(text: str) -> list[Row]:
-    """Cut a file into rows: one for each comment or docstring, with the code it is about.
+    """Cut a file into rows: one for each comment or docstring, with the code that follows.
+
+    The lines that a docstring is about, `def ...`, stand beside it.
 
     >>> for row in rows_of('# Twice.\\ny = 2 * x\\n# Thrice.\\nz = 3 * x\\n'):
     ...     print(row.note, row.lines)
     Twice. [2]
     Thrice. [4]
     """
-    lines = text.split("\n")
-    tree = ast.parse(text)
-    docs: dict[int, tuple[int, str]] = {}  # first line of a docstring -> its last, its text
-    starts: set[int] = set()  # first lines of definitions, decorators included
-    for node in ast.walk(tree):
+    lines, docs, starts = text.split("\n"), {}, set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             starts.add(min([node.lineno, *(d.lineno for d in node.decorator_list)]))
         elif not isinstance(node, ast.Module):
             continue
         if (doc := ast.get_docstring(node)) is not None:
-            first = node.body[0]
-            docs[first.lineno] = (first.end_lineno or first.lineno, doc)
-    rows, number = [Row()], 1
-    while number <= len(lines):
-        line = lines[number - 1]
-        if number in docs:
-            last, doc = docs[number]
-            rows[-1].note = f"{rows[-1].note}\n\n{doc}".strip()
-            rows[-1].noted += range(number, last + 1)
-            number = last + 1
-            continue
-        if line.strip().startswith("#"):
-            comment, first_line = [], number
-            while number <= len(lines) and lines[number - 1].strip().startswith("#"):
-                comment.append(lines[number - 1].strip().lstrip("#").strip())
-                number += 1
-            rows.append(Row("\n".join(comment), noted=list(range(first_line, number))))
-            continue
-        above = [lines[n - 1] for n in rows[-1].lines if lines[n - 1].strip()]
-        # What a file says of itself stands alone; what a class says, beside its first method, too.
-        ended = not above[-1].startswith("class ") if above else len(rows) == 1 and rows[0].note
-        if number in starts and ended:
+            docs[node.body[0].lineno] = node.body[0].end_lineno or 0, doc
+    rows, ended = [Row()], 0
+    for n, line in enumerate(lines, 1):
+        comment = line.strip().startswith("#")
+        if n > ended and rows[-1].lines and (comment or n in starts):
             rows.append(Row())
-        rows[-1].lines.append(number)
-        number += 1
+        row = rows[-1]
+        if n in docs:
+            ended, doc = docs[n]
+            row.note = f"{row.note}\n\n{doc}".strip()
+            row.noted += range(n, ended + 1)
+            if len(rows) == 1:  # what a file says of itself stands alone
+                rows.append(Row())
+        elif n > ended and comment:
+            row.note += f"\n{line.strip().lstrip('#').strip()}"
+            row.noted.append(n)
+        elif n > ended and (line.strip() or row.lines):
+            row.lines.append(n)
     for row in rows:
-        while row.lines and not lines[row.lines[0] - 1].strip():
-            row.lines.pop(0)
+        row.note = row.note.strip()
         while row.lines and not lines[row.lines[-1] - 1].strip():
             row.lines.pop()
     return [row for row in rows if row.note or row.lines]
 
 
-def note_html(note: str) -> str:
-    """A comment as HTML. Examples in it (`>>> ...`) are shown as code."""
-    parts: list[str] = []
+def note_markdown(note: str) -> str:
+    """A comment as Markdown. Examples in it (`>>> ...`) and what is set in are shown as code."""
+    parts = []
     for paragraph in re.split(r"\n\s*\n", note):
-        if paragraph.lstrip().startswith(">>>"):
-            parts.append(coloured(paragraph, "pycon"))
-        elif re.match(r" {2,}\S", paragraph) or re.fullmatch(r"\(\w+, .*->.*", paragraph):
-            parts.append(f"<pre>{escape(paragraph)}</pre>")
+        if re.match(r" *>>>| {2,}\S", paragraph) or re.fullmatch(r"\(\w+, .*->.*", paragraph):
+            language = "pycon" if paragraph.lstrip().startswith(">>>") else "text"
+            parts.append(f"``````{language}\n{paragraph}\n``````")
         else:
-            parts.append(plain_parser().render(re.sub(r"([*<])", r"\\\1", paragraph)))
-    return "\n".join(parts)
+            pieces = re.split("(`[^`]*`)", paragraph)
+            pieces[::2] = [
+                re.sub(r"([][\\*_<>{}$%|#+~=])", r"\\\1", piece) for piece in pieces[::2]
+            ]
+            parts.append("".join(pieces))
+    return "\n\n".join(parts)
 
 
-def source_html(text: str) -> tuple[str, list[tuple[int, str, str]]]:
-    """The inside of a file's page, and its definitions as headings for the table of contents."""
-    shown = highlight(text, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)).split("\n")
-    headings = []
-    for node in ast.parse(text).body:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            headings.append((2, f"L{node.lineno}", node.name))
-    html = []
+def source_markdown(path: str, text: str) -> str:
+    """A file's page: its rows, each a box of a note and of code whose lines have anchors."""
+    lines, parts = text.split("\n"), [f"# `{path}`"]
+    definitions = (ast.ClassDef, ast.FunctionDef)
+    names = {n.lineno: n.name for n in ast.parse(text).body if isinstance(n, definitions)}
     for row in rows_of(text):
-        code = "".join(
-            f'<span class="line" id="L{n}"><a href="#L{n}" tabindex="-1" aria-hidden="true">{n}</a>'
-            f"{shown[n - 1]}\n</span>"
-            for n in row.lines
-        )
-        pre = f'<pre tabindex="0"><code>{code}</code></pre>' if code else ""
+        parts += [f"## `{names[n]}`" for n in row.lines if n in names]
         # A link to a line of a comment leads to the note that it became.
-        anchors = "".join(f'<span id="L{n}"></span>' for n in row.noted)
-        html.append(
-            f'<div class="row"><div class="note">{anchors}{note_html(row.note)}</div>'
-            f'<div class="beside">{pre}</div></div>'
-        )
-    return "\n".join(html), headings
+        note = "".join(f'<span id="L-{n}"></span>' for n in row.noted)
+        note += "\n\n" + note_markdown(row.note)
+        parts.append(f"::::{{container}} row\n:::{{container}} note\n{note}\n:::")
+        parts += [":::{container} beside"] if row.lines else []
+        for _, run in groupby(enumerate(row.lines), lambda pair: pair[1] - pair[0]):
+            numbers = [n for _, n in run]
+            code = "\n".join(lines[n - 1] for n in numbers)
+            options = f":lineno-start: {numbers[0]}"
+            parts.append(f"``````{{code-block}} python\n{options}\n{code}\n``````")
+        parts.append(":::\n::::" if row.lines else "::::")
+    return "\n\n".join(parts)

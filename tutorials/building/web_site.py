@@ -1,79 +1,115 @@
-"""The chapters and the library's files as pages of a site that asks nothing of any network."""
+"""The chapters and the library's files as pages of a site that asks nothing of any network.
+
+Sphinx writes it: the repository is its source, the chapters are Markdown as they stand, and the
+library's files become Markdown when they are read. An extension of Sphinx, too: `setup`.
+"""
 
 import re
-import shutil
-from dataclasses import dataclass, field
-from html import escape
+import sys
+import tempfile
 from pathlib import Path
-from string import Template
+from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from tutorials.building.chapter import Chapter, chapter_files, markdown, read_chapter
-from tutorials.building.rules import ELSEWHERE, find_quotation, targets
-from tutorials.building.source import page_name, read_along, source_html
-from tutorials.building.to_html import Body, Converter, file_size, styles
-from tutorials.building.writing import CONTENTS, neighbours, write_text
+from tutorials.building.rules import find_quotation, targets
+from tutorials.building.source import read_along, source_markdown
+from tutorials.building.writing import CONTENTS, OPTIONAL, write_text
 
-HERE = Path(__file__).parent
-
-
-@dataclass
-class Site:
-    """Which pages there are. `sources` are the library's files, from the repository's root."""
-
-    root: Path
-    folder: Path
-    chapters: list[Chapter] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    interactive: set[str] = field(default_factory=set)
-
-    def navigation(self, current: str, up: str) -> str:
-        """The list of all pages."""
-        numbered = [c for c in self.chapters if c.numbered]
-        others = [c for c in self.chapters if not c.numbered and c.path.name != CONTENTS]
-        parts = []
-        for title, chapters in (("Chapters", numbered), ("Appendices", others)):
-            pages = [(chapter.title, chapter_page(chapter)) for chapter in chapters]
-            parts.append(link_list(title, pages, current, up))
-        along = [path for path in read_along(self.root) if path in self.sources]
-        files = [(path, f"source/{page_name(path)}") for path in along]
-        parts.append(link_list("The library, to read along", files, current, up))
-        return "\n".join(part for part in parts if part)
+SETTINGS = {
+    "project": "minibert",
+    "extensions": ["myst_parser", "sphinx_copybutton", __name__],
+    "source_suffix": {".md": "markdown", ".py": "markdown"},
+    "myst_enable_extensions": ["alert", "colon_fence", "dollarmath", "strikethrough"],
+    "myst_dmath_allow_space": False,
+    "myst_dmath_allow_digits": False,
+    "myst_fence_as_directive": ["math"],
+    "myst_heading_anchors": 6,
+    "suppress_warnings": ["myst.xref_missing"],  # `rules` judges links, as GitHub shows them
+    "html_math_renderer": "mathml",
+    "html_theme": "furo",
+    "html_title": "minibert",
+    "html_static_path": [str(Path(__file__).with_name("style.css"))],
+    "html_css_files": ["style.css"],
+    "html_use_index": False,
+    "html_copy_source": False,
+    "html_show_search_summary": False,  # it would read pages that a browser may not read from disk
+    "html_show_copyright": False,
+    "pygments_style": "default",
+}
 
 
-def write_site(root: Path, folder: Path, interactive: dict[str, str]) -> Path:
+def setup(app: Sphinx) -> None:
+    """Formulas as MathML, which needs no script; lines with anchors; links to pages alone."""
+
+    def formula(display: str) -> tuple[Any, None]:
+        def visit(translator: Any, node: nodes.Element) -> None:
+            translator.body.append(convert(node.astext().strip(), display=display))
+            raise nodes.SkipNode
+
+        return visit, None
+
+    def finish(app: Sphinx, document: nodes.document) -> None:
+        for block in document.findall(nodes.literal_block):
+            if block.get("linenos"):
+                block["highlight_args"] |= {"lineanchors": "L", "anchorlinenos": True}
+        for link in list(document.findall(pending_xref)):
+            if link["refdomain"] is None:  # it leads to a folder, or to what is not there
+                link.replace_self(link.children)
+
+    app.add_html_math_renderer("mathml", formula("inline"), formula("block"))
+    app.connect("doctree-read", finish)
+
+
+def write_site(
+    root: Path, folder: Path, interactive: dict[str, str], with_chapters: bool = True
+) -> Path:
     """Write every page into `folder`; returns the first to open.
 
     `interactive` holds the pages of the pictures that have one, by the names of the figures.
     """
-    chapters = [read_chapter(path) for path in chapter_files(root / "tutorials")]
-    site = Site(root, folder, chapters, sources_of(root, chapters))
+    files = chapter_files(root / "tutorials") if with_chapters else []
+    chapters = {f"tutorials/{path.stem}": read_chapter(path) for path in files}
+    sources = sources_of(root, list(chapters.values()))
+    pages = {path.removesuffix(".py"): path for path in sources}
+    first = f"tutorials/{Path(CONTENTS).stem}" if chapters else next(iter(pages))
+
+    def read(app: Sphinx, name: str, content: list[str]) -> None:
+        if name in chapters:
+            content[0] = chapter_markdown(root, chapters[name], interactive)
+        else:
+            content[0] = source_markdown(pages[name], content[0])
+        if name == first:
+            lists = {
+                "Chapters": [n for n, c in chapters.items() if c.numbered],
+                "Appendices": [n for n, c in chapters.items() if not c.numbered and n != first],
+                "The library, to read along": [n for n in pages if n != first],
+            }
+            for title, names in lists.items():
+                below = "".join(f"/{name}\n" for name in names)
+                content[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n{below}```\n"
+
+    with tempfile.TemporaryDirectory() as trees, docutils_namespace():
+        wanted = [*(f"{name}.md" for name in chapters), *sources]
+        tops = {name.split("/")[0] for name in wanted}
+        settings = SETTINGS | {
+            "root_doc": first,
+            "include_patterns": wanted,
+            "exclude_patterns": [path.name for path in root.iterdir() if path.name not in tops],
+        }
+        app = Sphinx(root, None, folder, trees, "html", settings, status=None, warning=sys.stderr)
+        app.connect("source-read", read)
+        app.build(force_all=True)
     for figure, page in interactive.items():
-        name = Path(figure).with_suffix(".html").name
-        write_text(folder / "interactive" / name, page)
-        site.interactive.add(name)
-    for picture in sorted((root / "tutorials" / "img").glob("*")):
-        (folder / "img").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, folder / "img" / picture.name)
-    for chapter in chapters:
-        write_chapter(site, chapter)
-    return write_sources(site)
-
-
-def write_source(root: Path, folder: Path) -> Path:
-    """Write only the pages of the files to read along."""
-    return write_sources(Site(root, folder, sources=read_along(root)))
-
-
-def write_sources(site: Site) -> Path:
-    for path in site.sources:
-        write_source_page(site, path)
-    write_text(site.folder / "style.css", (HERE / "style.css").read_text("utf-8") + styles())
-    write_text(site.folder / "page.js", (HERE / "page.js").read_text("utf-8"))
-    index = site.folder / "index.html"
-    if not any(chapter.path.name == CONTENTS for chapter in site.chapters):
-        body = "<h1>minibert, file by file</h1>"
-        write_page(site, "index.html", Body(body), "minibert, file by file", "", "chapter")
-    return index
+        write_text(folder / "interactive" / Path(figure).with_suffix(".html").name, page)
+    index = f'<!doctype html><meta http-equiv="refresh" content="0; url={first}.html">\n'
+    write_text(folder / "index.html", index)
+    return folder / "index.html"
 
 
 def sources_of(root: Path, chapters: list[Chapter]) -> list[str]:
@@ -89,109 +125,26 @@ def sources_of(root: Path, chapters: list[Chapter]) -> list[str]:
     return [path for path in found if (root / path).is_file()]
 
 
-def write_chapter(site: Site, chapter: Chapter) -> None:
-    text = chapter.text
-    if nav := chapter.blocks.get("nav"):  # the page has its own
-        lines = chapter.lines
-        text = "\n".join(lines[: nav.start] + lines[nav.end :])
-
-    def address(target: str) -> str | None:
-        return page_of(site, chapter, target)
-
-    def picture(source: str) -> tuple[str, str | None]:
-        path = chapter.path.parent / source
-        page = Path(source).with_suffix(".html").name
-        size = file_size(path) if path.is_file() else ""
-        return size, f"interactive/{page}" if page in site.interactive else None
-
-    def quotation(path: str, code: str) -> str | None:
-        if path not in site.sources:
-            return None
-        line, _, _ = find_quotation(code.rstrip("\n"), (site.root / path).read_text("utf-8"))
-        return f"source/{page_name(path)}#L{line}"
-
-    body = Converter(address, picture, quotation).body(text)
-    before, after = neighbours(chapter, site.chapters)
-    links = []
-    if before:
-        title = escape(before.title)
-        links.append(f'<a rel="prev" href="{chapter_page(before)}">← {title}</a>')
-    if after:
-        title = escape(after.title)
-        links.append(f'<a class="next" rel="next" href="{chapter_page(after)}">{title} →</a>')
-    name = chapter_page(chapter)
-    write_page(site, name, body, chapter.title, "\n".join(links), "chapter")
-
-
-def write_source_page(site: Site, path: str) -> None:
-    inside, headings = source_html((site.root / path).read_text(encoding="utf-8"))
-    body = Body(f"<h1><code>{escape(path)}</code></h1>\n{inside}", headings)
-    along = read_along(site.root)
-    links = []
-    if path in along:
-        i = along.index(path)
-        for other, label in ((i - 1, "← {}"), (i + 1, "{} →")):
-            if 0 <= other < len(along):
-                kind = ' class="next"' if other > i else ""
-                text = label.format(escape(along[other]))
-                links.append(f'<a{kind} href="{page_name(along[other])}">{text}</a>')
-    write_page(site, f"source/{page_name(path)}", body, path, "\n".join(links), "source")
-
-
-def write_page(site: Site, name: str, body: Body, title: str, around: str, kind: str) -> None:
-    up = "../" * name.count("/")
-    entries = "".join(
-        f'<li><a href="#{anchor}">{escape(text)}</a></li>'
-        for level, anchor, text in body.headings
-        if level == 2
-    )
-    toc = ""
-    if entries:
-        toc = (
-            '<details class="toc" open><summary>On this page</summary>'
-            f'<nav aria-label="On this page"><ul>{entries}</ul></nav></details>'
-        )
-    page = Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        up=up,
-        kind=kind,
-        toc=toc,
-        body=body.html,
-        around=around,
-        pages=site.navigation(name, up),
-    )
-    write_text(site.folder / name, page)
-
-
-def link_list(title: str, pages: list[tuple[str, str]], current: str, up: str) -> str:
-    """A list of links under a heading; the page itself is marked."""
-    if not pages:
-        return ""
-    items = "\n".join(
-        f'<li><a href="{up}{page}"{" aria-current=page" if page == current else ""}>'
-        f"{escape(text)}</a></li>"
-        for text, page in pages
-    )
-    return f"<h2>{escape(title)}</h2>\n<ul>\n{items}\n</ul>"
-
-
-def chapter_page(chapter: Chapter) -> str:
-    return "index.html" if chapter.path.name == CONTENTS else f"{chapter.name}.html"
-
-
-def page_of(site: Site, chapter: Chapter, target: str) -> str | None:
-    """Where a link of a chapter leads on the site; None for a file that is no page of it."""
-    if ELSEWHERE.match(target) or target.startswith("#"):
-        return target
-    name, mark, anchor = target.partition("#")
-    path = (chapter.path.parent / name).resolve()
-    for other in site.chapters:
-        if other.path.resolve() == path:
-            return chapter_page(other) + mark + anchor
-    if path.is_relative_to(site.root.resolve()):
-        inside = path.relative_to(site.root.resolve()).as_posix()
-        if inside in site.sources:
-            return f"source/{page_name(inside)}{mark}{re.sub('-L.*', '', anchor)}"
-    if path.parent.name == "img":
-        return target
-    return None
+def chapter_markdown(root: Path, chapter: Chapter, interactive: dict[str, str]) -> str:
+    """A chapter in the words of MyST. What is marked becomes a box; the page has its own `nav`."""
+    lines = chapter.lines
+    for quotation in chapter.quotations:
+        path = root / quotation.path
+        source = path.read_text(encoding="utf-8") if path.is_file() else ""
+        line, _, _ = find_quotation(quotation.code, source)
+        lines[quotation.line - 2] = f"[{quotation.path}](/{quotation.path}#L-{line})\n\n```python"
+    for cell in chapter.cells:
+        if cell.needs:
+            names = ", ".join(OPTIONAL.get(need, need) for need in cell.needs)
+            lines[cell.line - 2] = f"*Needs {names}*\n\n```python"
+    text = "\n".join(lines)
+    text = re.sub(r"^<!-- nav -->.*?<!-- /nav -->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^<!-- (out|head|contents) -->$", r":::{container} \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^<!-- /(out|head|contents) -->$", ":::", text, flags=re.MULTILINE)
+    text = re.sub(r"^(?:<!--.*-->|# alt:.*)\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(\.py#L)(\d+)(-L\d+)?\)", r"\1-\2)", text)
+    for figure in interactive:
+        page = f"../interactive/{Path(figure).with_suffix('.html').name}"
+        link = f'\n\n<a href="{page}">Open the interactive picture</a>'
+        text = text.replace(f"](img/{figure})", f"](img/{figure}){link}")
+    return text
