@@ -20,12 +20,13 @@ from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
 from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file
-from minibert.vectors.nearest import Neighbour, cosines, nearest
+from minibert.vectors.nearest import SIMILARITIES, Neighbour, nearest
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import pools_of
 from minibert.vectors.recipe import Recipe
 from minibert.vectors.tokens import TokenVectors, embed_tokens, span_vectors, spans_of
 from minibert.weights import hub
+from minibert.weights.files import model_folder
 from minibert.weights.loading import LoadReport, load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Bert:
         deterministic  the same bits for a text in any company, more slowly
         precision      "bfloat16", "float16" or "int8": faster, and not the same numbers
         compile        through torch.compile
+        prompt         words put before every text; default: the model's own recipe
+        prompt_name    a name of the model's own prompts, such as "query"
         """
         recipe = self._recipe(pooling, normalize, max_length)
         function = embed if pools_of(recipe.pooling) else embed_tokens
@@ -168,17 +171,24 @@ class Bert:
         return span_vectors(tokens[0], spans)
 
     def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
-        """Cosines (len(first), len(second)) between the texts' vectors."""
-        return cosines(self.embed(first), self.embed(second))
+        """How alike the texts' vectors are, (len(first), len(second)): their cosines, or what the
+        model's own recipe says ("dot", or a distance, which counts negatively)."""
+        return SIMILARITIES[self.recipe.similarity](self.embed(first), self.embed(second))
 
     def nearest(
-        self, queries: Sequence[str], vectors: np.ndarray, top: int = 5
+        self,
+        queries: Sequence[str],
+        vectors: np.ndarray,
+        top: int = 5,
+        **settings: Unpack[EmbedSettings],
     ) -> list[list[Neighbour]]:
-        """For each query the `top` rows of `vectors` (N, W) with the largest cosine, best first.
+        """For each query the `top` rows of `vectors` (N, W) that are most alike, best first.
 
         `vectors` come from `embed` with the model's own recipe; they may be memory-mapped.
+        `settings` are those of `embed` for the queries, such as prompt_name="query".
         """
-        return nearest(self.embed(queries), vectors, top)
+        similarity = self.recipe.similarity
+        return nearest(self.embed(queries, **settings), vectors, top, similarity=similarity)
 
     def _recipe(
         self, pooling: str | None, normalize: bool | None, max_length: int | None
@@ -244,7 +254,7 @@ def load(
     )
     model, report = load_weights(files.path, dtype)
     folder = files.path.parent if files.path.is_file() else files.path
-    tokenizer = Tokenizer.from_folder(folder)
+    tokenizer = Tokenizer.from_folder(model_folder(folder))
     last = max(tokenizer.inverse)
     if last >= model.config.vocab_size:
         raise ValueError(

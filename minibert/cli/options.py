@@ -90,9 +90,10 @@ def load_model(arguments: argparse.Namespace) -> "Bert":
 def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
     """The tokenizer alone, which needs no torch."""
     from minibert.tokenizer.tokenizer import Tokenizer
+    from minibert.weights.files import model_folder
     from minibert.weights.hub import resolve
 
-    return Tokenizer.from_folder(resolve(arguments.model, tokenizer_only=True).path)
+    return Tokenizer.from_folder(model_folder(resolve(arguments.model, tokenizer_only=True).path))
 
 
 def print_json(content: Any) -> None:

@@ -61,6 +61,7 @@ def add_commands(commands: Any) -> None:
         ),
         p.add_argument("--long-texts", help="cut at that length, or read in windows"),
         p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time"),
+        _add_prompt(p),
         p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
         p.add_argument("--deterministic", action="store_true", help="the same bits in any company"),
         _add_errors(p),
@@ -80,7 +81,14 @@ def add_commands(commands: Any) -> None:
     p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
     p.add_argument("file", metavar="FILE", help="the lines they were made of")
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (%(default)s)")
+    _add_prompt(p)
     _add_errors(p)
+
+
+def _add_prompt(parser: argparse.ArgumentParser) -> argparse.Action:
+    return parser.add_argument(
+        "--prompt-name", metavar="NAME", help='of the model\'s own prompts, such as "query"'
+    )
 
 
 def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
@@ -93,11 +101,12 @@ def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
 
 
 def similarity(arguments: argparse.Namespace) -> None:
-    cosine = float(load_model(arguments).similarity([arguments.first], [arguments.second])[0, 0])
+    bert = load_model(arguments)
+    name, score = bert.recipe.similarity, bert.similarity([arguments.first], [arguments.second])
     if arguments.json:
-        print_json({"cosine": cosine})
+        print_json({name: float(score[0, 0])})
     else:
-        print(f"{cosine:.4f}  cosine of the two vectors")
+        print(f"{score[0, 0]:.4f}  {name} of the two vectors")
 
 
 def embed(arguments: argparse.Namespace) -> None:
@@ -189,8 +198,10 @@ def nearest(arguments: argparse.Namespace) -> None:
             f"{arguments.vectors} has {len(vectors)} rows, {arguments.file} {len(lines)} lines: "
             f"the vectors were made of another file"
         )
-    for row, cosine in load_model(arguments).nearest([arguments.text], vectors, arguments.top)[0]:
+    bert = load_model(arguments)
+    settings: Any = {"prompt_name": arguments.prompt_name}
+    for row, score in bert.nearest([arguments.text], vectors, arguments.top, **settings)[0]:
         if arguments.json:
-            print_json({"line": row + 1, "cosine": cosine, "text": lines[row]})
+            print_json({"line": row + 1, bert.recipe.similarity: score, "text": lines[row]})
         else:
-            print(f"{cosine:.4f}  {lines[row]}")
+            print(f"{score:.4f}  {lines[row]}")

@@ -40,18 +40,17 @@ def embed_chunk(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
 ) -> tuple[np.ndarray, int]:
     """Vectors (n, W) float32 of some texts, all run before any is given back; how many were cut."""
-    pieces = [tokenizer.ids(plan.prepare(text)) for text in texts]
+    pieces = [tokenizer.ids(plan.prepare(text, tokenizer)) for text in texts]
     windows = [w for n, ids in enumerate(pieces) for w in windows_of(n, ids, tokenizer, plan)]
     fast = fast_for(engine, windows, plan)
     order: list[int] = []
     columns = []
     for chosen, states in run_windows(fast, windows, plan):
         order += chosen
-        if all(windows[i].size == states.shape[1] for i in chosen):
-            columns.append(_pool(states, plan, engine.model))
-            continue
-        for i, state in zip(chosen, states):
-            columns.append(_pool(state[None, windows[i].counted], plan, engine.model))
+        mask = torch.zeros(states.shape[:2], dtype=torch.int64)
+        for row, i in zip(mask, chosen):
+            row[windows[i].counted] = 1
+        columns.append(_pool(states, mask.to(states.device), plan, engine.model))
     pooled = torch.cat(columns).float().cpu()
     if len(windows) == len(texts):
         vectors = torch.empty_like(pooled)
@@ -60,12 +59,11 @@ def embed_chunk(
         vectors = _join(pooled, order, windows, plan, len(texts))
     if plan.normalize:
         vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    return vectors.numpy(), count_cut(pieces, plan)
+    return vectors.numpy()[:, : plan.truncate_dim], count_cut(pieces, plan)
 
 
-def _pool(states: Tensor, plan: Plan, model: BertModel) -> Tensor:
-    """(n, T, H), nothing of it padding -> (n, pools x H)."""
-    mask = torch.ones(states.shape[:2], dtype=torch.int64, device=states.device)
+def _pool(states: Tensor, mask: Tensor, plan: Plan, model: BertModel) -> Tensor:
+    """(n, T, H) and which tokens count (n, T) -> (n, pools x H)."""
     columns = []
     for name in plan.pools:
         if name == "pooler":
@@ -73,7 +71,7 @@ def _pool(states: Tensor, plan: Plan, model: BertModel) -> Tensor:
             with full_float32():
                 columns.append(model.pooler(states.to(model.pooler.dense.weight.dtype)))
         else:
-            columns.append(POOLS[name](states.float() if name == "mean" else states, mask))
+            columns.append(POOLS[name](states.float(), mask))
     return torch.cat([column.float() for column in columns], dim=-1)
 
 

@@ -1,5 +1,6 @@
-"""Cosines, and the nearest of many vectors."""
+"""How alike vectors are, and the nearest of many."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,19 +19,43 @@ def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return unit(first) @ unit(second).T
 
 
+def _distances(first: np.ndarray, second: np.ndarray, order: int) -> np.ndarray:
+    rows = [np.linalg.norm(second - row, ord=order, axis=1) for row in first]
+    return np.stack(rows) if rows else np.empty((0, len(second)))
+
+
+# What a model may have been trained for; a distance counts negatively, so that more is nearer.
+SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "cosine": cosines,
+    "dot": lambda first, second: first @ second.T,
+    "euclidean": lambda first, second: -_distances(first, second, 2),
+    "manhattan": lambda first, second: -_distances(first, second, 1),
+}
+
+
 class Neighbour(NamedTuple):
-    """A row of the vectors searched, and its cosine with the query."""
+    """A row of the vectors searched, and how alike it and the query are."""
 
     row: int
-    cosine: float
+    score: float
+
+    @property
+    def cosine(self) -> float:
+        """The score, by the name of the usual one."""
+        return self.score
 
 
 def nearest(
-    queries: np.ndarray, vectors: np.ndarray, top: int = 5, block: int = 65536
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    top: int = 5,
+    block: int = 65536,
+    similarity: str = "cosine",
 ) -> list[list[Neighbour]]:
     """For each query (n, H) the `top` nearest rows of `vectors` (N, H), best first.
 
     `vectors` may be memory-mapped, np.load(path, mmap_mode="r"): it is read a block at a time.
+    `similarity` is a name of `SIMILARITIES`. Raises ValueError for vectors of different widths.
 
     >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 1.0]]), top=1)[0][0].row
     1
@@ -45,7 +70,8 @@ def nearest(
     best = np.empty((len(queries), 0))
     rows = np.empty((len(queries), 0), dtype=np.int64)
     for start in range(0, len(vectors), block):
-        scores = cosines(queries, np.asarray(vectors[start : start + block], dtype=np.float32))
+        rows_here = np.asarray(vectors[start : start + block], dtype=np.float32)
+        scores = SIMILARITIES[similarity](queries, rows_here)
         numbers = np.arange(start, start + scores.shape[1])
         best = np.concatenate([best, scores], axis=1)
         rows = np.concatenate([rows, np.broadcast_to(numbers, scores.shape)], axis=1)
@@ -53,6 +79,5 @@ def nearest(
         best = np.take_along_axis(best, order, axis=1)
         rows = np.take_along_axis(rows, order, axis=1)
     return [
-        [Neighbour(int(row), float(cosine)) for row, cosine in zip(*pair)]
-        for pair in zip(rows, best)
+        [Neighbour(int(row), float(score)) for row, score in zip(*pair)] for pair in zip(rows, best)
     ]

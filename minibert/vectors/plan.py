@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
+from minibert.core.rules import lowercase
 from minibert.fast.bert import PRECISIONS
 from minibert.tokenizer.batch import BERT_TEMPLATE
 from minibert.tokenizer.tokenizer import Tokenizer
@@ -30,6 +31,8 @@ class EmbedSettings(TypedDict, total=False):
     deterministic: bool
     precision: str | None
     compile: bool
+    prompt: str | None
+    prompt_name: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Plan:
     precision      None (the model's own), "float32", "bfloat16", "float16", "int8"
     compile        through torch.compile
     prefix, lower  what becomes of a text before the tokenizer sees it
+    skipped        tokens at the start of a text that its vector leaves out: [CLS] and a prompt
+    truncate_dim   numbers of a vector that are kept; None: all
     """
 
     layers: tuple[int, ...]
@@ -61,6 +66,8 @@ class Plan:
     compile: bool
     prefix: str
     lower: bool
+    skipped: int
+    truncate_dim: int | None
 
     @classmethod
     def of(
@@ -76,6 +83,8 @@ class Plan:
         deterministic: bool = False,
         precision: str | None = None,
         compile: bool = False,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
         **unknown: object,
     ) -> Plan:
         """Raises ValueError for what cannot be computed, TypeError for an option that is none."""
@@ -106,6 +115,13 @@ class Plan:
             raise ValueError('these weights have no pooler: choose another pooling, such as "mean"')
         if "pooler" in pools and counted != (states - 1,):
             raise ValueError(f"the pooler reads the last layer alone, got layer {layer}: use -1")
+        if "weightedmean" in pools and long_texts == "windows":
+            raise ValueError(
+                'pooling "weightedmean" weighs tokens by their place in the whole text: it goes '
+                'with long_texts="cut"'
+            )
+        if not pools and (prompt, prompt_name) != (None, None):
+            raise ValueError('a prompt is for vectors of texts: pooling "none" takes none')
         longest = model.config.max_position_embeddings
         wanted = tokenizer.model_max_length if recipe.max_length is None else recipe.max_length
         limit = min(wanted, longest)
@@ -124,7 +140,9 @@ class Plan:
                 "post_processor), and embed does. If the model was trained with them: "
                 "bert.tokenizer.template = minibert.tokenizer.batch.BERT_TEMPLATE"
             )
-        return cls(
+        prefix = recipe.prompt_of(prompt, prompt_name)
+        lower = recipe.lower and not tokenizer.settings.get("do_lower_case")
+        plan = cls(
             counted,
             combine,
             pools,
@@ -135,18 +153,37 @@ class Plan:
             deterministic,
             precision,
             compile,
-            recipe.prompt,
-            recipe.lower,
+            prefix,
+            lower,
+            0,
+            recipe.truncate_dim,
         )
+        if recipe.include_prompt or not prefix:
+            return plan
+        skipped = 1 + len(tokenizer.ids(plan.prepare("", tokenizer)))
+        if skipped > limit - 2:
+            raise ValueError(
+                f"the prompt takes {skipped} of {limit} tokens, and this model leaves it out of "
+                f"its vectors: nothing would be left of a text. Shorten the prompt"
+            )
+        return dataclasses.replace(plan, skipped=skipped)
 
     def width(self, config: BertConfig) -> int:
         """Numbers in a vector."""
         layers = len(self.layers) if self.combine == "concat" else 1
-        return config.hidden_size * layers * max(1, len(self.pools))
+        width = config.hidden_size * layers * max(1, len(self.pools))
+        return min(width, self.truncate_dim or width) if self.pools else width
 
-    def prepare(self, text: str) -> str:
+    def prepare(self, text: str, tokenizer: Tokenizer) -> str:
+        """What the tokenizer is given for a text; typed special tokens stay as they are."""
         text = self.prefix + text
-        return text.lower() if self.lower else text
+        if not self.lower:
+            return text
+        parts = tokenizer.typed.split(text)
+        return "".join(
+            lowercase(text[start:end]) if number is None else text[start:end]
+            for start, end, number in parts
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON gives them back, with lists for tuples."""

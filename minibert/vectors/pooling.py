@@ -34,8 +34,9 @@ def max_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def cls_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """(B, T, H), (B, T) -> (B, H): the vector of [CLS], the first token."""
-    return states[:, 0]  # (B, H)
+    """(B, T, H), (B, T) -> (B, H): the vector of [CLS], or of the first token that counts."""
+    rows = torch.arange(len(states), device=states.device)  # (B,)
+    return states[rows, attention_mask.argmax(dim=1)]  # (B, H)
 
 
 def last_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
@@ -45,13 +46,37 @@ def last_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
     >>> last_pool(states, torch.tensor([[1, 1, 0]]))
     tensor([[3.]])
     """
-    last = attention_mask.sum(dim=1) - 1  # (B,)
+    last = attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(dim=1)  # (B,)
     rows = torch.arange(len(states), device=states.device)  # (B,)
     return states[rows, last]  # (B, H)
 
 
+def mean_sqrt_len_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """(B, T, H), (B, T) -> (B, H): the sum over the real tokens by the root of their number."""
+    length = attention_mask.sum(dim=1, keepdim=True).to(states.dtype)  # (B, 1)
+    return mean_pool(states, attention_mask) * length.sqrt()  # (B, H)
+
+
+def weighted_mean_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """(B, T, H), (B, T) -> (B, H): the mean in which token n weighs n, [CLS] being the first.
+
+    >>> states = torch.tensor([[[1.0], [4.0], [99.0]]])
+    >>> weighted_mean_pool(states, torch.tensor([[1, 1, 0]]))
+    tensor([[3.]])
+    """
+    position = torch.arange(1, states.shape[1] + 1, device=states.device)  # (T,)
+    return mean_pool(states, attention_mask * position)  # (B, H)
+
+
 Pool = Callable[[Tensor, Tensor], Tensor]
-POOLS: dict[str, Pool] = {"mean": mean_pool, "max": max_pool, "cls": cls_pool, "last": last_pool}
+POOLS: dict[str, Pool] = {
+    "mean": mean_pool,
+    "max": max_pool,
+    "cls": cls_pool,
+    "last": last_pool,
+    "mean_sqrt_len_tokens": mean_sqrt_len_pool,
+    "weightedmean": weighted_mean_pool,
+}
 
 # What a user may ask for -> the pools whose results stand side by side. "pooler" runs the model's
 # own pooler on [CLS]; "none" keeps every token.
@@ -62,6 +87,8 @@ POOLINGS: dict[str, tuple[str, ...]] = {
     "cls": ("cls",),
     "first": ("cls",),
     "last": ("last",),
+    "mean_sqrt_len_tokens": ("mean_sqrt_len_tokens",),
+    "weightedmean": ("weightedmean",),
     "pooler": ("pooler",),
     "none": (),
     "REDUCE_MEAN": ("mean",),
@@ -125,6 +152,8 @@ def join_windows(vectors: Tensor, lengths: Sequence[int], pools: Sequence[str]) 
         column = table[:, number]
         if pool == "mean":
             joined.append((column * weight).sum(dim=0))
+        elif pool == "mean_sqrt_len_tokens":
+            joined.append((column * weight.sqrt()).sum(dim=0))
         elif pool == "max":
             joined.append(column.amax(dim=0))
         else:

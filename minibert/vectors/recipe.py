@@ -1,19 +1,22 @@
 """How a model's sentence vectors are meant to be made: sentence-transformers' small files.
 
 A folder of sentence-transformers says in `modules.json` what its vectors were trained for: which
-pooling, of unit length or not, how many tokens. That is the default for that model. A folder
-without these files gets the plain mean.
+pooling, of unit length or not, how many tokens, which prompts, how to compare. That is the default
+for that model. A folder without these files gets the plain mean.
 
 Source: the files that https://github.com/huggingface/sentence-transformers writes.
 """
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from minibert.system.files import read_json
+from minibert.vectors.nearest import SIMILARITIES
 from minibert.vectors.pooling import pools_of
+from minibert.weights.files import model_folder
 
 MODULES = "sentence_transformers.models"
 
@@ -25,9 +28,21 @@ MODES = {
     "max": "max",
     "mean_tokens": "mean",
     "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "weightedmean_tokens": "weightedmean",
+    "weightedmean": "weightedmean",
     "lasttoken": "last",
+    "pooler": "pooler",  # not theirs: they refuse it
 }
-WRITTEN = {"cls": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "last": "lasttoken"}
+WRITTEN = {
+    "cls": "cls_token",
+    "max": "max_tokens",
+    "mean": "mean_tokens",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "weightedmean": "weightedmean_tokens",
+    "last": "lasttoken",
+}
+LISTED = {"last": "lasttoken"}  # their names in the list `pooling_mode`, where not ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +54,10 @@ class Recipe:
     max_length  tokens that are read of a text, [CLS] and [SEP] included
     lower       the text is put in lower case before the tokenizer sees it
     prompt      words put before every text
+    include_prompt  the prompt's tokens count in the vector, and [CLS] before them
+    truncate_dim    numbers of a vector that are kept; None: all
+    similarity      how two vectors are compared: a name of `minibert.vectors.nearest.SIMILARITIES`
+    prompts         name -> words, for `prompt_name`
     """
 
     pooling: str = "mean"
@@ -46,6 +65,28 @@ class Recipe:
     max_length: int | None = None
     lower: bool = False
     prompt: str = ""
+    include_prompt: bool = True
+    truncate_dim: int | None = None
+    similarity: str = "cosine"
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+
+    def prompt_of(self, prompt: str | None, prompt_name: str | None) -> str:
+        """The words before a text: those given, those of that name, or the recipe's own.
+
+        >>> Recipe(prompts={"query": "query: "}).prompt_of(None, "query")
+        'query: '
+        """
+        if prompt is not None and prompt_name is not None:
+            raise ValueError("expected a prompt or a prompt_name, got both: leave one out")
+        if prompt_name is None:
+            return self.prompt if prompt is None else prompt
+        prompts = {"query": "", "document": "", **self.prompts}  # as sentence-transformers has it
+        if prompt_name not in prompts:
+            raise ValueError(
+                f"this model has no prompt {prompt_name!r}: its prompts are {', '.join(prompts)}. "
+                f"Give the words themselves as prompt"
+            )
+        return prompts[prompt_name]
 
     @classmethod
     def from_folder(cls, folder: Path) -> "Recipe":
@@ -55,66 +96,96 @@ class Recipe:
         """
         if not (folder / "modules.json").is_file():
             return cls()
-        pooling, normalize = "mean", False
+        pooling, normalize, include_prompt = "none", False, True
         for module in read_json(folder / "modules.json", kind=list):
             kind = str(module.get("type")).rsplit(".", 1)[-1]
             if kind == "Pooling":
-                path = folder / str(module.get("path", "1_Pooling")) / "config.json"
-                pooling = _pooling(read_json(path))
+                config = read_json(folder / str(module.get("path", "1_Pooling")) / "config.json")
+                pooling, include_prompt = _pooling(config), config.get("include_prompt", True)
             elif kind == "Normalize":
                 normalize = True
-            elif kind != "Transformer":
+            elif kind not in ("Transformer", "BERT", "Dropout"):  # Dropout is for training
                 raise ValueError(
                     f"{folder}/modules.json asks for {kind}, which minibert does not compute: "
                     f"its vectors would not be those of this model"
                 )
-        settings = _settings(folder / "sentence_bert_config.json")
+        settings = _settings(*sorted(model_folder(folder).glob("sentence_*_config.json")))
         whole = _settings(folder / "config_sentence_transformers.json")
-        name = whole.get("default_prompt_name")
-        prompt = "" if name is None else whole.get("prompts", {}).get(name, "")
-        lower = bool(settings.get("do_lower_case", False))
-        return cls(pooling, normalize, settings.get("max_seq_length"), lower, prompt)
+        similarity = whole.get("similarity_fn_name") or "cosine"
+        if similarity not in SIMILARITIES:
+            raise ValueError(
+                f"{folder}/config_sentence_transformers.json asks for the similarity "
+                f"{similarity!r}, expected one of {', '.join(SIMILARITIES)}"
+            )
+        prompts = {name: text or "" for name, text in (whole.get("prompts") or {}).items()}
+        return cls(
+            pooling,
+            normalize,
+            settings.get("max_seq_length"),
+            bool(settings.get("do_lower_case", False)),
+            prompts.get(whole.get("default_prompt_name"), ""),
+            include_prompt,
+            whole.get("truncate_dim"),
+            similarity,
+            prompts,
+        )
 
     def save(self, folder: Path, hidden_size: int) -> None:
-        """Write sentence-transformers' files for this recipe into `folder`."""
-        kinds = ["Transformer", "Pooling"]
-        if self.normalize:
-            kinds.append("Normalize")
-        paths = ["", "1_Pooling", "2_Normalize"]
-        modules = [
-            {"idx": i, "name": str(i), "path": paths[i], "type": f"{MODULES}.{kind}"}
-            for i, kind in enumerate(kinds)
-        ]
+        """Write sentence-transformers' files for this recipe into `folder`.
+
+        They read them all, but for the pooling "pooler", which they refuse.
+        """
         chosen = pools_of(self.pooling)
+        kinds = ["Transformer", "Pooling", "Normalize"]
+        wanted = [True, bool(chosen), self.normalize]
+        modules = [
+            {
+                "idx": i,
+                "name": str(i),
+                "path": f"{i}_{kind}" if i else "",
+                "type": f"{MODULES}.{kind}",
+            }
+            for i, kind in enumerate(kind for kind, use in zip(kinds, wanted) if use)
+        ]
         modes: dict[str, Any] = {
             f"pooling_mode_{theirs}": ours in chosen for ours, theirs in WRITTEN.items()
         }
         if list(chosen) != [ours for ours in WRITTEN if ours in chosen]:
             # Older versions join pools in a fixed order. Any other order needs the `pooling_mode`
             # list of version 5.4.
-            modes = {"pooling_mode": ["lasttoken" if ours == "last" else ours for ours in chosen]}
+            modes = {"pooling_mode": [LISTED.get(ours, ours) for ours in chosen]}
         _write_json(folder / "modules.json", modules)
-        (folder / "1_Pooling").mkdir()
-        pooling = {"word_embedding_dimension": hidden_size, **modes}
-        _write_json(folder / "1_Pooling" / "config.json", pooling)
+        if chosen:
+            (folder / "1_Pooling").mkdir()
+            pooling = {"word_embedding_dimension": hidden_size, **modes}
+            if not self.include_prompt:
+                pooling["include_prompt"] = False
+            _write_json(folder / "1_Pooling" / "config.json", pooling)
         if self.max_length is not None or self.lower:
             settings = {"max_seq_length": self.max_length, "do_lower_case": self.lower}
             _write_json(folder / "sentence_bert_config.json", settings)
-        if self.prompt:
-            prompts = {"prompts": {"text": self.prompt}, "default_prompt_name": "text"}
-            _write_json(folder / "config_sentence_transformers.json", prompts)
+        prompts = dict(self.prompts)
+        if self.prompt not in {"", *prompts.values()}:
+            prompts["text"] = self.prompt
+        names = {words: name for name, words in prompts.items() if words}
+        whole = {
+            "prompts": prompts,
+            "default_prompt_name": names.get(self.prompt),
+            "similarity_fn_name": self.similarity,
+            "truncate_dim": self.truncate_dim,
+        }
+        if prompts or self.truncate_dim or self.similarity != "cosine":
+            _write_json(folder / "config_sentence_transformers.json", whole)
 
 
 def _pooling(config: dict[str, Any]) -> str:
     """Their pooling settings -> our name for them."""
-    if config.get("include_prompt", True) is False:
-        raise ValueError("this model leaves its prompt out of the mean: not supported")
     if "pooling_mode" in config:  # sentence-transformers 5.4 and later
         modes = config["pooling_mode"]
         names = [modes] if isinstance(modes, str) else list(modes)
     else:
         keys = [key for key, value in config.items() if value and key.startswith("pooling_mode_")]
-        names = [key.removeprefix("pooling_mode_") for key in keys]
+        names = [key.removeprefix("pooling_mode_") for key in keys] or ["mean"]  # as they read it
     unknown = [name for name in names if name not in MODES]
     if unknown or not names:
         raise ValueError(f"this folder pools by {unknown or names}, expected some of {list(MODES)}")
@@ -122,8 +193,9 @@ def _pooling(config: dict[str, Any]) -> str:
     return "+".join(MODES[name] for name in in_order)
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
+def _settings(*paths: Path) -> dict[str, Any]:
+    """The content of the first of these files that is there."""
+    return next((read_json(path) for path in paths if path.is_file()), {})
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -40,8 +40,8 @@ def token_chunk(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
 ) -> tuple[list[TokenVectors], int]:
     """The vectors of every token of some texts, and how many texts were cut."""
-    bare = dataclasses.replace(plan, prefix="")  # offsets are places in the text itself
-    pieces = [tokenizer.pieces(bare.prepare(text)) for text in texts]
+    plan = dataclasses.replace(plan, prefix="", skipped=0)  # offsets are places in the text itself
+    pieces = [tokenizer.pieces(plan.prepare(text, tokenizer)) for text in texts]
     windows = [w for n, p in enumerate(pieces) for w in windows_of(n, p.ids, tokenizer, plan)]
     states: dict[int, np.ndarray] = {}
     for chosen, group in run_windows(fast_for(engine, windows, plan), windows, plan):

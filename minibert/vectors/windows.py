@@ -48,11 +48,11 @@ def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) ->
     room = plan.limit - 2
     if plan.long_texts == "cut" or len(ids) <= room:
         ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
-        return [Window(number, ids, slice(0, len(ids)))]
+        return [Window(number, ids, slice(plan.skipped, len(ids)))]
     parts = []
     for read, counted in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
         part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
-        first = 0 if counted.start == 0 else counted.start - read.start + 1
+        first = plan.skipped if counted.start == 0 else counted.start - read.start + 1
         last = len(part) if counted.stop == len(ids) else counted.stop - read.start + 1
         parts.append(Window(number, part, slice(first, last)))
     return parts

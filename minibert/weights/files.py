@@ -24,6 +24,25 @@ WEIGHT_FILES = (
 )
 
 
+def model_folder(folder: Path) -> Path:
+    """Where in a folder of sentence-transformers the model is: up to 2021 in `0_Transformer`.
+
+    Raises ValueError for a modules.json that names another place than a folder beside it.
+    """
+    if not (folder / "modules.json").is_file():
+        return folder
+    for module in read_json(folder / "modules.json", kind=list):
+        if str(module.get("type")).endswith((".Transformer", ".BERT")) and module.get("path"):
+            name = str(module["path"])
+            if Path(name).name != name or not (folder / name).is_dir():
+                raise ValueError(
+                    f"{folder}/modules.json says that the model is in {name!r}: expected the name "
+                    f"of a folder beside it"
+                )
+            return folder / name
+    return folder
+
+
 def find_config(folder: Path) -> Path:
     """The config beside the weights: `config.json`, or Google's `bert_config.json`."""
     for name in ("config.json", "bert_config.json"):
@@ -34,6 +53,7 @@ def find_config(folder: Path) -> Path:
 
 def find_weights(path: Path) -> tuple[Path, list[Path]]:
     """The folder, and its weights file or shards. safetensors is preferred to .bin."""
+    path = model_folder(path)
     part = path.suffix.startswith((".index", ".data-")) or Path(f"{path}.index").is_file()
     if part and not path.is_dir():
         raise _unconverted(path.parent)

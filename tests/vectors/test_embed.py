@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import minibert
+from minibert.cli.main import main
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import embed
 from minibert.vectors.nearest import nearest
@@ -302,10 +303,22 @@ def rewritten(tmp_path, pooling=None, **files):
     return folder
 
 
+def equal_to_sentence_transformers(bert, folder, texts=SENTENCES[:20], **settings):
+    theirs = sentence_transformer(folder)
+    got, expected = bert.embed(texts, **settings), theirs.encode(texts, **settings)
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+    return theirs
+
+
 @pytest.mark.parametrize(
     "pooling, ours",
     [
         ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
+        ({"pooling_mode_weightedmean_tokens": True}, "weightedmean"),
+        ({"pooling_mode": ["weightedmean", "mean_sqrt_len_tokens"]}, None),
+        ({}, "mean"),
         ({"pooling_mode_max_tokens": True}, "max"),
         ({"pooling_mode_lasttoken": True}, "last"),
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "cls+mean"),
@@ -320,21 +333,135 @@ def test_recipes_of_sentence_transformers(tmp_path, pooling, ours):
         config_sentence_transformers={"prompts": {"q": "query: "}, "default_prompt_name": "q"},
     )
     bert = minibert.load(folder)
+    ours = ours or "weightedmean+mean_sqrt_len_tokens"
     assert bert.recipe == Recipe(ours, True, 20, False, "query: ")
     with pytest.warns(UserWarning, match="longer than 20 tokens"):
         got = bert.embed(SENTENCES[:20])
     assert np.abs(got - sentence_transformer(folder).encode(SENTENCES[:20])).max() < 1e-5
 
 
+PROMPTS = {"query": "query: ", "passage": "Represent this text, passage: ", "empty": ""}
+
+
+@pytest.mark.parametrize("mode", ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean"])
+def test_prompts_by_name_and_left_out(tmp_path, mode):
+    folder = rewritten(
+        tmp_path,
+        {"pooling_mode": [mode, "lasttoken"], "include_prompt": False},
+        config_sentence_transformers={"prompts": PROMPTS, "default_prompt_name": "passage"},
+    )
+    bert = minibert.load(folder)
+    for name in ({}, {"prompt_name": "query"}, {"prompt_name": "empty"}, {"prompt": "a b: "}):
+        equal_to_sentence_transformers(bert, folder, FEW, **name)
+    bert.save(tmp_path / "saved")
+    again = minibert.load(tmp_path / "saved")
+    assert again.recipe == bert.recipe and again.recipe.prompts == PROMPTS
+    equal_to_sentence_transformers(again, tmp_path / "saved", FEW, prompt_name="query")
+
+
+def test_prompts_that_cannot_be(minilm, tmp_path):
+    with pytest.raises(ValueError, match="no prompt 'passage': its prompts are query, document"):
+        minilm.embed(FEW, prompt_name="passage")
+    with pytest.raises(ValueError, match="got both"):
+        minilm.embed(FEW, prompt_name="query", prompt="query: ")
+    with pytest.raises(ValueError, match="vectors of texts"):
+        minilm.embed(FEW, pooling="none", prompt="query: ")
+    with pytest.raises(ValueError, match="place in the whole text"):
+        minilm.embed(FEW, pooling="weightedmean", long_texts="windows")
+    recipe = Recipe(include_prompt=False, prompt="a " * 300, max_length=302)
+    with pytest.raises(ValueError, match="the prompt takes 301 of 302 tokens"):
+        embed(minilm.model, minilm.tokenizer, FEW, recipe=recipe, long_texts="cut")
+
+
+def test_a_prompt_left_out_of_long_texts(minilm):
+    recipe = Recipe(include_prompt=False, prompt="query: ", max_length=20)
+    whole = Recipe(include_prompt=False, prompt="query: ")
+    text = ["one two three four five six seven eight nine"]
+    args = minilm.model, minilm.tokenizer, text
+    np.testing.assert_allclose(
+        embed(*args, recipe=recipe, long_texts="windows"), embed(*args, recipe=whole), atol=1e-6
+    )
+    got = embed(*args[:2], [text[0] * 9], recipe=recipe, long_texts="windows", layer=0)
+    tokens = minilm.embed(["query: " + text[0] * 9], pooling="none", layer=0, long_texts="windows")
+    assert got.shape == (1, 384) and len(tokens[0].tokens) > 60
+
+
+@pytest.mark.parametrize("name", ["dot", "euclidean", "manhattan", "cosine", None])
+def test_the_similarity_of_the_recipe(tmp_path, name):
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
+    ]  # not of unit length: dot products are no cosines
+    whole = {"similarity_fn_name": name, "truncate_dim": 100}
+    folder = rewritten(tmp_path, modules=modules, config_sentence_transformers=whole)
+    bert = minibert.load(folder)
+    theirs = equal_to_sentence_transformers(bert, folder)
+    vectors = theirs.encode(SENTENCES[:20])
+    expected = theirs.similarity(vectors[:5], vectors).numpy()
+    np.testing.assert_allclose(bert.similarity(SENTENCES[:5], SENTENCES[:20]), expected, rtol=1e-4)
+    for row, best in zip(expected, bert.nearest(SENTENCES[:5], vectors, top=4)):
+        assert [n.row for n in best] == np.argsort(-row, kind="stable")[:4].tolist()
+        np.testing.assert_allclose([n.score for n in best], np.sort(row)[:-5:-1], 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_lower_case_is_that_of_the_recipe(tmp_path, lower):
+    folder = rewritten(
+        tmp_path,
+        sentence_bert_config={"max_seq_length": 64, "do_lower_case": True},
+        tokenizer_config={"do_lower_case": lower, "tokenizer_class": "BertTokenizer"},
+    )
+    (folder / "tokenizer.json").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bert = minibert.load(folder)
+    texts = ["The [MASK] of ΟΔΟΣ", "Typed [SEP] and [sep]", "plain", "ÄÖ İstanbul"]
+    equal_to_sentence_transformers(bert, folder, texts)
+
+
+@pytest.mark.parametrize("kind", ["Transformer", "BERT"])
+def test_the_layout_of_2019(tmp_path, kind, capsys):
+    folder = rewritten(tmp_path)
+    place = folder / f"0_{kind}"
+    place.mkdir()
+    for file in list(folder.iterdir()):
+        if file.is_file() and file.name != "modules.json":
+            file.rename(place / file.name)
+    (folder / "2_Dropout").mkdir()
+    (folder / "2_Dropout" / "config.json").write_text('{"dropout": 0.3}')
+    names = [f"0_{kind}", "1_Pooling", "2_Dropout", "3_Normalize"]
+    modules = [
+        {"idx": n, "name": str(n), "path": name, "type": f"sentence_transformers.models.{name[2:]}"}
+        for n, name in enumerate(names)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "3_Normalize").mkdir()
+    bert = minibert.load(folder)
+    assert bert.recipe == Recipe("mean", True, 256)
+    if kind == "Transformer":  # today's library has no BERT
+        equal_to_sentence_transformers(bert, folder)
+    main(["tokenize", "-m", str(folder), "unaffable"])
+    assert "una" in capsys.readouterr().out
+    modules[0]["path"] = "../elsewhere"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ValueError, match="'../elsewhere': expected the name of a folder"):
+        minibert.load(folder)
+
+
 def test_recipes_that_minibert_does_not_compute(tmp_path):
     modules = [{"type": "sentence_transformers.models.Transformer"}, {"type": "x.y.Dense"}]
     with pytest.raises(ValueError, match="asks for Dense"):
         Recipe.from_folder(rewritten(tmp_path / "a", modules=modules))
-    strange = {"pooling_mode_weightedmean_tokens": True}
-    with pytest.raises(ValueError, match="weightedmean_tokens"):
-        Recipe.from_folder(rewritten(tmp_path / "b", strange))
-    with pytest.raises(ValueError, match="leaves its prompt out"):
-        Recipe.from_folder(rewritten(tmp_path / "c", {"include_prompt": False}))
+    with pytest.raises(ValueError, match="median_tokens"):
+        Recipe.from_folder(rewritten(tmp_path / "b", {"pooling_mode_median_tokens": True}))
+    whole = {"similarity_fn_name": "angle"}
+    with pytest.raises(ValueError, match="the similarity 'angle'"):
+        Recipe.from_folder(rewritten(tmp_path / "c", config_sentence_transformers=whole))
     with pytest.raises(ValueError, match=r"must hold a list"):
         Recipe.from_folder(rewritten(tmp_path / "d", modules={}))
 
@@ -347,6 +474,11 @@ def test_recipes_that_minibert_does_not_compute(tmp_path):
         Recipe(),
         Recipe("mean+max"),
         Recipe("last+cls"),
+        Recipe("pooler"),
+        Recipe("none"),
+        Recipe("mean+pooler", True),
+        Recipe("mean_sqrt_len_tokens+weightedmean", include_prompt=False, prompt="q: "),
+        Recipe("weightedmean+cls", True, truncate_dim=20, similarity="dot"),
     ],
 )
 def test_a_saved_recipe_comes_back(tmp_path, recipe):
@@ -377,7 +509,7 @@ def test_joining_windows_is_pooling_all_tokens():
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(9, 3, generator=generator)
     cuts = states.split([4, 2, 3])
-    names = ["mean", "max", "cls", "last"]
+    names = ["mean", "max", "cls", "last", "mean_sqrt_len_tokens"]
 
     def pooled(part):
         return torch.cat(
