@@ -4,20 +4,21 @@ Four kinds: safetensors, PyTorch pickles (`.bin`, read without executing anythin
 sets of either in several files, and TensorFlow checkpoints. All give the same thing: a list of
 tensors with name, number type and shape, each of which can be read when it is wanted.
 
-Source: safetensors `README.md`, section "Format"; `torch.load`; the index files of
-transformers.
+Source: `torch.load`; the index files of transformers.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from minibert.weights.files import WEIGHT_FILES, read_shard_index
 from weights_tools.errors import (
@@ -27,7 +28,7 @@ from weights_tools.errors import (
     UnsupportedDtypeError,
 )
 from weights_tools.names import Meaning, meaning_of_pytorch, meaning_of_tf
-from weights_tools.tensorflow.checkpoint import TFCheckpoint, find_prefix, widen_bfloat16
+from weights_tools.tensorflow.checkpoint import TFCheckpoint, find_prefix
 
 _SAFETENSORS_DTYPES = {
     "F64": "float64",
@@ -41,7 +42,6 @@ _SAFETENSORS_DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_LONGEST_HEADER = 100_000_000  # the limit of the safetensors library itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,96 +169,42 @@ def read_json(path: Path) -> Any:
 
 
 def _open_safetensors(path: Path) -> WeightFiles:
-    size = path.stat().st_size
     with path.open("rb") as file:
-        header, start = _read_header(file, path, size)
+        if file.read(8) == b"version ":
+            raise MissingShardError(
+                f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, or download the "
+                f"file"
+            )
     tensors = {}
-    extents = []
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        dtype, shape, begin, end = _parse_entry(name, entry, path)
-        extents.append((begin, end, name))
-        tensors[name] = StoredTensor(
-            name,
-            dtype,
-            shape,
-            path.name,
-            meaning_of_pytorch(name),
-            lambda extent=(dtype, shape, begin): _map_tensor(path, start, *extent),  # type: ignore[misc]
-        )
-    at = 0
-    for begin, end, name in sorted(extents):
-        if begin != at:
-            raise CorruptError(f"{path}: tensor {name!r} starts at byte {begin}, expected {at}")
-        at = end
-    if start + at != size:
-        kind = TruncatedError if start + at > size else CorruptError
-        raise kind(f"{path} has {size} bytes, its header describes {start + at}. Get it again")
+    try:
+        with safe_open(path, "numpy") as header:
+            for name in header.keys():  # noqa: SIM118
+                entry = header.get_slice(name)
+                dtype, shape = entry.get_dtype(), tuple(entry.get_shape())
+                if dtype not in _SAFETENSORS_DTYPES:
+                    raise UnsupportedDtypeError(f"{path}: tensor {name!r} has number type {dtype}")
+                known = _SAFETENSORS_DTYPES[dtype]
+                tensors[name] = StoredTensor(
+                    name,
+                    known,
+                    shape,
+                    path.name,
+                    meaning_of_pytorch(name),
+                    functools.partial(_read_safetensors, path, name, known),
+                )
+    except SafetensorError as error:
+        short = any(words in str(error) for words in ("too small", "not fully covered"))
+        raise (TruncatedError if short else CorruptError)(
+            f"{path}, {path.stat().st_size} bytes, is no whole safetensors file: {error}. Get it "
+            f"again"
+        ) from None
     return WeightFiles("safetensors", (path,), tensors)
 
 
-def _read_header(file: IO[bytes], path: Path, size: int) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and where the numbers begin."""
-    if size < 8:
-        raise TruncatedError(f"{path} has {size} bytes: too short for a safetensors file")
-    first = file.read(8)
-    if first == b"version ":
-        raise MissingShardError(
-            f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, or download the file"
-        )
-    length = int.from_bytes(first, "little")
-    if length > _LONGEST_HEADER or 8 + length > size:
-        raise CorruptError(
-            f"{path} is not a safetensors file, or is cut off: it announces a header of {length} "
-            f"bytes and has {size}"
-        )
-    try:
-        header = json.loads(file.read(length), object_pairs_hook=_no_repeats)
-    except (ValueError, RecursionError) as error:
-        raise CorruptError(f"{path}: the safetensors header cannot be read: {error}") from None
-    if not isinstance(header, dict):
-        raise CorruptError(f"{path}: the safetensors header is not an object")
-    return header, 8 + length
-
-
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a name stands in it twice")
-    return values
-
-
-def _parse_entry(name: str, entry: Any, path: Path) -> tuple[str, tuple[int, ...], int, int]:
-    """Number type, shape, first byte and end of one tensor of a safetensors header."""
-    try:
-        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-    except (TypeError, KeyError, ValueError):
-        raise CorruptError(
-            f"{path}: tensor {name!r} needs dtype, shape and data_offsets, got {str(entry)[:80]}"
-        ) from None
-    if not isinstance(dtype, str) or dtype not in _SAFETENSORS_DTYPES:
-        raise UnsupportedDtypeError(f"{path}: tensor {name!r} has number type {str(dtype)[:40]!r}")
-    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in (*shape, begin, end)):
-        raise CorruptError(f"{path}: tensor {name!r} has a shape or place that is not a count")
-    known = _SAFETENSORS_DTYPES[dtype]
-    width = 2 if known == "bfloat16" else np.dtype(known).itemsize
-    if len(shape) > 8 or math.prod(shape) * width != end - begin:
-        raise CorruptError(
-            f"{path}: tensor {name!r}, {known} of shape {shape[:8]}, does not take the "
-            f"{end - begin} bytes that the header gives it"
-        )
-    return known, shape, begin, end
-
-
-def _map_tensor(
-    path: Path, start: int, dtype: str, shape: tuple[int, ...], begin: int
-) -> np.ndarray:
-    stored = np.dtype("<u2" if dtype == "bfloat16" else dtype)
-    if not math.prod(shape):
-        return np.empty(shape, stored)
-    mapped = np.memmap(path, stored, "r", start + begin, (math.prod(shape),)).reshape(shape)
-    return widen_bfloat16(mapped) if dtype == "bfloat16" else np.asarray(mapped)
+def _read_safetensors(path: Path, name: str, dtype: str) -> np.ndarray:
+    with safe_open(path, "pt" if dtype == "bfloat16" else "numpy") as file:
+        tensor = file.get_tensor(name)
+    return _to_numpy(tensor) if dtype == "bfloat16" else tensor
 
 
 def _open_pickle(path: Path) -> WeightFiles:
