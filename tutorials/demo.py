@@ -10,17 +10,33 @@ import sys
 import torch
 
 import minibert
+from weights_tools.verify.check_golden import check_golden
+from weights_tools.verify.pack import load_pack
+from weights_tools.verify.verdict import FAIL
 
+OFFICIAL = "google-bert/bert-base-uncased"
 BANKS = ["He sat on the bank of the river.", "She robbed the bank at noon."]
 TEXTS = ["A man is eating food.", "A man eats a piece of bread.", "The sky is blue tonight."]
+
+
+def checked(bert: "minibert.Bert") -> "minibert.Bert":
+    """The official model, if it gives the numbers that were published for it; else exit."""
+    pack = load_pack("bert-base-uncased").certain
+    rows = check_golden(bert.pretraining, pack, claimed=True, progress=False)
+    wrong = [row.name for row in rows if row.status == FAIL]
+    if wrong:
+        sys.exit(
+            f"{OFFICIAL} was loaded, and {len(wrong)} of {len(rows)} published results differ, "
+            f"the first {wrong[0]}: see python -m weights_tools verify FOLDER --claim {pack.name}"
+        )
+    print(f"Weights: the official bert-base-uncased; {len(rows)} published results agree.")
+    return bert
 
 
 def choose() -> "minibert.Bert":
     """The first of the three that loads; says in a sentence which, and why not the official one."""
     try:
-        bert = minibert.load("google-bert/bert-base-uncased")
-        print("Weights: the official bert-base-uncased.")
-        return bert
+        return checked(minibert.load(OFFICIAL))
     except OSError:
         absent = (
             "The official bert-base-uncased is not on this machine, nor to be had from the hub; "

@@ -63,6 +63,35 @@ def test_independent_recordings_agree():
     assert np.array_equal(first.expected, second.expected[[0, 5]])
 
 
+def test_allowances_are_noise_and_not_mistakes():
+    """Every recording that two sources made fits into its allowance five times; tanh for erf,
+    which moves the states by 1e-3 and their worst digits by more, does not fit into any."""
+    for name in ("last-hidden-state", "pooler-output"):
+        for row in (0, 1):
+            check = BY_ID[f"stages-{name}-{row}"]
+            other = BY_ID[f"minbert-{name.split('-')[0]}-{row}"]
+            assert np.abs(check.expected - other.expected).max() * 5 < check.allowed.min()
+    state, last = (BY_ID[f"rbert-pair-hidden-{layer}"] for layer in (0, 12))
+    assert state.allowed.max() < 1.1e-5 and 4e-5 < last.allowed.min() < last.allowed.max() < 6e-5
+    assert max(float(check.allowed.max()) for check in BASE.gates if check.printed != "ids") < 6e-3
+    integration = BY_ID["hf-integration"]
+    assert np.allclose(integration.allowed, 5e-5 + 5e-5)  # four decimals, and noise
+    digits = BY_ID["mrtanke-position-rows"]
+    assert digits.allowed[0, 0] == pytest.approx(5e-7 + 1e-7)  # 0.017505
+    assert digits.allowed[0, 3] == pytest.approx(5e-10 + 1e-7)  # 3.3437e-05
+
+
+def test_what_is_certain():
+    """Files that were read, and numbers with two sources; what confirms gives the same numbers."""
+    certain = {check.id for check in BASE.certain.checks}
+    assert {"hf-integration", "fill-man-order", "minbert-last-0", "rbert-pair-hidden-12"} < certain
+    assert not {"fill-man-scores", "bumblebee-nsp", "dog-last", "hf-export"} & certain
+    assert BY_ID["hf-integration"].sources == 3 and BY_ID["bumblebee-nsp"].sources == 1
+    rows = [BY_ID[f"{who}-segment-row"] for who in ("ldh13", "mrtanke")]
+    assert np.array_equal(rows[0].expected, rows[1].expected)
+    assert np.array_equal(BY_ID["fill-man-order"].expected, BY_ID["hf-export"].expected)
+
+
 def test_attention_rows_sum_to_one():
     for check in BASE.gates:
         if check.output.startswith("attentions"):
@@ -153,6 +182,7 @@ def spoil(check=None, **changes):
 
 
 INTEGRATION = "hf-integration"
+ALLOWANCES = spoil()["allowances"]
 
 
 @pytest.mark.parametrize(
@@ -163,8 +193,12 @@ INTEGRATION = "hf-integration"
         (spoil(INTEGRATION, source="hearsay"), "is not listed"),
         (spoil(INTEGRATION, path=""), "has no path"),
         (spoil(INTEGRATION, source="mccormick"), "repository is known"),
-        (spoil(INTEGRATION, atol=0.0), "needs a tolerance"),
-        (spoil(INTEGRATION, atol=1e-5), "smaller than the rounding"),
+        (spoil(INTEGRATION, allowance="generous"), "the pack's allowances"),
+        (spoil(INTEGRATION, allowance=None), "the pack's allowances"),
+        (spoil(INTEGRATION, confirmed_by=["transformers"]), "other sources than its own"),
+        (spoil(INTEGRATION, confirmed_by=["transformers-docs"]), "other sources than its own"),
+        (spoil(INTEGRATION, confirmed_by=["hearsay"]), "hearsay"),
+        (spoil(allowances={**ALLOWANCES, "top": {"noise": 5e-5, "origin": ""}}), "its origin"),
         (spoil(INTEGRATION, printed={"decimals": 3}), "stated precision"),
         (spoil(INTEGRATION, index=[0, [0, 1, 2], [1, 2, 3]]), "rows of padding"),
         (spoil(INTEGRATION, index=[0, [1, 2], [1, 2, 3]]), "expected has shape"),

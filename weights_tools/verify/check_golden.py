@@ -97,11 +97,10 @@ def _judge(check: Check, got: dict[str, np.ndarray], own: str, pack: Pack) -> Ro
     errors, allowed, within = {}, {}, {}
     for act, values in got.items():
         difference = np.abs(values.astype(np.float64) - check.expected)
-        tolerance = check.atol + check.rtol * np.abs(check.expected)
-        if check.printed == "ids":  # how far ids are apart says nothing
-            difference, tolerance = (difference > 0).astype(float), np.full(difference.shape, 0.5)
-        worst = np.unravel_index(np.argmax(difference / tolerance), difference.shape)
-        errors[act], allowed[act] = float(difference[worst]), float(tolerance[worst])
+        if check.printed == "ids":
+            difference = (difference > 0).astype(float)
+        worst = np.unravel_index(np.argmax(difference / check.allowed), difference.shape)
+        errors[act], allowed[act] = float(difference[worst]), float(check.allowed[worst])
         within[act] = errors[act] <= allowed[act]  # NaN is not
     fits = {(True, True): "both", (True, False): "gelu", (False, True): "gelu_new"}
     wanted = own if check.hidden_act == "any" else check.hidden_act
@@ -109,7 +108,9 @@ def _judge(check: Check, got: dict[str, np.ndarray], own: str, pack: Pack) -> Ro
     source = pack.sources[check.source]
     expects = "" if check.hidden_act == "any" else f"expects {check.hidden_act}; "
     lead = "lead, decides nothing; " if check.kind == "lead" else ""
-    detail = f"{lead}{expects}{source['repository'] or source['what']}"
+    count = f", {check.sources} sources" if check.sources > 1 else ""
+    alone = "" if check.is_certain else ", on one page alone"
+    detail = f"{lead}{expects}{source['repository'] or source['what']}{count}{alone}"
     return Row(
         "golden",
         check.id,
@@ -118,6 +119,7 @@ def _judge(check: Check, got: dict[str, np.ndarray], own: str, pack: Pack) -> Ro
         allowed[wanted],
         errors,
         fits.get(tuple(within.values()), "neither"),  # type: ignore[arg-type]
+        check.is_certain,
     )
 
 

@@ -5,6 +5,8 @@ the full tensors. `load_pack` reads one and refuses it unless its form is sound.
 says where everything comes from.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import math
@@ -46,7 +48,11 @@ _LOSSES = (
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One published result: run `input`, take `output` at `index`, expect `expected`."""
+    """One published result: run `input`, take `output` at `index`, expect `expected`.
+
+    `recorded` says that the numbers were read out of a published file, and not copied from a
+    page. `confirmed_by` names further sources that give the same numbers.
+    """
 
     id: str
     kind: str
@@ -55,12 +61,37 @@ class Check:
     index: list[Any] | None
     expected: np.ndarray
     printed: Any
-    atol: float
-    rtol: float
+    allowance: str
+    noise: float
     hidden_act: str
     source: str
     path: str
+    recorded: bool = False
+    confirmed_by: tuple[str, ...] = ()
     note: str = ""
+
+    @property
+    def sources(self) -> int:
+        """How many independent sources give these numbers."""
+        return 1 + len(self.confirmed_by)
+
+    @property
+    def is_certain(self) -> bool:
+        """False for numbers that stand on one page, where a slip of the pen cannot be excluded."""
+        return self.recorded or self.sources > 1
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """How far each number may be off: the rounding of what was printed, and noise."""
+        size = np.abs(self.expected)
+        if self.printed == "ids":  # how far ids are apart says nothing
+            return np.full(size.shape, 0.5)
+        if self.printed == "float32":
+            return size * 2.0**-24 + self.noise
+        ((unit, count),) = self.printed.items()
+        if unit == "digits":
+            count = count - 1 - np.floor(np.log10(np.maximum(size, 1e-300)))
+        return np.broadcast_to(0.5 * 10.0**-count + self.noise, size.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +109,11 @@ class Pack:
     def gates(self) -> tuple[Check, ...]:
         """The checks that decide."""
         return tuple(check for check in self.checks if check.kind == "gate")
+
+    @property
+    def certain(self) -> Pack:
+        """The gates whose numbers cannot be a slip of somebody's pen, as a pack of their own."""
+        return dataclasses.replace(self, checks=tuple(c for c in self.gates if c.is_certain))
 
 
 def load_pack(source: str | Path) -> Pack:
@@ -125,8 +161,12 @@ def _build(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pack:
         if (array is None) == ("expected" not in entry):
             raise ValueError(f"check {entry.get('id')!r} needs 'expected' or 'array', not both")
         expected = arrays[array] if array is not None else np.asarray(entry["expected"])
-        entry.pop("expected", None)
-        checks.append(Check(**{"index": None, **entry, "expected": expected}))
+        allowance = values["allowances"].get(entry.get("allowance"))
+        if allowance is None:
+            raise ValueError(f"check {entry.get('id')!r} needs one of the pack's allowances")
+        others = tuple(entry.pop("confirmed_by", ()))
+        fields = {"index": None, **entry, "expected": expected, "confirmed_by": others}
+        checks.append(Check(**fields, noise=allowance["noise"], recorded=array is not None))
     pack = Pack(
         values["name"],
         tuple(values["claims"]),
@@ -135,17 +175,21 @@ def _build(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pack:
         values["inputs"],
         tuple(checks),
     )
-    _validate(pack, set(arrays), {e["array"] for e in values["checks"] if "array" in e})
+    used = {entry["array"] for entry in values["checks"] if "array" in entry}
+    _validate(pack, set(arrays), used, values["allowances"])
     return pack
 
 
-def _validate(pack: Pack, arrays: set[str], used: set[str]) -> None:
+def _validate(pack: Pack, arrays: set[str], used: set[str], allowances: dict[str, Any]) -> None:
     """Everything about a pack that can be known without the model."""
     if arrays != used:
         raise ValueError(f"arrays without a check: {sorted(arrays - used)}")
     for name, source in pack.sources.items():
         if set(source) != {"repository", "commit", "licence", "what"} or not source["what"]:
             raise ValueError(f"source {name!r} needs repository, commit, licence and what")
+    for name, allowance in allowances.items():
+        if not (allowance["noise"] >= 0 and allowance["origin"]):
+            raise ValueError(f"allowance {name!r} needs a noise of 0 or more, and its origin")
     for name, values in pack.inputs.items():
         _validate_input(name, values, pack.config)
     ids = [check.id for check in pack.checks]
@@ -187,8 +231,10 @@ def _validate_check(check: Check, pack: Pack) -> None:
         raise ValueError(f"its source {check.source!r} is not listed, or has no path")
     if check.kind == "gate" and pack.sources[check.source]["repository"] is None:
         raise ValueError("a gate needs a source whose repository is known")
-    if check.output != "top_words" and not check.atol + check.rtol > 0:
-        raise ValueError("it needs a tolerance")
+    names = (check.source, *check.confirmed_by)
+    pages = {pack.sources[name]["repository"] or name for name in names}
+    if len(pages) != len(names):
+        raise ValueError("what confirms it must be other sources than its own")
     _validate_printed(check)
     shape = output_shape(check, pack)
     if check.output == "top_words":
@@ -233,10 +279,6 @@ def _validate_printed(check: Check) -> None:
         good = all(math.isclose(float(digits % v), v, rel_tol=1e-12) for v in values.flat)
     if not good:
         raise ValueError(f"its values do not have the stated precision {check.printed}")
-    if isinstance(check.printed, dict) and "decimals" in check.printed:
-        rounding = 0.5 * 10 ** -check.printed["decimals"]
-        if check.atol + check.rtol * np.abs(values).max() < rounding:
-            raise ValueError("its tolerance is smaller than the rounding of what was printed")
 
 
 def output_shape(check: Check, pack: Pack) -> tuple[int, ...]:
