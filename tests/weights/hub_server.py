@@ -17,10 +17,15 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import huggingface_hub
+from huggingface_hub import constants, file_download
 
 Files = dict[str, bytes]
 
@@ -99,6 +104,24 @@ class HubServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contextmanager
+def hub_for_this_process(monkeypatch, cache: Path) -> Iterator[HubServer]:
+    """A stand-in, with this process's client talking to it, no token and an empty cache."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    if hasattr(huggingface_hub, "close_session"):
+        huggingface_hub.close_session()  # an open one has read the proxy settings already
+    with HubServer() as stand_in:
+        monkeypatch.setattr(constants, "ENDPOINT", stand_in.url)
+        template = stand_in.url + "/{repo_id}/resolve/{revision}/{filename}"
+        for module in (constants, file_download):
+            if hasattr(module, "HUGGINGFACE_CO_URL_TEMPLATE"):
+                monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+        yield stand_in
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -22,7 +22,7 @@ from minibert.weights import hub, hub_errors
 from minibert.weights.files import WEIGHT_FILES
 from minibert.weights.hub import HubError, Resolved
 from minibert.weights.known_models import ALIASES, PINNED, Pin
-from tests.weights.hub_server import HubServer, checksum
+from tests.weights.hub_server import checksum, hub_for_this_process
 
 REPO = "org/tiny-bert"
 CONFIG = b'{"model_type": "bert"}'
@@ -49,19 +49,7 @@ SHARDED = {
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """The stand-in, with this process's client talking to it, no token and an empty cache."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    if hasattr(huggingface_hub, "close_session"):
-        huggingface_hub.close_session()  # an open one has read the proxy settings already
-    with HubServer() as stand_in:
-        monkeypatch.setattr(constants, "ENDPOINT", stand_in.url)
-        template = stand_in.url + "/{repo_id}/resolve/{revision}/{filename}"
-        for module in (constants, file_download):
-            if hasattr(module, "HUGGINGFACE_CO_URL_TEMPLATE"):
-                monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    with hub_for_this_process(monkeypatch, tmp_path / "cache") as stand_in:
         yield stand_in
 
 

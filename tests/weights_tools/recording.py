@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 from transformers.activations import ACT2FN
 
 
@@ -30,8 +31,9 @@ def recorded(pack, reference, folder, name="pack"):
             arrays[check["id"]] = values.astype(np.float32)
         else:
             ((unit, count),) = check["printed"].items()
-            form = f"%.{count}f" if unit == "decimals" else f"%.{count - 1}e"
-            check["expected"] = np.vectorize(lambda value: float(form % value))(values).tolist()
+            form = f".{count}f" if unit == "decimals" else f".{count - 1}e"
+            printed = [float(format(value, form)) for value in values.flat]
+            check["expected"] = np.reshape(printed, values.shape).tolist()
     pack["arrays"] = f"{name}.npz"
     np.savez(folder / f"{name}.npz", **arrays)
     (folder / f"{name}.json").write_text(json.dumps(pack))
@@ -79,22 +81,20 @@ def outputs_of(reference, values, act):
         "seq_relationship_probabilities": pair.softmax(-1),
     }
     for number, state in enumerate(states):
-        outputs[f"hidden_states[{number}]"] = outputs[f"hidden_states[{number - len(states)}]"] = (
-            state
-        )
-    for number, probabilities in enumerate(whole.attentions or ()):
+        outputs[f"hidden_states[{number}]"] = state
+        outputs[f"hidden_states[{number - len(states)}]"] = state
+    for number, probabilities in enumerate(whole.attentions):
         outputs[f"attentions[{number}]"] = probabilities
-    words_right, pair_right = torch.zeros(()), torch.zeros(())
     if "labels" in values:
         labels = torch.tensor(values["labels"])
-        words_right = -words.log_softmax(-1)[labels != -100].gather(
-            1, labels[labels != -100][:, None]
+        outputs["masked_word_loss"] = cross_entropy(words.flatten(0, 1), labels.flatten())
+        outputs["masked_word_log_likelihood"] = -cross_entropy(
+            words.flatten(0, 1), labels.flatten(), reduction="sum"
         )
-        outputs["masked_word_loss"] = words_right.mean()
-        outputs["masked_word_log_likelihood"] = -words_right.sum()
     if "next_sentence_label" in values:
         labels = torch.tensor(values["next_sentence_label"])
-        pair_right = -pair.log_softmax(-1).gather(1, labels[:, None])
-        outputs["next_sentence_loss"] = pair_right.mean()
-    outputs["pretraining_loss"] = words_right.mean() + pair_right.mean()
+        outputs["next_sentence_loss"] = cross_entropy(pair, labels)
+    if {"labels", "next_sentence_label"} <= set(values):
+        both = outputs["masked_word_loss"] + outputs["next_sentence_loss"]
+        outputs["pretraining_loss"] = both
     return outputs
