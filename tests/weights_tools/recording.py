@@ -25,10 +25,11 @@ def recorded(pack, reference, folder, name="pack"):
         if check["printed"] == "ids":
             count = np.size(check.get("expected", [0]))
             check["expected"] = np.argsort(-values, kind="stable")[:count].tolist()
-        elif check["printed"] == "float32":
-            check.pop("expected", None)
+        elif "expected" not in check and check["printed"] == "float32":
             check["array"] = check["id"]
             arrays[check["id"]] = values.astype(np.float32)
+        elif check["printed"] == "float32":
+            check["expected"] = values.astype(np.float32).tolist()
         else:
             ((unit, count),) = check["printed"].items()
             form = f".{count}f" if unit == "decimals" else f".{count - 1}e"
