@@ -25,6 +25,7 @@ import numpy as np
 
 from minibert.core.config import BertConfig
 from minibert.system.files import folder_written_whole
+from minibert.weights.names import modern_name
 from weights_tools.errors import CorruptError, UnsupportedDtypeError, WeightsError
 from weights_tools.files.reading import StoredTensor, WeightFiles, by_key, open_weights, read_json
 from weights_tools.files.writing import Planned, write_safetensors, write_tf_checkpoint
@@ -243,7 +244,7 @@ def _settle_tied(
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     }
     for name in list(ignored):
-        key = copies.get(name.removeprefix("module."))
+        key = copies.get(modern_name(name))
         if key is None:
             continue
         copy = weights.tensors[name]
@@ -384,7 +385,7 @@ def _unpack(source: Path, folder: Path) -> None:
 
 def _belongs_to_model(name: str) -> bool:
     return name in (*_CONFIG_NAMES, *TOKENIZER_FILES) or (
-        ".ckpt." in name and not name.endswith(".meta")
+        ".ckpt" in name and not name.endswith(".meta")
     )
 
 

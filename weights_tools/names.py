@@ -12,7 +12,7 @@ Source: google-research/bert `modeling.py`, `run_pretraining.py`, `run_classifie
 import re
 from typing import NamedTuple
 
-from minibert.weights.names import general_names
+from minibert.weights.names import general_names, modern_name
 
 # Keys, N for the block's number, whose TensorFlow names follow no rule.
 _IRREGULAR = {
@@ -116,9 +116,7 @@ def meaning_of_pytorch(name: str) -> Meaning:
     >>> meaning_of_pytorch("encoder.layer.0.output.LayerNorm.gamma").key
     'bert.encoder.layer.0.output.LayerNorm.weight'
     """
-    key = name.removeprefix("module.")  # of DataParallel
-    key = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", key)
-    key = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", key)
+    key = modern_name(name)
     if re.match(r"(embeddings|encoder|pooler)\.", key):
         key = f"bert.{key}"  # a file that was saved from the encoder alone
     if key in _REPEATED:

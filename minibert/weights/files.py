@@ -5,6 +5,7 @@ and an index of shards opens no file outside its own folder.
 """
 
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,24 +57,31 @@ def find_weights(path: Path) -> tuple[Path, list[Path]]:
     path = model_folder(path)
     part = path.suffix.startswith((".index", ".data-")) or Path(f"{path}.index").is_file()
     if part and not path.is_dir():
-        raise _unconverted(path.parent)
+        raise _unconverted(path.parent, re.sub(r"\.(index|data-[^.]*)$", "", str(path)))
     if path.is_file():
         return path.parent, _shards(path) if path.name.endswith(".index.json") else [path]
     for name in WEIGHT_FILES:
         if (path / name).is_file():
             return find_weights(path / name)
-    if any(path.glob("*.ckpt.index")):
-        raise _unconverted(path)
+    indexes = sorted(path.glob("*.index"), key=lambda index: (len(index.name), index.name))
+    if indexes:  # the last, if there are model.ckpt-0 and model.ckpt-343
+        raise _unconverted(path, str(indexes[-1].with_suffix("")))
     raise FileNotFoundError(
         f"no weights in {path}: expected model.safetensors or pytorch_model.bin (or their "
-        f".index.json with shards)"
+        f".index.json with shards), got {_listed(path)}"
     )
 
 
-def _unconverted(folder: Path) -> FileNotFoundError:
+def _listed(folder: Path) -> str:
+    names = sorted(file.name for file in folder.glob("*"))
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "no files"
+
+
+def _unconverted(folder: Path, prefix: str) -> FileNotFoundError:
+    source = folder if len(list(folder.glob("*.index"))) == 1 else prefix
     return FileNotFoundError(
         f"{folder} holds a TensorFlow checkpoint: convert it first, "
-        f"python -m weights_tools convert {folder} NEW_FOLDER"
+        f"python -m weights_tools convert {source} NEW_FOLDER"
     )
 
 

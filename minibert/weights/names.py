@@ -51,6 +51,10 @@ TIED = {
 }
 
 
+# What a key may begin with: the attributes under which modules are kept that hold a BERT.
+WRAPPERS = r"_orig_mod|module|model|auto_model|base_model|bert|\d+"
+
+
 @dataclasses.dataclass(frozen=True)
 class Architecture:
     """A kind of BERT, as far as loading it is concerned.
@@ -126,12 +130,27 @@ def map_keys(
             )
         else:
             ignored[key] = "not part of BERT or of its two pretraining heads"
+    if not mapped:
+        first = next((key for key in tensors if key.endswith(".word_embeddings.weight")), None)
+        prefix = "" if first is None else first.removesuffix("embeddings.word_embeddings.weight")
+        raise ValueError(
+            f"the keys of the file are not BERT's, such as {', '.join(list(tensors)[:3])}: another "
+            f"architecture"
+            + (
+                f", or a BERT inside another module: then take {prefix!r} from its keys"
+                * bool(prefix)
+            )
+        )
     return mapped, ignored
 
 
 def modern_name(key: str) -> str:
-    """The plain Hugging Face name behind old prefixes and the old words gamma and beta."""
-    name = re.sub(r"^(module\.)?(bert\.)?", "", key)
+    """The plain Hugging Face name behind the prefixes of wrappers and the words gamma and beta.
+
+    >>> modern_name("_orig_mod.module.bert.embeddings.LayerNorm.gamma")
+    'embeddings.LayerNorm.weight'
+    """
+    name = re.sub(rf"^(({WRAPPERS})\.)+", "", key)
     return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
 
 

@@ -54,6 +54,16 @@ SPELLINGS = {
     "as transformers writes it": lambda s: s,
     "gamma and beta": old_names,
     "saved from DataParallel": lambda s: {f"module.{key}": t for key, t in s.items()},
+    "compiled": lambda s: {f"_orig_mod.{key}": t for key, t in s.items()},
+    "compiled and parallel": lambda s: {f"_orig_mod.module.{key}": t for key, t in s.items()},
+    "an attribute of a trainer": lambda s: {f"model.{key}": t for key, t in s.items()},
+    "sentence-transformers": lambda s: {
+        f"0.auto_model.{key.removeprefix('bert.')}": t for key, t in s.items()
+    },
+    "bert in bert": lambda s: {f"bert.{key}": t for key, t in s.items()},
+    "heads beside": lambda s: {
+        f"model.{key}" if key.startswith("bert.") else key: t for key, t in s.items()
+    },
     "with constants": lambda s: {**s, "bert.embeddings.position_ids": torch.arange(16)[None]},
     "with the tied decoder": lambda s: {
         **s,
@@ -245,6 +255,35 @@ def test_absent_files(tmp_path):
     for name in ("bert_model.ckpt", "bert_model.ckpt.index"):  # never the file beside it
         with pytest.raises(FileNotFoundError, match=f"convert {tmp_path} NEW_FOLDER"):
             load_weights(tmp_path / name)
+
+
+def test_checkpoints_of_a_training_run(tmp_path):
+    """TensorFlow's Estimator leaves model.ckpt-343.*, and several of them."""
+    for step, words in (
+        (343, f"convert {tmp_path} NEW"),
+        (1200, f"convert {tmp_path}/model.ckpt-1200 "),
+    ):
+        for ending in ("index", "meta", "data-00000-of-00001"):
+            (tmp_path / f"model.ckpt-{step}.{ending}").touch()
+        with pytest.raises(FileNotFoundError, match=words):
+            load_weights(tmp_path)
+    for name in ("model.ckpt-343", "model.ckpt-343.index", "model.ckpt-343.data-00000-of-00001"):
+        with pytest.raises(FileNotFoundError, match=f"convert {tmp_path}/model.ckpt-343 NEW"):
+            load_weights(tmp_path / name)
+
+
+def test_the_files_of_other_frameworks_are_named(tmp_path):
+    (tmp_path / "tf_model.h5").touch()
+    with pytest.raises(FileNotFoundError, match="expected model.safetensors .* got tf_model.h5"):
+        load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["roberta.", "student.encoder.", "x.bert."])
+def test_keys_of_another_module_are_refused_by_their_prefix(folder, state, prefix):
+    """Not loaded: RoBERTa's keys are BERT's but for the prefix, its positions are not."""
+    keys = {prefix + key.removeprefix("bert."): tensor for key, tensor in state.items()}
+    with pytest.raises(ValueError, match=f"another architecture, or .* take '{prefix}' from"):
+        load_weights(write(folder, keys))
 
 
 def test_config_of_another_file(folder, state):

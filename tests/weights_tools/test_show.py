@@ -97,6 +97,9 @@ def test_names_go_both_ways():
     ("name", "key"),
     [
         ("module.bert.pooler.dense.bias", "bert.pooler.dense.bias"),
+        ("_orig_mod.bert.bert.pooler.dense.bias", "bert.pooler.dense.bias"),
+        ("0.auto_model.pooler.dense.bias", "bert.pooler.dense.bias"),
+        ("model.cls.predictions.bias", "cls.predictions.bias"),
         ("embeddings.LayerNorm.beta", "bert.embeddings.LayerNorm.bias"),
         (
             "bert.encoder.layer.12.output.LayerNorm.gamma",
