@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minibert.cli.main import run_parser
-from minibert.cli.options import add_command
+from minibert.cli.options import Parser, add_command
 
 SUMMARY = "get checkpoints, look into them, convert them, prove them"
 
@@ -21,7 +21,7 @@ SUMMARY = "get checkpoints, look into them, convert them, prove them"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code."""
     program = "python -m weights_tools"
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=program,
         description="For people who handle BERT checkpoints: get, look into, convert, prove.",
         epilog=f"{program} COMMAND --help explains each command, with an example.",

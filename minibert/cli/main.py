@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from minibert.cli import diagnose, text, training, vectors, view
+from minibert.cli.options import Parser
 from minibert.system.processes import Stop, stop_signals
 
 GROUP = "minibert.commands"  # entry points: functions that add their commands to the sub-parsers
@@ -85,7 +86,7 @@ def _in_words(error: BaseException) -> Any:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minibert",
         description="BERT from scratch: from the command line.",
         epilog="minibert COMMAND --help explains each command, with an example. "

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minibert.system.lines import decode_lines
@@ -14,6 +14,38 @@ if TYPE_CHECKING:
     from minibert.tokenizer.tokenizer import Tokenizer
 
 DEFAULT_MODEL = "google-bert/bert-base-uncased"
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes "- 5 degrees" for a text, not for options, and says how to give one like "-cold".
+
+    >>> parser = Parser()
+    >>> _ = parser.add_argument("text")
+    >>> parser.parse_args(["-more or less"]).text
+    '-more or less'
+    """
+
+    _words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._words = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        if " " in arg_string.partition("=")[0]:  # no option has a space in its name
+            return None
+        if arg_string.startswith("-h") and arg_string != "-h":  # not -h: it takes no value
+            self.error(f"unrecognized arguments: {arg_string}")
+        return super()._parse_optional(arg_string)
+
+    def error(self, message: str) -> Any:
+        known = self._option_string_actions
+        if any(w.startswith("-") and w.partition("=")[0] not in known for w in self._words):
+            message += (
+                ". A text that begins with a dash stands behind all options, after --: "
+                f'{self.prog} -- "-text"; or after =, as in --pair=-text'
+            )
+        super().error(message)
 
 
 def add_command(

@@ -130,6 +130,66 @@ def test_refusals(capsys, folder, tmp_path, arguments, words):
     assert not (tmp_path / "out.npy").exists()
 
 
+DASHES = [
+    "- the river",
+    "-the river",
+    "-more or less",
+    "-help me",
+    "-5 degrees",
+    "--json is",
+    "-h = x",
+    "-5",
+]
+
+
+@pytest.mark.parametrize("text", DASHES)
+def test_a_text_that_begins_with_a_dash(capsys, folder, text):
+    code, out, _ = run(capsys, "tokenize", "-m", str(folder), "--json", text)
+    assert code == 0 and json.loads(out)["text"] == text
+    code, out, _ = run(capsys, "next-sentence", "-m", str(folder), text, text)
+    assert code == 0 and out.endswith("probability that B follows A\n")
+    code, out, _ = run(capsys, "trace", "-m", str(folder), "--pair", text, "river")
+    assert code == 0 and "[SEP]" in out
+    code, out, _ = run(capsys, "tokenize", "-m", str(folder), "--json", "--", text, "-cold")
+    assert code == 0 and json.loads(out.splitlines()[1])["text"] == "-cold"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tokenize", "-m", "FOLDER", "-cold"],
+        ["tokenize", "-hot"],
+        ["tokenize", "--cold"],
+        ["tokenize", "-5°C"],
+        ["next-sentence", "-m", "FOLDER", "river", "-cold"],
+        ["trace", "--pair", "-cold", "river"],
+    ],
+)
+def test_one_word_that_begins_with_a_dash_is_told_where_it_goes(capsys, folder, arguments):
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, *(str(folder) if a == "FOLDER" else a for a in arguments))
+    out, err = capsys.readouterr()
+    assert not out and "begins with a dash stands behind all options, after --" in err
+
+
+def test_the_dash_is_no_matter_elsewhere(capsys, folder):
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "next-sentence", "-m", str(folder), "river")
+    assert "dash" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gbk"])
+def test_a_console_of_another_encoding(folder, encoding):
+    command = [sys.executable, "-m", "minibert", "tokenize", "-m", str(folder)]
+    text = "naïve → 中 😀"
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    for more in (["--json"], [], ["--explain"]):
+        done = subprocess.run([*command, *more, text], env=env, capture_output=True, check=False)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        if more == ["--json"]:
+            assert json.loads(done.stdout.decode(encoding))["text"] == text
+
+
 CLOSED = """
 import os, sys
 for number in map(int, sys.argv.pop(1)):
