@@ -4,6 +4,8 @@ Changes of a method's whole body come first, changes of its arguments or its res
 mistakes are applied in this order, and the later ones keep the earlier ones.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -23,89 +25,89 @@ def take_parameters(module, other):
     module.weight, module.bias = other.weight, other.bias
 
 
-def scale_by(model, factor):
-    for attention in attentions(model):
-        attention.scale = factor(attention.key.out_features, attention.heads)
+wrong_attention = partial(mistake, "attention", each=attentions)
+wrong_scale = partial(
+    wrong_attention, seen="public course solutions; forks of published BERTs", changes="scale"
+)
+wrong_roles = partial(
+    wrong_attention,
+    seen="minBERT's signature takes (key, query, value); course solutions",
+    changes="roles",
+)
+transposed = partial(
+    mistake, "weights", seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB"
+)
 
 
-SCALE = {"seen": "public course solutions; forks of published BERTs", "changes": "scale"}
-
-
-@mistake("attention", **SCALE)
-def scale_missing(model):
+@wrong_scale()
+def scale_missing(attention):
     """The scores are not divided by the square root of the head size.
 
     ? What is the variance of the dot product of two vectors of D independent numbers?
     @ Look at the step between Q K^T and the mask.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    scale_by(model, lambda hidden, heads: 1.0)
+    attention.scale = 1.0
 
 
-@mistake("attention", **SCALE)
-def scale_by_hidden_size(model):
+@wrong_scale()
+def scale_by_hidden_size(attention):
     """The scores are divided by the square root of the hidden size, not of the head size.
 
     ? What is the variance of the dot product of two vectors of D independent numbers?
     @ The dot product runs over the numbers of one head.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    scale_by(model, lambda hidden, heads: hidden**-0.5)
+    attention.scale = attention.key.out_features**-0.5
 
 
-@mistake("attention", **SCALE)
-def scale_without_root(model):
+@wrong_scale()
+def scale_without_root(attention):
     """The scores are divided by the head size itself, without the root (or twice by the root).
 
     ? What is the variance of the dot product of two vectors of D independent numbers?
     @ Look at the step between Q K^T and the mask.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    scale_by(model, lambda hidden, heads: heads / hidden)
+    attention.scale = attention.heads / attention.key.out_features
 
 
-@mistake("attention", **SCALE)
-def scale_by_heads(model):
+@wrong_scale()
+def scale_by_heads(attention):
     """The scores are divided by the square root of the number of heads.
 
     ? Which axis of your tensor holds the numbers that are summed in the dot product?
     @ A shape was read at the wrong index.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    scale_by(model, lambda hidden, heads: heads**-0.5)
+    attention.scale = attention.heads**-0.5
 
 
-@mistake("attention", **SCALE)
-def scale_multiplied(model):
+@wrong_scale()
+def scale_multiplied(attention):
     """The scores are multiplied by the square root of the head size.
 
     ? What is the variance of the dot product of two vectors of D independent numbers?
     @ Look at the step between Q K^T and the mask.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    scale_by(model, lambda hidden, heads: (hidden / heads) ** 0.5)
+    attention.scale = (attention.key.out_features / attention.heads) ** 0.5
 
 
-@mistake("attention", seen="a shape read at the wrong index", changes="scale")
-def scale_by_tokens(model):
+@wrong_attention(seen="a shape read at the wrong index", changes="scale")
+def scale_by_tokens(attention):
     """The scores are divided by the square root of the number of tokens.
 
     ? What is the variance of the dot product of two vectors of D independent numbers?
     @ A shape was read at the wrong index.
     ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
-    for attention in attentions(model):
 
-        def attend(original, query, key, value, bias, right=attention.scale):
-            wrong = query.shape[2] ** -0.5
-            return original(query * (wrong / right), key, value, bias)
+    def attend(original, query, key, value, bias, right=attention.scale):
+        wrong = query.shape[2] ** -0.5
+        return original(query * (wrong / right), key, value, bias)
 
-        override(attention, "attend", attend)
-
-
-def softmax_with(model, make):
-    for attention in attentions(model):
-        attention.probabilities = make()
+    override(attention, "attend", attend)
 
 
 class Steps(nn.Module):
@@ -119,333 +121,290 @@ class Steps(nn.Module):
         return self.function(x)
 
 
-@mistake("attention", seen="two forks; an answer choice in Redwood's MLAB", changes="softmax")
-def softmax_over_queries(model):
+@wrong_attention(seen="two forks; an answer choice in Redwood's MLAB", changes="softmax")
+def softmax_over_queries(attention):
     """Softmax runs over the queries, so that columns sum to 1 instead of rows.
 
     ? Which axis should sum to 1: all the readers of one token, or all that one token reads?
     @ Look at the dim of softmax.
     ! softmax(dim=-1), over the keys.
     """
-    softmax_with(model, lambda: nn.Softmax(dim=-2))
+    attention.probabilities = nn.Softmax(dim=-2)
 
 
-@mistake(
-    "attention",
-    seen="course solutions with dim=1 and the comment 'correct dim??'",
-    changes="softmax",
+@wrong_attention(
+    seen="course solutions with dim=1 and the comment 'correct dim??'", changes="softmax"
 )
-def softmax_over_heads(model):
+def softmax_over_heads(attention):
     """Softmax runs over the heads.
 
     ? Which axis should sum to 1?
     @ Look at the dim of softmax: axis 1 of (B, A, T, T) is the heads.
     ! softmax(dim=-1), over the keys.
     """
-    softmax_with(model, lambda: nn.Softmax(dim=1))
+    attention.probabilities = nn.Softmax(dim=1)
 
 
-@mistake("attention", seen="softmax inside and outside a helper", changes="softmax")
-def softmax_twice(model):
+@wrong_attention(seen="softmax inside and outside a helper", changes="softmax")
+def softmax_twice(attention):
     """Softmax is taken twice.
 
     ? How large can the difference of two probabilities be, and what does softmax make of it?
     @ The probabilities are almost equal everywhere.
     ! Take softmax once.
     """
-    softmax_with(model, lambda: Steps(lambda x: x.softmax(dim=-1).softmax(dim=-1)))
+    attention.probabilities = Steps(lambda x: x.softmax(dim=-1).softmax(dim=-1))
 
 
-@mistake("attention", seen="a fork; rasbt/LLMs-from-scratch#61", changes="split heads")
-def split_by_view(model):
+@wrong_attention(seen="a fork; rasbt/LLMs-from-scratch#61", changes="split heads")
+def split_by_view(attention):
     """The heads are cut out by a view to (B, A, T, D), which mixes the tokens.
 
     ? Print a tensor of 0, 1, 2, ... before and after: which numbers end up in head 0 of token 0?
     @ A view keeps the order in memory; the axis that is cut is the last one.
     ! View to (B, T, A, D), then transpose tokens and heads.
     """
-    for attention in attentions(model):
 
-        def split(original, projected, attention=attention):
-            B, T, H = projected.shape
-            return projected.contiguous().view(B, attention.heads, T, H // attention.heads)
+    def split(original, projected):
+        B, T, H = projected.shape
+        return projected.contiguous().view(B, attention.heads, T, H // attention.heads)
 
-        override(attention, "split_heads", split)
+    override(attention, "split_heads", split)
 
 
-@mistake("attention", seen="einops patterns with (d h) for (h d)", changes="split heads")
-def split_interleaved(model):
+@wrong_attention(seen="einops patterns with (d h) for (h d)", changes="split heads")
+def split_interleaved(attention):
     """The heads are interleaved: head a takes every A-th number instead of D in a row.
 
     ? Which numbers of the vector belong to head 0: the first D, or every A-th?
     @ Look at the order of A and D in the view.
     ! View to (B, T, A, D): the head is the slower axis.
     """
-    for attention in attentions(model):
 
-        def split(original, projected, attention=attention):
-            B, T, H = projected.shape
-            parts = projected.view(B, T, H // attention.heads, attention.heads)
-            return parts.permute(0, 3, 1, 2)
+    def split(original, projected):
+        B, T, H = projected.shape
+        parts = projected.view(B, T, H // attention.heads, attention.heads)
+        return parts.permute(0, 3, 1, 2)
 
-        override(attention, "split_heads", split)
+    override(attention, "split_heads", split)
 
 
-@mistake("attention", seen="ports between codes that call both 'heads'", changes="heads+scale")
-def heads_and_head_size_swapped(model):
+@wrong_attention(seen="ports between codes that call both 'heads'", changes="heads+scale")
+def heads_and_head_size_swapped(attention):
     """There are as many heads as a head should have numbers, and the other way round.
 
     ? With 20 numbers and 4 heads, how many numbers has one head?
     @ The probabilities have another number of heads.
     ! num_attention_heads counts heads; the head size is hidden_size / num_attention_heads.
     """
-    for attention in attentions(model):
-        attention.heads = attention.key.out_features // attention.heads
-        attention.scale = (attention.key.out_features / attention.heads) ** -0.5
+    attention.heads = attention.key.out_features // attention.heads
+    attention.scale = (attention.key.out_features / attention.heads) ** -0.5
 
 
-@mistake("attention", seen="unfinished implementations", changes="heads+scale")
-def one_head(model):
+@wrong_attention(seen="unfinished implementations", changes="heads+scale")
+def one_head(attention):
     """There is one head of full width.
 
     ? How many tables of probabilities does one block have?
     @ The vectors are not cut into heads.
     ! Cut queries, keys and values into heads before the dot product.
     """
-    for attention in attentions(model):
-        attention.heads, attention.scale = 1, attention.key.out_features**-0.5
+    attention.heads, attention.scale = 1, attention.key.out_features**-0.5
 
 
-@mistake("attention", seen="four forks; allenai/allennlp#953", changes="merge heads")
-def merge_without_transpose(model):
+@wrong_attention(seen="four forks; allenai/allennlp#953", changes="merge heads")
+def merge_without_transpose(attention):
     """The heads are merged without moving the head axis back behind the tokens.
 
     ? Which numbers stand beside each other in memory before your reshape?
     @ The numbers are the right ones, in the wrong order.
     ! Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).
     """
-    for attention in attentions(model):
 
-        def merge(original, context):
-            B, A, T, D = context.shape
-            return context.reshape(B, T, A * D)
+    def merge(original, context):
+        B, A, T, D = context.shape
+        return context.reshape(B, T, A * D)
 
-        override(attention, "merge_heads", merge)
+    override(attention, "merge_heads", merge)
 
 
-@mistake("attention", seen="einops patterns with (d h) for (h d)", changes="merge heads")
-def merge_interleaved(model):
+@wrong_attention(seen="einops patterns with (d h) for (h d)", changes="merge heads")
+def merge_interleaved(attention):
     """The heads are merged interleaved: the numbers of one head do not stand in a row.
 
     ? Where do the D numbers of head 0 stand in the merged vector?
     @ The numbers are the right ones, in the wrong order within each token.
     ! Transpose (B, A, T, D) to (B, T, A, D), then reshape to (B, T, H).
     """
-    for attention in attentions(model):
 
-        def merge(original, context):
-            B, A, T, D = context.shape
-            return context.permute(0, 2, 3, 1).reshape(B, T, A * D)
+    def merge(original, context):
+        B, A, T, D = context.shape
+        return context.permute(0, 2, 3, 1).reshape(B, T, A * D)
 
-        override(attention, "merge_heads", merge)
+    override(attention, "merge_heads", merge)
 
 
-def reorder(model, order):
+def reorder(attention, order):
     """Let attend(query, key, value) get its three tensors in another order."""
-    for attention in attentions(model):
 
-        def attend(original, query, key, value, bias):
-            three = (query, key, value)
-            return original(*(three[place] for place in order), bias)
+    def attend(original, query, key, value, bias):
+        three = (query, key, value)
+        return original(*(three[place] for place in order), bias)
 
-        override(attention, "attend", attend)
+    override(attention, "attend", attend)
 
 
-@mistake(
-    "attention",
-    seen="minBERT's signature takes (key, query, value); course solutions",
-    changes="roles",
-)
-def query_and_key_swapped(model):
+@wrong_roles()
+def query_and_key_swapped(attention):
     """Query and key are exchanged.
 
     ? Rows of the scores are queries, who reads. What do your rows stand for?
     @ Compare the order of arguments where attention is called and where it is defined.
     ! scores = query @ key.transpose(-2, -1).
     """
-    reorder(model, (1, 0, 2))
+    reorder(attention, (1, 0, 2))
 
 
-@mistake(
-    "attention",
-    seen="minBERT's signature takes (key, query, value); course solutions",
-    changes="roles",
-)
-def key_and_value_swapped(model):
+@wrong_roles()
+def key_and_value_swapped(attention):
     """Key and value are exchanged.
 
     ? Which of the three is weighted and summed?
     @ Compare the order of arguments where attention is called and where it is defined.
     ! softmax(query @ key^T) @ value.
     """
-    reorder(model, (0, 2, 1))
+    reorder(attention, (0, 2, 1))
 
 
-@mistake(
-    "attention",
-    seen="minBERT's signature takes (key, query, value); course solutions",
-    changes="roles",
-)
-def query_and_value_swapped(model):
+@wrong_roles()
+def query_and_value_swapped(attention):
     """Query and value are exchanged.
 
     ? Which of the three is weighted and summed?
     @ Compare the order of arguments where attention is called and where it is defined.
     ! softmax(query @ key^T) @ value.
     """
-    reorder(model, (2, 1, 0))
+    reorder(attention, (2, 1, 0))
 
 
-@mistake("attention", seen="copied lines", changes="key bias+key kernel")
-def key_uses_query_weights(model):
+@wrong_attention(seen="copied lines", changes="key bias+key kernel")
+def key_uses_query_weights(attention):
     """Keys are projected with the query's weights.
 
     ? How many projection matrices does one block have?
     @ A line was copied and one name in it was not changed.
     ! Use the key's own weights for the keys.
     """
-    for attention in attentions(model):
-        take_parameters(attention.key, attention.query)
+    take_parameters(attention.key, attention.query)
 
 
-@mistake("attention", seen="copied lines", changes="value bias+value kernel")
-def value_uses_key_weights(model):
+@wrong_attention(seen="copied lines", changes="value bias+value kernel")
+def value_uses_key_weights(attention):
     """Values are projected with the key's weights.
 
     ? How many projection matrices does one block have?
     @ A line was copied and one name in it was not changed.
     ! Use the value's own weights for the values.
     """
-    for attention in attentions(model):
-        take_parameters(attention.value, attention.key)
+    take_parameters(attention.value, attention.key)
 
 
-@mistake("attention", seen="lucidrains/x-transformers#37", changes="query bias+key bias+value bias")
-def qkv_bias_missing(model):
+@wrong_attention(seen="lucidrains/x-transformers#37", changes="query bias+key bias+value bias")
+def qkv_bias_missing(attention):
     """Query, key and value are projected without their biases.
 
     ? The paper's projections have no bias. Does the weights file have one?
     @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias, for all three.
     """
-    for attention in attentions(model):
-        drop_bias(attention.query)
-        drop_bias(attention.key)
-        drop_bias(attention.value)
+    drop_bias(attention.query)
+    drop_bias(attention.key)
+    drop_bias(attention.value)
 
 
-@mistake("attention", seen="partial loading of a joint query-key-value bias", changes="query bias")
-def query_bias_missing(model):
+@wrong_attention(seen="partial loading of a joint query-key-value bias", changes="query bias")
+def query_bias_missing(attention):
     """The query is projected without its bias.
 
     ? The paper's projections have no bias. Does the weights file have one?
     @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias.
     """
-    for attention in attentions(model):
-        drop_bias(attention.query)
+    drop_bias(attention.query)
 
 
-@mistake(
-    "attention", seen="models that leave it out by design, such as Whisper", changes="key bias"
-)
-def key_bias_missing(model):
+@wrong_attention(seen="models that leave it out by design, such as Whisper", changes="key bias")
+def key_bias_missing(attention):
     """The key is projected without its bias.
 
     ? The paper's projections have no bias. Does the weights file have one?
     @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias.
     """
-    for attention in attentions(model):
-        drop_bias(attention.key)
+    drop_bias(attention.key)
 
 
-@mistake("attention", seen="partial loading of a joint query-key-value bias", changes="value bias")
-def value_bias_missing(model):
+@wrong_attention(seen="partial loading of a joint query-key-value bias", changes="value bias")
+def value_bias_missing(attention):
     """The value is projected without its bias.
 
     ? The paper's projections have no bias. Does the weights file have one?
     @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias.
     """
-    for attention in attentions(model):
-        drop_bias(attention.value)
+    drop_bias(attention.value)
 
 
-@mistake(
-    "weights",
-    seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
-    changes="query kernel+key kernel+value kernel",
-)
-def qkv_kernels_transposed(model):
+@transposed(changes="query kernel+key kernel+value kernel", each=attentions)
+def qkv_kernels_transposed(attention):
     """The kernels of query, key and value are used transposed.
 
     ? In which order are the axes of a kernel in your file, and in your framework?
     @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
     ! Transpose the kernel once when you load it.
     """
-    for attention in attentions(model):
-        transpose(attention.query)
-        transpose(attention.key)
-        transpose(attention.value)
+    transpose(attention.query)
+    transpose(attention.key)
+    transpose(attention.value)
 
 
-@mistake(
-    "weights",
-    seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
-    changes="output kernel",
-)
-def output_kernel_transposed(model):
+@transposed(changes="output kernel", each=attentions)
+def output_kernel_transposed(attention):
     """The kernel of attention's output projection is used transposed.
 
     ? In which order are the axes of a kernel in your file, and in your framework?
     @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
     ! Transpose the kernel once when you load it.
     """
-    for attention in attentions(model):
-        transpose(attention.output)
+    transpose(attention.output)
 
 
-@mistake("attention", seen="graykode/nlp-tutorial", changes="output kernel+output bias")
-def output_projection_missing(model):
+@wrong_attention(seen="graykode/nlp-tutorial", changes="output kernel+output bias")
+def output_projection_missing(attention):
     """The output projection of attention is missing.
 
     ? What mixes the heads with each other?
     @ After the heads are merged there is one more linear layer.
     ! Apply the output projection to the merged heads.
     """
-    for attention in attentions(model):
-        attention.output = nn.Identity()
+    attention.output = nn.Identity()
 
 
-@mistake("attention", seen="attention code from models without biases", changes="output bias")
-def output_bias_missing(model):
+@wrong_attention(seen="attention code from models without biases", changes="output bias")
+def output_bias_missing(attention):
     """The output projection of attention has no bias.
 
     ? The paper's projections have no bias. Does the weights file have one?
     @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias.
     """
-    for attention in attentions(model):
-        drop_bias(attention.output)
+    drop_bias(attention.output)
 
 
-@mistake(
-    "attention",
-    seen="torch.nn.MultiheadAttention returns averaged weights by default",
-    changes="softmax",
+@wrong_attention(
+    seen="torch.nn.MultiheadAttention returns averaged weights by default", changes="softmax"
 )
-def probabilities_averaged(model):
+def probabilities_averaged(attention):
     """All heads use the probabilities of their mean.
 
     ? Does every head choose for itself what to read?
@@ -457,20 +416,21 @@ def probabilities_averaged(model):
         probabilities = x.softmax(dim=-1)
         return probabilities.mean(dim=1, keepdim=True).expand_as(probabilities)
 
-    softmax_with(model, lambda: Steps(averaged))
+    attention.probabilities = Steps(averaged)
 
 
-@mistake("weights", seen="joint matrices of other model families", changes="key order")
-def key_heads_rolled(model):
+@mistake(
+    "weights", seen="joint matrices of other model families", changes="key order", each=attentions
+)
+def key_heads_rolled(attention):
     """The heads of the keys are in another order than those of the queries.
 
     ? With which key does the query of head 0 meet?
     @ A joint query-key-value matrix was cut in the wrong order.
     ! Cut the joint matrix so that head a of the query meets head a of the key.
     """
-    for attention in attentions(model):
 
-        def attend(original, query, key, value, bias):
-            return original(query, torch.roll(key, 1, dims=1), value, bias)
+    def attend(original, query, key, value, bias):
+        return original(query, torch.roll(key, 1, dims=1), value, bias)
 
-        override(attention, "attend", attend)
+    override(attention, "attend", attend)

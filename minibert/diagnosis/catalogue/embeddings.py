@@ -1,10 +1,16 @@
 """Known mistakes of the embeddings: positions, segments, the sum and its LayerNorm."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.mistake import blocks, mistake, override
+
+wrong_embeddings = partial(mistake, "embeddings")
+wrong_position = partial(wrong_embeddings, changes="position")
+wrong_segment = partial(wrong_embeddings, changes="segment")
 
 
 class Computed(nn.Module):
@@ -24,9 +30,7 @@ def replace_lookup(model: BertForPreTraining, name: str, function) -> None:
     setattr(embeddings, name, Computed(getattr(embeddings, name), function))
 
 
-@mistake(
-    "embeddings", seen="codertimo/BERT-pytorch#53; google-research/bert#483", changes="position"
-)
+@wrong_position(seen="codertimo/BERT-pytorch#53; google-research/bert#483")
 def position_sinusoidal(model):
     """The positions are sine and cosine waves; the learned position table is not used.
 
@@ -43,7 +47,7 @@ def position_sinusoidal(model):
     replace_lookup(model, "position", waves)
 
 
-@mistake("embeddings", seen="graykode/nlp-tutorial#22", changes="position")
+@wrong_position(seen="graykode/nlp-tutorial#22")
 def position_from_one(model):
     """The positions are counted from 1.
 
@@ -54,7 +58,7 @@ def position_from_one(model):
     replace_lookup(model, "position", lambda weight, ids: weight[ids + 1])
 
 
-@mistake("embeddings", seen="ports between BERT and RoBERTa", changes="position")
+@wrong_position(seen="ports between BERT and RoBERTa")
 def position_from_two(model):
     """The positions start at 2, as RoBERTa's do.
 
@@ -65,7 +69,7 @@ def position_from_two(model):
     replace_lookup(model, "position", lambda weight, ids: weight[ids + 2])
 
 
-@mistake("embeddings", seen="unfinished implementations", changes="position")
+@wrong_position(seen="unfinished implementations")
 def position_missing(model):
     """No position vector is added.
 
@@ -76,7 +80,7 @@ def position_missing(model):
     replace_lookup(model, "position", lambda weight, ids: weight[ids] * 0)
 
 
-@mistake("embeddings", seen="graykode/nlp-tutorial#22", changes="position")
+@wrong_position(seen="graykode/nlp-tutorial#22")
 def position_skips_padding(model):
     """The positions count only the tokens that are not padding.
 
@@ -93,7 +97,7 @@ def position_skips_padding(model):
     override(model.bert, "forward", forward)
 
 
-@mistake("embeddings", seen="labml.ai annotated BERT; course solutions", changes="segment")
+@wrong_segment(seen="labml.ai annotated BERT; course solutions")
 def segment_missing(model):
     """No segment vector is added.
 
@@ -104,7 +108,7 @@ def segment_missing(model):
     replace_lookup(model, "segment", lambda weight, ids: weight[ids] * 0)
 
 
-@mistake("embeddings", seen="minBERT, where the segments are fixed to 0", changes="segment")
+@wrong_segment(seen="minBERT, where the segments are fixed to 0")
 def segment_all_zero(model):
     """Every token gets the vector of segment 0; token_type_ids are ignored.
 
@@ -115,11 +119,7 @@ def segment_all_zero(model):
     replace_lookup(model, "segment", lambda weight, ids: weight[ids * 0])
 
 
-@mistake(
-    "embeddings",
-    seen="a widespread tutorial line, segments_ids = [1] * len(tokens)",
-    changes="segment",
-)
+@wrong_segment(seen="a widespread tutorial line, segments_ids = [1] * len(tokens)")
 def segment_all_one(model):
     """Every token gets the vector of segment 1.
 
@@ -130,7 +130,7 @@ def segment_all_one(model):
     replace_lookup(model, "segment", lambda weight, ids: weight[ids * 0 + 1])
 
 
-@mistake("embeddings", seen="codertimo/BERT-pytorch numbers segments 1 and 2", changes="segment")
+@wrong_segment(seen="codertimo/BERT-pytorch numbers segments 1 and 2")
 def segment_swapped(model):
     """The segments 0 and 1 are exchanged.
 
@@ -141,7 +141,7 @@ def segment_swapped(model):
     replace_lookup(model, "segment", lambda weight, ids: weight[1 - ids])
 
 
-@mistake("embeddings", seen="labml.ai; d2l's Transformer code", changes="token")
+@wrong_embeddings(seen="labml.ai; d2l's Transformer code", changes="token")
 def embedding_scaled(model):
     """The token vectors are multiplied by the square root of the hidden size.
 
@@ -153,7 +153,7 @@ def embedding_scaled(model):
     replace_lookup(model, "token", lambda weight, ids: weight[ids] * factor)
 
 
-@mistake("embeddings", seen="embeddings multiplied by (ids != 0)", changes="token")
+@wrong_embeddings(seen="embeddings multiplied by (ids != 0)", changes="token")
 def pad_vector_zero(model):
     """The vector of [PAD] is set to zero, although the weights file has one.
 
@@ -164,7 +164,7 @@ def pad_vector_zero(model):
     replace_lookup(model, "token", lambda weight, ids: weight[ids] * (ids != 0)[..., None])
 
 
-@mistake("embeddings", seen="d2l; labml.ai; codertimo/BERT-pytorch", changes="embedding norm")
+@wrong_embeddings(seen="d2l; labml.ai; codertimo/BERT-pytorch", changes="embedding norm")
 def embedding_norm_missing(model):
     """There is no LayerNorm after the sum of the embeddings.
 
@@ -175,7 +175,24 @@ def embedding_norm_missing(model):
     model.bert.embeddings.norm = nn.Identity()
 
 
-@mistake("embeddings", changes="embedding norm")
+def join_by(model, join):
+    """Let `join(layer, token, segment, place)` stand for the sum of the vectors and LayerNorm."""
+    layer = model.bert.embeddings
+
+    def forward(original, input_ids, *, token_type_ids=None, position_ids=None):
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1]).expand_as(input_ids)
+        vectors = (
+            layer.token(input_ids),
+            layer.segment(token_type_ids),
+            layer.position(position_ids),
+        )
+        return layer.dropout(join(layer, *vectors))
+
+    override(layer, "forward", forward)
+
+
+@wrong_embeddings(changes="embedding norm")
 def position_after_norm(model):
     """The position vector is added after LayerNorm, not before.
 
@@ -183,20 +200,12 @@ def position_after_norm(model):
     @ Sum first, then normalise.
     ! LayerNorm(token + segment + position).
     """
-    embeddings = model.bert.embeddings
-
-    def forward(original, input_ids, *, token_type_ids=None, position_ids=None):
-        if position_ids is None:
-            position_ids = torch.arange(input_ids.shape[1]).expand_as(input_ids)
-        position = embeddings.position(position_ids)
-        token = embeddings.token(input_ids)
-        summed = embeddings.sum(token + embeddings.segment(token_type_ids))
-        return embeddings.dropout(embeddings.norm(summed) + position)
-
-    override(embeddings, "forward", forward)
+    join_by(
+        model, lambda layer, token, segment, place: layer.norm(layer.sum(token + segment)) + place
+    )
 
 
-@mistake("embeddings", changes="embedding norm")
+@wrong_embeddings(changes="embedding norm")
 def norm_of_token_alone(model):
     """Only the token vector is normalised; segment and position are added after it.
 
@@ -204,16 +213,9 @@ def norm_of_token_alone(model):
     @ Sum first, then normalise.
     ! LayerNorm(token + segment + position).
     """
-    embeddings = model.bert.embeddings
-
-    def forward(original, input_ids, *, token_type_ids=None, position_ids=None):
-        if position_ids is None:
-            position_ids = torch.arange(input_ids.shape[1]).expand_as(input_ids)
-        token = embeddings.norm(embeddings.sum(embeddings.token(input_ids)))
-        others = embeddings.segment(token_type_ids) + embeddings.position(position_ids)
-        return embeddings.dropout(token + others)
-
-    override(embeddings, "forward", forward)
+    join_by(
+        model, lambda layer, token, segment, place: layer.norm(layer.sum(token)) + segment + place
+    )
 
 
 @mistake("block", seen="habits of other encoders", changes="block input")

@@ -1,14 +1,20 @@
 """Known mistakes behind the encoder: pooler, masked-word head, next-sentence head."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minibert.diagnosis.catalogue.attention import drop_bias, transpose
+from minibert.diagnosis.catalogue.attention import drop_bias, transpose, transposed
 from minibert.diagnosis.catalogue.mistake import mistake, override
 
+wrong_pooler = partial(mistake, "pooler")
+wrong_words = partial(mistake, "masked_word")
+wrong_pair = partial(mistake, "next_sentence")
 
-@mistake("pooler", seen="course solutions", changes="pooler activation")
+
+@wrong_pooler(seen="course solutions", changes="pooler activation")
 def pooler_tanh_missing(model):
     """The pooler has no tanh.
 
@@ -23,7 +29,7 @@ def pool(model, choose):
     override(model.bert.pooler, "forward", lambda original, hidden: original(choose(hidden)))
 
 
-@mistake("pooler", seen="habits from text generators", changes="pooler token")
+@wrong_pooler(seen="habits from text generators", changes="pooler token")
 def pooler_takes_last_token(model):
     """The pooler takes the last token instead of the first.
 
@@ -34,10 +40,8 @@ def pooler_takes_last_token(model):
     pool(model, lambda hidden: hidden[:, -1:])
 
 
-@mistake(
-    "pooler",
-    seen="mean pooling mistaken for pooler_output: google-research/bert#164",
-    changes="pooler token",
+@wrong_pooler(
+    seen="mean pooling mistaken for pooler_output: google-research/bert#164", changes="pooler token"
 )
 def pooler_takes_mean(model):
     """The pooler takes the mean of all tokens instead of the first token.
@@ -49,10 +53,8 @@ def pooler_takes_mean(model):
     pool(model, lambda hidden: hidden.mean(dim=1, keepdim=True))
 
 
-@mistake(
-    "pooler",
-    seen="google-research/bert#1067; kpe/bert-for-tf2#82",
-    changes="pooler dense+pooler activation",
+@wrong_pooler(
+    seen="google-research/bert#1067; kpe/bert-for-tf2#82", changes="pooler dense+pooler activation"
 )
 def pooler_missing(model):
     """The pooler is left out: the first token's hidden state is given back as it is.
@@ -65,11 +67,7 @@ def pooler_missing(model):
     model.bert.pooler.activation = nn.Identity()
 
 
-@mistake(
-    "weights",
-    seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
-    changes="pooler dense",
-)
+@transposed(changes="pooler dense")
 def pooler_kernel_transposed(model):
     """The pooler's kernel is used transposed.
 
@@ -90,10 +88,8 @@ def change_words(model, guess):
     override(head, "forward", forward)
 
 
-@mistake(
-    "masked_word",
-    seen="labml.ai; course solutions; the paper does not mention the transform",
-    changes="transform",
+@wrong_words(
+    seen="labml.ai; course solutions; the paper does not mention the transform", changes="transform"
 )
 def transform_missing(model):
     """The masked-word head has no transform: the hidden states meet the token table directly.
@@ -105,7 +101,7 @@ def transform_missing(model):
     change_words(model, lambda hidden: hidden)
 
 
-@mistake("masked_word", changes="head activation")
+@wrong_words(changes="head activation")
 def transform_activation_missing(model):
     """The masked-word head has no activation.
 
@@ -116,7 +112,7 @@ def transform_activation_missing(model):
     model.masked_word.activation = nn.Identity()
 
 
-@mistake("masked_word", seen="d2l's masked-word head", changes="head activation")
+@wrong_words(seen="d2l's masked-word head", changes="head activation")
 def transform_relu(model):
     """The masked-word head has ReLU instead of GELU.
 
@@ -127,7 +123,7 @@ def transform_relu(model):
     model.masked_word.activation = nn.ReLU()
 
 
-@mistake("masked_word", seen="models with two GELUs in them", changes="head activation")
+@wrong_words(seen="models with two GELUs in them", changes="head activation")
 def transform_gelu_tanh(model):
     """The masked-word head has the tanh approximation of GELU.
 
@@ -138,7 +134,7 @@ def transform_gelu_tanh(model):
     model.masked_word.activation = nn.GELU(approximate="tanh")
 
 
-@mistake("masked_word", changes="head norm")
+@wrong_words(changes="head norm")
 def transform_norm_missing(model):
     """The masked-word head has no LayerNorm.
 
@@ -149,7 +145,7 @@ def transform_norm_missing(model):
     model.masked_word.norm = nn.Identity()
 
 
-@mistake("masked_word", seen="huggingface/transformers#1460", changes="word bias")
+@wrong_words(seen="huggingface/transformers#1460", changes="word bias")
 def word_bias_missing(model):
     """The scores of the words have no bias.
 
@@ -160,7 +156,7 @@ def word_bias_missing(model):
     model.masked_word.bias = nn.Parameter(torch.zeros_like(model.masked_word.bias))
 
 
-@mistake("masked_word", seen="huggingface/transformers#2928", changes="word bias")
+@wrong_words(seen="huggingface/transformers#2928", changes="word bias")
 def word_bias_twice(model):
     """The bias of the words is added twice.
 
@@ -171,7 +167,7 @@ def word_bias_twice(model):
     model.masked_word.bias = nn.Parameter(2 * model.masked_word.bias.detach())
 
 
-@mistake("masked_word", seen="softmax before nn.CrossEntropyLoss", changes="scores")
+@wrong_words(seen="softmax before nn.CrossEntropyLoss", changes="scores")
 def words_softmaxed(model):
     """The masked-word head gives probabilities, not scores.
 
@@ -182,7 +178,7 @@ def words_softmaxed(model):
     override(model.masked_word.logits, "forward", lambda original, scores: scores.softmax(dim=-1))
 
 
-@mistake("masked_word", seen="codertimo/BERT-pytorch, by design", changes="scores")
+@wrong_words(seen="codertimo/BERT-pytorch, by design", changes="scores")
 def words_log_softmaxed(model):
     """The masked-word head gives log-probabilities, not scores.
 
@@ -190,16 +186,10 @@ def words_log_softmaxed(model):
     @ Your numbers are all negative; the loss is right nonetheless.
     ! Give the scores back; cross-entropy takes log_softmax itself.
     """
-    override(
-        model.masked_word.logits, "forward", lambda original, scores: scores.log_softmax(dim=-1)
-    )
+    override(model.masked_word.logits, "forward", lambda f, scores: scores.log_softmax(dim=-1))
 
 
-@mistake(
-    "weights",
-    seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
-    changes="transform",
-)
+@transposed(changes="transform")
 def transform_kernel_transposed(model):
     """The kernel of the masked-word transform is used transposed.
 
@@ -210,10 +200,8 @@ def transform_kernel_transposed(model):
     transpose(model.masked_word.transform)
 
 
-@mistake(
-    "next_sentence",
-    seen="huggingface/transformers threads on the meaning of label 0",
-    changes="pair scores",
+@wrong_pair(
+    seen="huggingface/transformers threads on the meaning of label 0", changes="pair scores"
 )
 def next_sentence_columns_swapped(model):
     """The two scores of the next-sentence head are exchanged.
@@ -227,7 +215,7 @@ def next_sentence_columns_swapped(model):
     head.bias = nn.Parameter(head.bias.detach().flip(0)) if head.bias is not None else None
 
 
-@mistake("next_sentence", seen="google-research/bert#1067", changes="pair input")
+@wrong_pair(seen="google-research/bert#1067", changes="pair input")
 def next_sentence_skips_pooler(model):
     """The next-sentence head reads [CLS]'s hidden state, not pooler_output.
 
@@ -245,7 +233,7 @@ def next_sentence_skips_pooler(model):
     override(model.next_sentence, "forward", lambda original, pooled: original(held["cls"]))
 
 
-@mistake("next_sentence", seen="partial loading", changes="pair bias")
+@wrong_pair(seen="partial loading", changes="pair bias")
 def next_sentence_bias_missing(model):
     """The next-sentence head has no bias.
 

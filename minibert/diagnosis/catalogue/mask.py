@@ -1,10 +1,13 @@
 """Known mistakes of the attention mask: who may be read, and from which step on."""
 
+from functools import partial
+
 import torch
 
 from minibert.core.attention import attention_bias_from_mask
 from minibert.diagnosis.catalogue.mistake import attentions, mistake, override
 
+wrong_mask = partial(mistake, "mask", changes="mask")
 HIDE = torch.finfo(torch.float64).min
 
 
@@ -19,11 +22,7 @@ def change_bias(model, function):
     override(model.bert.encoder, "forward", encode)
 
 
-@mistake(
-    "mask",
-    seen="AES-NPCR#7; huggingface/candle#1798; padded batches without a mask",
-    changes="mask",
-)
+@wrong_mask(seen="AES-NPCR#7; huggingface/candle#1798; padded batches without a mask")
 def mask_missing(model):
     """There is no attention mask: padding is read as text.
 
@@ -34,10 +33,8 @@ def mask_missing(model):
     change_bias(model, lambda bias: None)
 
 
-@mistake(
-    "mask",
-    seen="nyu-mll/jiant#465; pytorch/pytorch#120488; course solutions that fill where a bias is 0",
-    changes="mask",
+@wrong_mask(
+    seen="nyu-mll/jiant#465; pytorch/pytorch#120488; course solutions that fill where a bias is 0"
 )
 def mask_inverted(model):
     """The mask is inverted: real tokens are hidden, padding is read.
@@ -49,7 +46,7 @@ def mask_inverted(model):
     change_bias(model, lambda bias: torch.zeros_like(bias).masked_fill(bias == 0, HIDE))
 
 
-@mistake("mask", seen="additive masks without their factor", changes="mask")
+@wrong_mask(seen="additive masks without their factor")
 def mask_too_weak(model):
     """The mask is far too weak: padding gets -1 instead of a very negative number.
 
@@ -60,7 +57,7 @@ def mask_too_weak(model):
     change_bias(model, lambda bias: -1.0 * (bias < 0))
 
 
-@mistake("mask", seen="huggingface/transformers#542; course solutions", changes="mask")
+@wrong_mask(seen="huggingface/transformers#542; course solutions")
 def mask_added_raw(model):
     """The mask of 0 and 1 itself is added to the scores.
 
@@ -71,7 +68,7 @@ def mask_added_raw(model):
     change_bias(model, lambda bias: (bias == 0).to(bias.dtype))
 
 
-@mistake("mask", seen="pytorch_advanced#175", changes="mask")
+@wrong_mask(seen="pytorch_advanced#175")
 def mask_hides_rows(model):
     """The mask hides rows instead of columns: padded queries, not padded keys.
 
@@ -82,7 +79,7 @@ def mask_hides_rows(model):
     change_bias(model, lambda bias: bias.transpose(2, 3))
 
 
-@mistake("mask", seen="code adapted from GPT implementations", changes="mask")
+@wrong_mask(seen="code adapted from GPT implementations")
 def mask_causal(model):
     """Every token may read only itself and the tokens before it, as in a text generator.
 
@@ -99,7 +96,7 @@ def mask_causal(model):
     change_bias(model, causal)
 
 
-@mistake("mask", seen="graykode/nlp-tutorial", changes="mask")
+@wrong_mask(seen="graykode/nlp-tutorial")
 def mask_from_ids(model):
     """The mask is guessed from the ids (id 0 is padding); attention_mask is ignored.
 
@@ -117,7 +114,7 @@ def mask_from_ids(model):
     change_bias(model, lambda bias: attention_bias_from_mask(held["ids"] != 0, bias.dtype))
 
 
-@mistake("mask", seen="loops over blocks that forget an argument", changes="mask")
+@wrong_mask(seen="loops over blocks that forget an argument")
 def mask_in_first_block_only(model):
     """Only the first block gets the mask.
 
@@ -133,27 +130,26 @@ def mask_in_first_block_only(model):
         )
 
 
-@mistake(
-    "mask",
+@wrong_mask(
     seen="huggingface/transformers#542; course solutions that multiply by the mask",
     changes="mask+masked scores",
+    each=attentions,
 )
-def mask_multiplied(model):
+def mask_multiplied(attention):
     """The scores are multiplied by the mask.
 
     ? exp(0) is 1. What probability does a score of 0 get?
     @ The masked scores of padding are 0, not very negative.
     ! Add a very negative number to the scores of padding.
     """
-    for attention in attentions(model):
-        override(
-            attention.masked_scores,
-            "forward",
-            lambda original, scores: original(scores.masked_fill(scores < HIDE / 2, 0.0)),
-        )
+    override(
+        attention.masked_scores,
+        "forward",
+        lambda original, scores: original(scores.masked_fill(scores < HIDE / 2, 0.0)),
+    )
 
 
-@mistake("mask", seen="abisee/pointer-generator#88", changes="mask")
+@wrong_mask(seen="abisee/pointer-generator#88")
 def mask_after_softmax(model):
     """The mask is applied after softmax, to the probabilities.
 
@@ -175,7 +171,7 @@ def mask_after_softmax(model):
         )
 
 
-@mistake("mask", seen="huggingface/transformers#2506", changes="mask")
+@wrong_mask(seen="huggingface/transformers#2506")
 def mask_and_segments_swapped(model):
     """Mask and segments are exchanged: the mask is used as segments, the segments as the mask.
 

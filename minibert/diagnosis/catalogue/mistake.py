@@ -9,16 +9,15 @@ A course adds its own in a Python file of its own:
 
     from minibert.diagnosis.catalogue.mistake import attentions, mistake
 
-    @mistake("attention", seen="my course, 2024", changes="scale")
-    def scale_of_base_model(model):
+    @mistake("attention", seen="my course, 2024", changes="scale", each=attentions)
+    def scale_of_base_model(attention):
         \"""The scores are divided by 8, whatever the head size.
 
         ? Where does the 8 in the paper's example come from?
         @ It is the root of 64, the head size of the base model.
         ! Divide by head_size ** 0.5.
         \"""
-        for attention in attentions(model):
-            attention.scale = 1 / 8
+        attention.scale = 1 / 8
 """
 
 import contextlib
@@ -120,12 +119,21 @@ CATALOGUE: dict[str, Mistake] = {}
 
 
 MARKS = {"?": "question", "@": "place", "!": "fix"}
+Parts = Callable[[BertForPreTraining], Iterable[Any]]
 
 
 def mistake(
-    part: str, *, seen: str = "", kind: str = "model", changes: str = "", replaces: str = ""
+    part: str,
+    *,
+    seen: str = "",
+    kind: str = "model",
+    changes: str = "",
+    replaces: str = "",
+    each: Parts | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated change into the catalogue: its name is the id, its docstring the text.
+
+    With `each`, such as `blocks`, each of these parts of the model is changed, not the model.
 
     The first paragraph of the docstring is the symptom; a line that begins with "? " opens the
     question, "@ " the place, "! " the fix. Raises ValueError for an unknown part or kind, an id
@@ -143,12 +151,18 @@ def mistake(
         if name in CATALOGUE:
             raise ValueError(f"the catalogue has a mistake named {name!r}; choose another name")
         symptom, *hints = _paragraphs(name, change.__doc__ or "")
+        apply = change if each is None else partial(_change_each, each, change)
         CATALOGUE[name] = Mistake(
-            name, part, kind, symptom, tuple(hints), seen, changes or name, change, replaces
+            name, part, kind, symptom, tuple(hints), seen, changes or name, apply, replaces
         )
         return change
 
     return enter
+
+
+def _change_each(each: Parts, change: Callable[..., Any], model: BertForPreTraining) -> None:
+    for part in each(model):
+        change(part)
 
 
 def _paragraphs(name: str, docstring: str) -> list[str]:

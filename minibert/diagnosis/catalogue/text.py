@@ -175,6 +175,20 @@ def controls_kept(text):
     return text
 
 
+def cut(word, vocab, *, mark="##", ends=None, unknown=lambda pieces: ["[UNK]"]):
+    """Cut a word into pieces with a part of the rule open to change; unchanged, it is wordpiece."""
+    pieces, start = [], 0
+    while start < len(word) <= 100:
+        prefix = mark if start else ""
+        tried = ends(start) if ends else range(len(word), start, -1)
+        end = next((end for end in tried if prefix + word[start:end] in vocab), None)
+        if end is None:
+            return unknown(pieces)
+        pieces.append(prefix + word[start:end])
+        start = end
+    return pieces or ["[UNK]"]
+
+
 @wrong_pieces(seen="google-research/bert#763; apache/opennlp#1073")
 def unknown_by_piece(word, vocab):
     """The pieces that were found are kept, and only the rest of the word becomes [UNK].
@@ -183,16 +197,7 @@ def unknown_by_piece(word, vocab):
     @ A word is unknown as a whole.
     ! Return ['[UNK]'] alone as soon as a piece is not found.
     """
-    pieces, start = [], 0
-    while start < len(word) <= 100:
-        prefix = "##" if start else ""
-        ends = range(len(word), start, -1)
-        end = next((e for e in ends if prefix + word[start:e] in vocab), None)
-        if end is None:
-            return [*pieces, "[UNK]"]
-        pieces.append(prefix + word[start:end])
-        start = end
-    return pieces or ["[UNK]"]
+    return cut(word, vocab, unknown=lambda pieces: [*pieces, "[UNK]"])
 
 
 @wrong_pieces(seen="apache/opennlp#1073")
@@ -221,14 +226,7 @@ def no_continuation_mark(word, vocab):
     @ Every piece but the first is looked up with a prefix.
     ! '##' + characters, for all pieces but the first.
     """
-    pieces, start = [], 0
-    while start < len(word) <= 100:
-        end = next((e for e in range(len(word), start, -1) if word[start:e] in vocab), None)
-        if end is None:
-            return ["[UNK]"]
-        pieces.append(word[start:end])
-        start = end
-    return pieces or ["[UNK]"]
+    return cut(word, vocab, mark="")
 
 
 @wrong_pieces()
@@ -239,16 +237,7 @@ def shortest_match(word, vocab):
     @ The search shortens the end of the piece, it does not lengthen it.
     ! Try the whole rest of the word first, then one character less, and so on.
     """
-    pieces, start = [], 0
-    while start < len(word) <= 100:
-        prefix = "##" if start else ""
-        ends = range(start + 1, len(word) + 1)
-        end = next((e for e in ends if prefix + word[start:e] in vocab), None)
-        if end is None:
-            return ["[UNK]"]
-        pieces.append(prefix + word[start:end])
-        start = end
-    return pieces or ["[UNK]"]
+    return cut(word, vocab, ends=lambda start: range(start + 1, len(word) + 1))
 
 
 @wrong_pieces()

@@ -1,157 +1,137 @@
 """Known mistakes that eval mode cannot show: dropout's place, and paths that carry no gradient."""
 
+from functools import partial
+
 from torch import nn
 
-from minibert.diagnosis.catalogue.block import change_block
+from minibert.diagnosis.catalogue.block import wrong_order
 from minibert.diagnosis.catalogue.mistake import attentions, blocks, mistake, override
 
+wrong_dropout = partial(mistake, "dropout", kind="train")
+block_dropout = partial(wrong_dropout, each=blocks)
+attention_dropout = partial(wrong_dropout, changes="attention dropout", each=attentions)
+wrong_gradient = partial(mistake, "gradient", kind="gradient")
 
-@mistake(
-    "dropout",
-    seen="three public course solutions that pass the course's own check",
-    kind="train",
-    changes="block order",
+
+@block_dropout(
+    seen="three public course solutions that pass the course's own check", changes="block order"
 )
-def dropout_after_norm(model):
+def dropout_after_norm(block):
     """Dropout falls on what leaves LayerNorm, not on the dense layer's output.
 
     ? Draw one block. Where do its two dropouts on hidden states stand?
     @ After each output's dense layer, before the sum.
     ! norm(dropout(dense(x)) + residual).
     """
-    for block in blocks(model):
 
-        def forward(original, x, bias=None, explicit=False, block=block):
-            attended, probabilities = block.attention(x, bias, explicit)
-            middle = block.dropout(block.attention_norm(block.attention_sum(attended + x)))
-            summed = block.output_sum(block.feed_forward(middle) + middle)
-            return block.dropout(block.output_norm(summed)), probabilities
+    def forward(original, x, bias=None, explicit=False):
+        attended, probabilities = block.attention(x, bias, explicit)
+        middle = block.dropout(block.attention_norm(block.attention_sum(attended + x)))
+        summed = block.output_sum(block.feed_forward(middle) + middle)
+        return block.dropout(block.output_norm(summed)), probabilities
 
-        override(block, "forward", forward)
+    override(block, "forward", forward)
 
 
-@mistake(
-    "dropout",
-    seen="a public course solution that passes the course's own check",
-    kind="train",
-    changes="block order",
+@block_dropout(
+    seen="a public course solution that passes the course's own check", changes="block order"
 )
-def dropout_after_sum(model):
+def dropout_after_sum(block):
     """Dropout falls on the residual sum, not on the dense layer's output.
 
     ? Draw one block. Where do its two dropouts on hidden states stand?
     @ After each output's dense layer, before the sum.
     ! norm(dropout(dense(x)) + residual).
     """
-    for block in blocks(model):
 
-        def forward(original, x, bias=None, explicit=False, block=block):
-            attended, probabilities = block.attention(x, bias, explicit)
-            summed = block.attention_sum(block.dropout(attended + x))
-            middle = block.attention_norm(summed)
-            summed = block.output_sum(block.dropout(block.feed_forward(middle) + middle))
-            return block.output_norm(summed), probabilities
+    def forward(original, x, bias=None, explicit=False):
+        attended, probabilities = block.attention(x, bias, explicit)
+        summed = block.attention_sum(block.dropout(attended + x))
+        middle = block.attention_norm(summed)
+        summed = block.output_sum(block.dropout(block.feed_forward(middle) + middle))
+        return block.output_norm(summed), probabilities
 
-        override(block, "forward", forward)
+    override(block, "forward", forward)
 
 
-@mistake(
-    "dropout",
-    seen="a public course solution that passes the course's own check",
-    kind="train",
-    changes="block dropout",
+@block_dropout(
+    seen="a public course solution that passes the course's own check", changes="block dropout"
 )
-def dropout_before_dense(model):
+def dropout_before_dense(block):
     """Dropout falls on the input of the dense layers, not on their output.
 
     ? Draw one block. Where do its two dropouts on hidden states stand?
     @ After each output's dense layer, before the sum.
     ! norm(dropout(dense(x)) + residual).
     """
-    for block in blocks(model):
-        block.early_dropout, block.dropout = block.dropout, nn.Identity()
+    block.early_dropout, block.dropout = block.dropout, nn.Identity()
 
-        def dropped_first(original, x, dropout=block.early_dropout):
-            return original(dropout(x))
+    def dropped_first(original, x, dropout=block.early_dropout):
+        return original(dropout(x))
 
-        override(block.attention.output, "forward", dropped_first)
-        override(block.feed_forward.down, "forward", dropped_first)
+    override(block.attention.output, "forward", dropped_first)
+    override(block.feed_forward.down, "forward", dropped_first)
 
 
-@mistake(
-    "dropout",
-    seen="course solutions that define dropout and never call it",
-    kind="train",
-    changes="block dropout",
+@block_dropout(
+    seen="course solutions that define dropout and never call it", changes="block dropout"
 )
-def dropout_missing_in_blocks(model):
+def dropout_missing_in_blocks(block):
     """The hidden states of the blocks get no dropout.
 
     ? Draw one block. Where do its two dropouts on hidden states stand?
     @ After each output's dense layer, before the sum.
     ! norm(dropout(dense(x)) + residual).
     """
-    for block in blocks(model):
-        block.dropout = nn.Identity()
+    block.dropout = nn.Identity()
 
 
-@mistake("dropout", seen="course solutions", kind="train", changes="block order")
-def dropout_missing_after_feed_forward(model):
+@wrong_order("dropout", seen="course solutions", kind="train")
+def dropout_missing_after_feed_forward(block, x, attend, think):
     """Dropout falls on attention's output alone; the feed-forward output gets none.
 
     ? Draw one block. Where do its two dropouts on hidden states stand?
     @ After each output's dense layer, before the sum.
     ! norm(dropout(dense(x)) + residual).
     """
-
-    def compute(block, x, attend, think):
-        middle = block.attention_norm(block.attention_sum(attend(x) + x))
-        return block.output_norm(block.output_sum(block.feed_forward(middle) + middle))
-
-    change_block(model, compute)
+    middle = block.attention_norm(block.attention_sum(attend(x) + x))
+    return block.output_norm(block.output_sum(block.feed_forward(middle) + middle))
 
 
-@mistake(
-    "dropout",
-    seen="eight of 23 public course solutions that define it",
-    kind="train",
-    changes="attention dropout",
-)
-def attention_dropout_missing(model):
+@attention_dropout(seen="eight of 23 public course solutions that define it")
+def attention_dropout_missing(attention):
     """The attention probabilities get no dropout.
 
     ? Which tensor inside attention is dropped out?
     @ It is not in the paper, but in the released code: after softmax.
     ! dropout(softmax(scores)) @ value.
     """
-    for attention in attentions(model):
-        attention.dropout = nn.Dropout(0.0)
+    attention.dropout = nn.Dropout(0.0)
 
 
-@mistake("dropout", seen="codertimo/BERT-pytorch#85", kind="train", changes="attention dropout")
-def attention_dropout_on_scores(model):
+@attention_dropout(seen="codertimo/BERT-pytorch#85")
+def attention_dropout_on_scores(attention):
     """Attention's dropout falls on the scores before softmax, not on the probabilities.
 
     ? What probability does a score of 0 get?
     @ Look at the order of softmax and dropout.
     ! dropout(softmax(scores)) @ value.
     """
-    for attention in attentions(model):
 
-        def attend(original, query, key, value, bias, attention=attention):
-            scores = attention.scores(query @ key.transpose(2, 3) * attention.scale)
-            scores = attention.dropout(scores if bias is None else scores + bias)
-            probabilities = attention.probabilities(attention.masked_scores(scores))
-            return probabilities @ value, probabilities
+    def attend(original, query, key, value, bias):
+        scores = attention.scores(query @ key.transpose(2, 3) * attention.scale)
+        scores = attention.dropout(scores if bias is None else scores + bias)
+        probabilities = attention.probabilities(attention.masked_scores(scores))
+        return probabilities @ value, probabilities
 
-        def forward(original, hidden_states, bias=None, explicit=False):
-            return original(hidden_states, bias, True)
+    def forward(original, hidden_states, bias=None, explicit=False):
+        return original(hidden_states, bias, True)
 
-        override(attention, "attend", attend)
-        override(attention, "forward", forward)
+    override(attention, "attend", attend)
+    override(attention, "forward", forward)
 
 
-@mistake("dropout", seen="public course solutions", kind="train", changes="embedding dropout")
+@wrong_dropout(seen="public course solutions", changes="embedding dropout")
 def embedding_dropout_missing(model):
     """The embeddings get no dropout.
 
@@ -162,7 +142,7 @@ def embedding_dropout_missing(model):
     model.bert.embeddings.dropout = nn.Identity()
 
 
-@mistake("dropout", kind="train", changes="embedding dropout")
+@wrong_dropout(changes="embedding dropout")
 def embedding_dropout_before_norm(model):
     """The embeddings' dropout comes before LayerNorm, not after it.
 
@@ -180,7 +160,7 @@ def detach_table(model, name):
     override(table, "forward", lambda original, ids: original(ids).detach())
 
 
-@mistake("gradient", seen="d2l-ai/d2l-en#2121", kind="gradient")
+@wrong_gradient(seen="d2l-ai/d2l-en#2121")
 def position_detached(model):
     """The position table gets no gradient.
 
@@ -191,7 +171,7 @@ def position_detached(model):
     detach_table(model, "position")
 
 
-@mistake("gradient", seen="constants in place of the table", kind="gradient")
+@wrong_gradient(seen="constants in place of the table")
 def segment_detached(model):
     """The segment table gets no gradient.
 
@@ -202,12 +182,7 @@ def segment_detached(model):
     detach_table(model, "segment")
 
 
-@mistake(
-    "gradient",
-    seen="d2l's masked-word head; huggingface/transformers#14809",
-    kind="gradient",
-    changes="tie",
-)
+@wrong_gradient(seen="d2l's masked-word head; huggingface/transformers#14809", changes="tie")
 def decoder_not_tied(model):
     """The decoder is a copy of the token table: equal numbers, but not tied.
 
@@ -222,29 +197,22 @@ def decoder_not_tied(model):
     )
 
 
-@mistake(
-    "gradient",
+@wrong_gradient(
     seen="probabilities kept for pictures with .detach()",
-    kind="gradient",
     changes="softmax gradient",
+    each=attentions,
 )
-def probabilities_detached(model):
+def probabilities_detached(attention):
     """The attention probabilities are cut from the gradient: query and key learn nothing.
 
     ? Which of your parameters has no gradient after loss.backward()?
     @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Let the probabilities stay a part of the graph.
     """
-    for attention in attentions(model):
-        override(attention.probabilities, "forward", lambda original, x: original(x).detach())
+    override(attention.probabilities, "forward", lambda original, x: original(x).detach())
 
 
-@mistake(
-    "gradient",
-    seen="hidden states collected with .detach()",
-    kind="gradient",
-    changes="stream gradient",
-)
+@wrong_gradient(seen="hidden states collected with .detach()", changes="stream gradient")
 def blocks_detached(model):
     """The residual stream is cut from the gradient between blocks.
 
@@ -256,7 +224,7 @@ def blocks_detached(model):
         override(block, "forward", lambda original, x, *others: original(x.detach(), *others))
 
 
-@mistake("gradient", seen="frozen encoders left frozen", kind="gradient", changes="pooler gradient")
+@wrong_gradient(seen="frozen encoders left frozen", changes="pooler gradient")
 def pooler_detached(model):
     """The pooler is cut from the gradient of the encoder.
 
