@@ -109,7 +109,9 @@ class Recipe:
                     f"{folder}/modules.json asks for {kind}, which minibert does not compute: "
                     f"its vectors would not be those of this model"
                 )
-        settings = _settings(*sorted(model_folder(folder).glob("sentence_*_config.json")))
+        place = model_folder(folder)
+        older = sorted(place.glob("sentence_*_config.json"))  # "bert" was the kind of the model
+        settings = _settings(place / "sentence_bert_config.json", *older)
         whole = _settings(folder / "config_sentence_transformers.json")
         similarity = whole.get("similarity_fn_name") or "cosine"
         if similarity not in SIMILARITIES:

@@ -11,6 +11,7 @@ Source: the cache layout and the file names are those of huggingface_hub and tra
 import hashlib
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from minibert.weights.known_models import (
     ALIASES,
     BUNDLED_FOLDER,
     BUNDLED_NAME,
+    OWNER,
     PINNED,
     SUGGESTIONS,
 )
@@ -64,7 +66,8 @@ def resolve(
     checksum, or else the one that the hub lists for it. Of a pinned commit all pinned files are
     needed, and no others are fetched, whatever a mirror lists. With `local_files_only`, or with
     HF_HUB_OFFLINE=1, only the cache is read. With `tokenizer_only` no weights are fetched. A hub
-    that cannot be reached is a warning if the revision is in the cache, and an error if not.
+    that cannot be reached is a warning if the revision is in the cache, and an error if not;
+    where no revision is asked for, "main" in the cache does for a pinned one, with a warning.
 
     Raises FileNotFoundError for a path that is not there, ValueError for a name that can be
     neither a path nor a repository, HubError for everything that goes wrong with the hub.
@@ -122,20 +125,27 @@ def _from_hub(
             f"expected a path that exists or a hub repository such as {SUGGESTIONS[0]} "
             f"(letters a-z, digits, '-', '_', '.', and at most one '/'), got {repo!r}"
         ) from error
-    pin = PINNED.get(repo)
+    pin, asked = PINNED.get(repo), revision
     if pin is not None and revision in (None, pin.revision):
         revision, sums = pin.revision, pin.sha256
     else:
         revision, sums = revision or "main", {}
 
-    cached = _cached_folder(repo, revision, cache, tokenizer_only)
+    offline = local_files_only or constants.HF_HUB_OFFLINE
     needed = [file for file in sums if not tokenizer_only or file in SMALL_FILES]
-    if cached is not None and not all((cached / file).exists() for file in needed):
-        cached = None
-    if cached is not None:
-        if sums or local_files_only or constants.HF_HUB_OFFLINE:
-            return Resolved(cached, "hub", cached.name)
-    elif local_files_only or constants.HF_HUB_OFFLINE:
+    cached = _cached_folder(repo, revision, cache, tokenizer_only, needed)
+    if cached is not None and (sums or offline):
+        return Resolved(cached, "hub", cached.name)
+    if cached is None and sums and asked is None:
+        cached = _cached_folder(repo, "main", cache, tokenizer_only)
+    if offline and cached is not None:
+        warnings.warn(
+            f"{repo} is taken from the cache at commit {cached.name}: the pinned one, {revision}, "
+            "is not there, and downloads are switched off",
+            stacklevel=3,
+        )
+        return Resolved(cached, "hub", cached.name)
+    if offline:
         raise HubError(
             f"downloads are switched off, and the cache {cache or constants.HF_HUB_CACHE} does "
             f"not hold {repo} at {revision}, or not all of it. {ways_on(repo)}"
@@ -162,22 +172,34 @@ def _from_hub(
 
 
 def _cached_folder(
-    repo: str, revision: str, cache: str | None, tokenizer_only: bool
+    repo: str,
+    revision: str,
+    cache: str | None,
+    tokenizer_only: bool,
+    needed: Sequence[str] = ("config.json",),
 ) -> Path | None:
-    """The cache's folder for a revision, if it has the config and all of what is needed."""
+    """The cache's folder for a revision, if it has the config and all of what is needed.
+
+    What google-bert has today had no owner until 2024, and other programs go on asking for
+    `bert-base-uncased`: the cache may hold it under either name.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(repo, "config.json", cache_dir=cache, revision=revision)
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
+    other = repo.removeprefix(f"{OWNER}/") if "/" in repo else f"{OWNER}/{repo}"
+    for name in dict.fromkeys([repo, other]):
+        config = try_to_load_from_cache(name, "config.json", cache_dir=cache, revision=revision)
+        if isinstance(config, str):
+            folder = Path(config).parent
+            if _is_whole(folder, tokenizer_only) and all((folder / f).exists() for f in needed):
+                return folder
+    return None
+
+
+def _is_whole(folder: Path, tokenizer_only: bool) -> bool:
     if tokenizer_only:
-        vocabulary = any((folder / file).exists() for file in ("vocab.txt", "tokenizer.json"))
-        return folder if vocabulary else None
+        return any((folder / file).exists() for file in ("vocab.txt", "tokenizer.json"))
     weights = next((folder / file for file in WEIGHT_FILES if (folder / file).exists()), None)
-    if weights is None or not all((folder / shard).exists() for shard in _shards(weights)):
-        return None
-    return folder
+    return weights is not None and all((folder / shard).exists() for shard in _shards(weights))
 
 
 def _shards(weights: Path) -> list[str]:

@@ -14,7 +14,8 @@ SUGGESTIONS = (
     "sentence-transformers/all-MiniLM-L6-v2",
 )
 
-ALIASES = {"bert-base-uncased": "google-bert/bert-base-uncased"}  # its name until 2024
+OWNER = "google-bert"  # its repositories had no owner in their names until 2024
+ALIASES = {"bert-base-uncased": f"{OWNER}/bert-base-uncased"}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -334,6 +335,57 @@ def test_alias_leads_to_the_pinned_repository(server, monkeypatch):
     monkeypatch.setitem(ALIASES, "tiny-bert", REPO)
     pin(monkeypatch, server.commit(REPO, MODEL), WANTED)
     assert hub.resolve("tiny-bert") == hub.resolve(REPO)
+
+
+OFFICIAL = "google-bert/bert-base-uncased"
+SHORT = "bert-base-uncased"
+
+
+def left_by_transformers(server, cache, name, commit=None, files=WANTED):
+    """The cache as another program leaves it: folders, links and refs of `name`."""
+    server.commit(REPO, files)
+    found = hub.resolve(REPO, revision="main")
+    theirs = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(found.path.parents[1], theirs, symlinks=True)
+    commit = commit or found.revision
+    (theirs / "snapshots" / found.revision).rename(theirs / "snapshots" / commit)
+    (theirs / "refs" / "main").write_text(commit)
+    shutil.rmtree(found.path.parents[1])
+    server.stop()
+    return commit
+
+
+@pytest.mark.parametrize("asked", [SHORT, OFFICIAL])
+@pytest.mark.parametrize("name", [SHORT, OFFICIAL])
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_transformers_left_in_the_cache(server, cache, monkeypatch, asked, name, pinned):
+    files = {**dict.fromkeys(PINNED[OFFICIAL].sha256, b"x"), **WANTED}
+    wish = PINNED[OFFICIAL].revision if pinned else None
+    commit = left_by_transformers(server, cache, name, wish, files)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = hub.resolve(asked, local_files_only=True)
+        again = hub.resolve(asked, local_files_only=True, tokenizer_only=True)
+    assert found.revision == again.revision == commit
+    assert found.path.parents[1].name == f"models--{name.replace('/', '--')}"
+    assert contents(found.path).items() >= WANTED.items()
+    said = [str(warning.message) for warning in caught]
+    assert bool(said) is not pinned and all("the pinned one" in text for text in said)
+    with pytest.raises(HubError, match="downloads are switched off"):
+        hub.resolve(asked, local_files_only=True, revision="5546055f")
+    if not pinned:
+        with pytest.warns(UserWarning, match="cannot be reached"):
+            assert hub.resolve(asked) == found
+        with pytest.raises(HubError, match="downloads are switched off"):
+            hub.resolve(asked, local_files_only=True, revision=PINNED[OFFICIAL].revision)
+
+
+def test_the_cache_under_either_name_without_a_pin(server, cache):
+    left_by_transformers(server, cache, "bert-base-cased")
+    found = hub.resolve("google-bert/bert-base-cased", local_files_only=True)
+    assert hub.resolve("bert-base-cased", local_files_only=True) == found
+    with pytest.raises(HubError, match="downloads are switched off"):
+        hub.resolve("other/bert-base-cased", local_files_only=True)
 
 
 def test_the_table_of_pins():
