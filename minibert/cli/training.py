@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,25 @@ def train_vocab(arguments: argparse.Namespace) -> None:
 
     with written_whole(arguments.output, arguments.files) as temporary:
         words = count_words(read_lines(arguments.files, _progress()), not arguments.cased)
-        tokens = train_vocabulary(
-            words,
-            arguments.size,
-            min_frequency=arguments.min_frequency,
-            limit_alphabet=arguments.alphabet,
-            progress=_progress(),
-        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            tokens = train_vocabulary(
+                words,
+                arguments.size,
+                min_frequency=arguments.min_frequency,
+                limit_alphabet=arguments.alphabet,
+                progress=_progress(),
+            )
         temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
+    for warning in caught:
+        print(f"minibert: {warning.message}", file=sys.stderr)
+    if len(tokens) < arguments.size:
+        print(
+            f"minibert: {arguments.size} tokens were asked for, and {len(tokens)} are all there "
+            f"are: no further pair occurs {arguments.min_frequency} times. More text gives more, "
+            f"or a smaller --min-frequency",
+            file=sys.stderr,
+        )
     print(f"{arguments.output}: {len(tokens)} tokens from {len(words)} different words")
 
 

@@ -16,6 +16,7 @@ Source: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, section 3.2; hug
 
 import heapq
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +94,8 @@ def train_vocabulary(
 
     words           how often each word occurs (see count_words)
     min_frequency   pairs that occur less often are not joined
-    limit_alphabet  the number of different characters kept, the commonest; others are left out
+    limit_alphabet  the number of different characters kept, the commonest; others are left out,
+                    with a warning that says what of the text becomes [UNK]
     continuations   the "##" characters in the order to be used; sorted if None
 
     Raises ValueError if the characters alone exceed `vocab_size`.
@@ -102,6 +104,8 @@ def train_vocabulary(
     ['[UNK]', 'e', 'l', 'o', 'r', 'w', '##e', '##o', '##r', '##w', 'lo']
     """
     alphabet = _alphabet(words, limit_alphabet)
+    if lost := _lost_in_words(words, alphabet):
+        warnings.warn(lost, stacklevel=2)
     inner = {f"##{c}" for word in words for c in word[1:] if c in alphabet}
     if continuations is None:
         continuations = sorted(inner)
@@ -137,6 +141,20 @@ def _alphabet(words: Mapping[str, int], limit: int) -> set[str]:
         for c in word:
             characters[c] += times
     return set(sorted(characters, key=lambda c: (-characters[c], c))[:limit])
+
+
+def _lost_in_words(words: Mapping[str, int], alphabet: set[str]) -> str:
+    """What is to be said of characters that no token spells; the empty string if there are none."""
+    lost = {character for word in words for character in word} - alphabet
+    if not lost:
+        return ""
+    times = sum(n for word, n in words.items() if not lost.isdisjoint(word))
+    return (
+        f"{len(lost):,} of {len(lost | alphabet):,} different characters are left out of the "
+        f"vocabulary, the rarest: {times:,} of {sum(words.values()):,} words of this text "
+        f"({times / sum(words.values()):.2%}) will be [UNK]. A larger limit_alphabet (--alphabet) "
+        f"keeps more"
+    )
 
 
 def _join_pairs(

@@ -7,6 +7,7 @@ import torch
 
 import minibert
 from minibert.cli.main import main
+from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
 from minibert.training.run_log import read_log
 from minibert.training.start import lengthen
@@ -45,6 +46,24 @@ def test_train_vocab(folder, capsys):
     assert "at least" in capsys.readouterr().err and not (folder / "v.txt").exists()
     assert main(["train-vocab", f"{folder}/none.txt", "-o", f"{folder}/v.txt"]) == 1
     assert "none.txt" in capsys.readouterr().err
+
+
+def test_train_vocab_says_what_it_leaves_out(tmp_path, capsys):
+    kanji = [chr(0x4E00 + number) for number in range(1500)]
+    text = "".join(char * (2 if number < 1000 else 1) for number, char in enumerate(kanji))
+    (tmp_path / "text.txt").write_text(text + " river river\n", encoding="utf-8")
+    command = ["train-vocab", f"{tmp_path}/text.txt", "-o", f"{tmp_path}/vocab.txt"]
+    assert main([*command, "--size", "1010"]) == 0
+    said = capsys.readouterr().err
+    tokenizer = Tokenizer.from_folder(tmp_path / "vocab.txt")
+    unknown = tokenizer.ids(text + " river river").count(tokenizer.unk_id)
+    left_out = sum(char not in tokenizer.vocab for char in {*text, *"river"})
+    assert f"{left_out:,} of 1,504 different characters" in said and f"{unknown:,} of 2,502" in said
+    assert "asked for" not in said
+    assert main([*command, "--alphabet", "2000", "--size", "5000"]) == 0
+    said = capsys.readouterr().err
+    tokens = len(Tokenizer.from_folder(tmp_path / "vocab.txt"))
+    assert f"5000 tokens were asked for, and {tokens} are all" in said and "left out" not in said
 
 
 def test_prepare(folder, capsys):
