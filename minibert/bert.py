@@ -15,7 +15,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
-from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence
+from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence, whole_batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
 from minibert.vectors.embed import embed
@@ -215,7 +215,9 @@ class Bert:
 
     def trace(self, text: str, pair: str | None = None) -> Trace:
         """Every named intermediate for one text (or pair of texts)."""
-        batch = self.tokenizer([text], None if pair is None else [pair])
+        texts = [text] if pair is None else [text, pair]
+        advice = "give a part of the text, such as the sentence that you look at"
+        batch = whole_batch(self.model, self.tokenizer, texts, advice)
         tokens = [self.tokenizer.convert_ids_to_tokens(row) for row in batch["input_ids"].tolist()]
         return record(self.pretraining, batch, tokens)
 

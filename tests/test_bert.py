@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,53 @@ def test_fill_mask_equals_transformers(bert, folder):
         for prediction, answer in zip(ours, theirs, strict=True):
             assert prediction.id == answer["token"]
             assert prediction.probability == pytest.approx(answer["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(40, 0), (0, 40), (20, 30), (13, 1), (2, 12), (7, 8)]
+)
+def test_a_long_text_is_read_around_its_masks(bert, folder, before, after):
+    """The window by hand, through transformers: as far as possible the masks are in its middle."""
+    words = ["river", "the", "man", "in", "was"]
+    text = [words[n % 5] for n in range(before + after)]
+    text[before:before] = ["[MASK]", "the", "[MASK]"]
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder)
+    ids = tokenizer.encode(" ".join(text), add_special_tokens=False)
+    room = TINY.max_position_embeddings - 2
+    start = min(max(before - (room - 3) // 2, 0), len(ids) - room)
+    row = torch.tensor([[tokenizer.cls_token_id, *ids[start:][:room], tokenizer.sep_token_id]])
+    twin = transformers.BertForMaskedLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        shares = twin(row).logits[0].softmax(-1)
+    with pytest.warns(UserWarning, match=f"has {len(ids) + 2} tokens, and the model reads 16"):
+        blanks = bert.fill_mask(" ".join(text), top=3)
+    places = (row[0] == tokenizer.mask_token_id).nonzero().flatten()
+    assert len(places) == len(blanks) == 2
+    for place, blank in zip(places, blanks):
+        assert [p.id for p in blank] == shares[place].topk(3).indices.tolist()
+        expected = shares[place].topk(3).values.tolist()
+        assert [p.probability for p in blank] == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_too_long_is_told_what_works(bert):
+    long = " ".join(["river"] * 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no second advice beside the error
+        for call, words in (
+            (
+                lambda: bert.fill_mask(f"[MASK] {long} [MASK]"),
+                "22 tokens apart.* reads 14: give each",
+            ),
+            (
+                lambda: bert.next_sentence(long, "the"),
+                "at most 16 tokens.* got 24: shorten the first",
+            ),
+            (lambda: bert.trace(long), "at most 16 tokens.* got 22: give a part"),
+            (lambda: bert.trace("the", long), "at most 16 tokens.* got 24: give a part"),
+        ):
+            with pytest.raises(ValueError, match=words) as caught:
+                call()
+            assert "truncation" not in str(caught.value)
 
 
 def test_next_sentence_equals_transformers(bert, folder):

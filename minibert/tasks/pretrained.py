@@ -3,11 +3,16 @@
 Source: Devlin et al. 2018, section 3.1, tasks 1 and 2.
 """
 
+import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
+from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 
 
@@ -19,12 +24,67 @@ class Prediction(NamedTuple):
     probability: float
 
 
+def whole_batch(model: BertModel, tokenizer: Tokenizer, texts: Sequence[str], advice: str) -> Batch:
+    """One text, or a pair, as a batch of one row, (1, T), on the model's device.
+
+    Raises ValueError with the advice if it is longer than the model reads.
+    """
+    limit = model.config.max_position_embeddings
+    batch = tokenizer(*([text] for text in texts), truncation=False, max_length=limit)
+    if batch["input_ids"].shape[1] > limit:
+        raise ValueError(
+            f"expected at most {limit} tokens with [CLS] and [SEP], which is what the model has "
+            f"positions for, got {batch['input_ids'].shape[1]}: {advice}"
+        )
+    return batch.to(next(model.parameters()).device)
+
+
+def around_masks(
+    model: BertModel, tokenizer: Tokenizer, text: str
+) -> tuple[dict[str, Tensor], list[int]]:
+    """The inputs (1, T) for a text with [MASK]s, and their places.
+
+    Of a text that is too long the part around them is taken, with a warning. Raises ValueError if
+    there is no [MASK], or if they lie too far apart.
+    """
+    limit = model.config.max_position_embeddings
+    batch: dict[str, Tensor] = tokenizer([text], truncation=False, max_length=limit)
+    T = batch["input_ids"].shape[1]
+    before, after = len(tokenizer.template.before), len(tokenizer.template.after)
+    places = (batch["input_ids"][0] == tokenizer.mask_id).nonzero().flatten().tolist()
+    if not places:
+        raise ValueError(
+            "nothing to fill: the text has no [MASK] (in capitals, with brackets), "
+            'as in "Paris is the [MASK] of France."'
+        )
+    if T > limit:
+        room = limit - before - after
+        span = places[-1] - places[0] + 1
+        if span > room:
+            raise ValueError(
+                f"the [MASK]s lie {span} tokens apart, and the model reads {room}: give each of "
+                f"them with the text around it"
+            )
+        warnings.warn(
+            f"the text has {T} tokens, and the model reads {limit}: those around [MASK] were taken",
+            stacklevel=4,
+        )
+        start = places[0] - (room - span) // 2
+        start = min(max(start, before), T - after - room)
+        kept = [*range(before), *range(start, start + room), *range(T - after, T)]
+        batch = {name: tensor[:, kept] for name, tensor in batch.items()}
+        places = [place - start + before for place in places]
+    device = next(model.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}, places
+
+
 def fill_mask(
     model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5
 ) -> list[list[Prediction]]:
     """The `top` likeliest words for every [MASK] of `text`, best first; one list per [MASK].
 
-    Raises ValueError if the text has no [MASK], or the weights have no masked-word head.
+    Of a text that is too long the part around them is read, with a warning. Raises ValueError if
+    the text has no [MASK], or the weights have no masked-word head.
     """
     if model.masked_word is None:
         raise ValueError(
@@ -34,13 +94,7 @@ def fill_mask(
     words = tokenizer.vocab_size  # the model's table may have unused rows beyond
     if not 1 <= top <= words:
         raise ValueError(f"top must lie in 1..{words}, got {top}")
-    batch = tokenizer([text])
-    places = (batch["input_ids"][0] == tokenizer.mask_id).nonzero().flatten().tolist()
-    if not places:
-        raise ValueError(
-            "nothing to fill: the text has no [MASK] (in capitals, with brackets), "
-            'as in "Paris is the [MASK] of France."'
-        )
+    batch, places = around_masks(model.bert, tokenizer, text)
     with torch.inference_mode():
         logits = model(**batch).prediction_logits[0, places]  # (masks, V)
         best = logits.softmax(dim=-1)[:, :words].topk(top)
@@ -58,13 +112,15 @@ def next_sentence(
 ) -> float:
     """The probability that `second` followed `first` in the text both come from.
 
-    Raises ValueError if the weights have no next-sentence head.
+    Raises ValueError if the weights have no next-sentence head, or the pair is too long.
     """
     if model.next_sentence is None:
         raise ValueError(
             "this model has no next-sentence head: load weights with both heads, such as "
             "google-bert/bert-base-uncased"
         )
+    advice = "shorten the first text at its start and the second at its end; where they meet counts"
+    batch = whole_batch(model.bert, tokenizer, (first, second), advice)
     with torch.inference_mode():
-        logits = model(**tokenizer([first], [second])).seq_relationship_logits  # (1, 2)
+        logits = model(**batch).seq_relationship_logits  # (1, 2)
     return float(logits.softmax(dim=-1)[0, 0])  # label 0 is "follows"

@@ -61,6 +61,8 @@ def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
     """For each layer, 0 to L, the `top` likeliest words at the first [MASK], best first."""
     import torch
 
+    from minibert.tasks.pretrained import around_masks
+
     head = bert.pretraining.masked_word
     if head is None:
         raise ValueError(
@@ -70,13 +72,7 @@ def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
     words = bert.tokenizer.vocab_size
     if not 1 <= top <= words:
         raise ValueError(f"top must lie in 1..{words}, got {top}")
-    batch = bert.tokenizer([text]).to(next(head.parameters()).device)
-    places = (batch["input_ids"][0] == bert.tokenizer.mask_id).nonzero().flatten().tolist()
-    if not places:
-        raise ValueError(
-            "nothing to look at: the text has no [MASK] (in capitals, with brackets), "
-            'as in "The river [MASK] was flooded."'
-        )
+    batch, places = around_masks(bert.model, bert.tokenizer, text)
     with torch.inference_mode():
         states = bert.model(**batch, output_hidden_states=True).hidden_states
         here = torch.stack([state[0, places[0]] for state in states])  # (L + 1, H)
