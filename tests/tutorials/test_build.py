@@ -218,19 +218,19 @@ def check_fails(tree: Path, capsys, *expected: str) -> str:
 TAMPERING = {
     "a printed number": (
         ("pi is 3.142", "pi is 3.152"),
-        "01_first.md:25: stale output: expected 'pi is 3.142', got 'pi is 3.152'",
+        "01_first.md:25: stale: expected 'pi is 3.142', got 'pi is 3.152'",
     ),
-    "a printed word": (("\npi is 3.142", "\npie is 3.142"), "stale output: expected 'pi is"),
-    "a whole number": (("\n1.5\n", "\n2\n"), "stale output: expected '1.5', got '2'"),
+    "a printed word": (("\npi is 3.142", "\npie is 3.142"), "stale: expected 'pi is"),
+    "a whole number": (("\n1.5\n", "\n2\n"), "stale: expected '1.5', got '2'"),
     "an output removed": (("\n1.5\n```", "\n```"), "expected '1.5', got '```'"),
-    "a cell": (("3 / 2", "3 / 4"), "stale output: expected '0.75', got '1.5'"),
+    "a cell": (("3 / 2", "3 / 4"), "stale: expected '0.75', got '1.5'"),
     "a quoted line": (("    return y", "    return z"), "not verbatim in lib/thing.py"),
     "the quoted file": (("python lib/thing.py", "python lib/none.py"), "lib/none.py, which does"),
     "the alt line": (
         ("# alt: a wide box that is empty, three times as wide as it is high\n", ""),
         "the cell shows a figure: say in a line `# alt: ...`",
     ),
-    "a shown alt text": (("![a wide box", "![a box"), "stale output: expected '![a wide box"),
+    "a shown alt text": (("![a wide box", "![a box"), "stale: expected '![a wide box"),
     "no shown alt text": (
         ("![a wide box that is empty, three times as wide as it is high]", "![]"),
         "has the alt text ''",
@@ -251,7 +251,10 @@ TAMPERING = {
         "01_first.md:9: unknown glossary term: glossary.md has no heading for #tokem",
     ),
     "a formula": (("\\frac{1}{2}$", "\\frac{1}{2}\\unheardof$"), "which MathML lacks"),
-    "a chapter's name": (("[2. Second →]", "[2. Two →]"), "01_first.md:74: stale nav"),
+    "a chapter's name": (
+        ("[2. Second →]", "[2. Two →]"),
+        "01_first.md:74: stale: expected '[Contents](README.md) · [2. Second →]",
+    ),
     "a misspelt mark": (("python no-run", "python norun"), "after ```python, got 'norun'"),
     "a marker": (("<!-- /nav -->", ""), "<!-- nav --> has no <!-- /nav -->"),
     "the prose": (("A half.", "Two halves."), "stale notebook: notebooks/01_first.ipynb"),

@@ -1,9 +1,10 @@
 """Does a chapter still say what its cells give? Nothing is written here."""
 
+import dataclasses
 from pathlib import Path
 
 from tutorials.building import rules, writing
-from tutorials.building.chapter import Block, Cell, Chapter, Problem
+from tutorials.building.chapter import Cell, Chapter, Problem
 from tutorials.building.compare import first_difference
 from tutorials.building.running import Result, Run
 
@@ -51,60 +52,31 @@ def over_budget(run: Run) -> list[Problem]:
 
 def stale(run: Run, chapters: list[Chapter]) -> list[Problem]:
     """Where the chapter, its figures or its notebook are not what this run gives."""
-    chapter, found = run.chapter, []
+    chapter, problems = run.chapter, []
+
+    def note(line: int, text: str) -> None:
+        problems.append(Problem(chapter.file, line, text))
+
+    # The run time shown is one machine's, and only has to be there.
+    fresh = writing.rendered(dataclasses.replace(run, seconds=0.0), chapters)
+    if difference := first_difference(chapter.text, fresh):
+        i, got, wanted = difference
+        note(i + 1, f"stale: expected {wanted!r}, got {got!r}")
     for cell in chapter.cells:
+        image = f"![{writing.escaped(cell.alt or '')}](img/{cell.figure})"
         result = run.results.get(cell.number)
-        if result is None:
-            found += kept(chapter, cell)
-            continue
-        expected = writing.out_block(cell, result)
-        found += differences(chapter, cell.out, expected, cell.end, "output")
-        if result.svg is not None and cell.figure and not figure(chapter, cell).is_file():
-            found.append(Problem(chapter.file, cell.line, f"missing figure: img/{cell.figure}"))
-    makers = {"head": writing.head, "nav": writing.nav, "contents": writing.contents}
-    for name, block in chapter.blocks.items():
-        # The run time shown is one machine's, and only has to be there.
-        unhurried = Run(chapter) if "s to run" in block.text else run
-        text = f"<!-- {name} -->\n{makers[name](unhurried, chapters)}\n<!-- /{name} -->"
-        found += differences(chapter, block, text, block.start, name)
+        if result is None and cell.alt is not None and cell.out and image not in cell.out.text:
+            note(cell.out.start + 1, f"stale figure: expected {image}")
+        if result and result.svg and cell.figure and not figure(chapter, cell).is_file():
+            note(cell.line, f"missing figure: img/{cell.figure}")
     for path in writing.orphans(chapter):
-        found.append(Problem(chapter.file, 1, f"orphaned figure: no cell makes img/{path.name}"))
-    if chapter.numbered:
-        path = writing.notebook_path(chapter)
-        if not path.is_file():
-            found.append(Problem(chapter.file, 1, f"missing notebook: notebooks/{path.name}"))
-        elif path.read_text(encoding="utf-8") != writing.notebook_text(chapter):
-            text = f"stale notebook: notebooks/{path.name} differs from the chapter"
-            found.append(Problem(chapter.file, 1, text))
-    return found
-
-
-def kept(chapter: Chapter, cell: Cell) -> list[Problem]:
-    """A cell that was not run: its output is kept, but a picture must have its alt text."""
-    if cell.out is None or cell.alt is None:
-        return []
-    image = f"![{writing.escaped(cell.alt)}](img/{cell.figure})"
-    if image in cell.out.text:
-        return []
-    return [Problem(chapter.file, cell.out.start + 1, f"stale figure: expected {image}")]
-
-
-def differences(
-    chapter: Chapter, block: Block | None, expected: str | None, end: int, what: str
-) -> list[Problem]:
-    """Compare what stands between two markers with what should."""
-    if block is None and expected is None:
-        return []
-    if block is None:
-        return [Problem(chapter.file, end, f"missing {what}: the cell gives one, none is shown")]
-    if expected is None:
-        return [Problem(chapter.file, block.start + 1, f"stale {what}: the cell gives none")]
-    difference = first_difference(block.text, expected)
-    if difference is None:
-        return []
-    i, got, wanted = difference
-    text = f"stale {what}: expected {wanted!r}, got {got!r}"
-    return [Problem(chapter.file, block.start + 1 + i, text)]
+        note(1, f"orphaned figure: no cell makes img/{path.name}")
+    path = writing.notebook_path(chapter)
+    if chapter.numbered and not path.is_file():
+        note(1, f"missing notebook: notebooks/{path.name}")
+    elif chapter.numbered and path.read_text(encoding="utf-8") != writing.notebook_text(chapter):
+        note(1, f"stale notebook: notebooks/{path.name} differs from the chapter")
+    return problems
 
 
 def figure(chapter: Chapter, cell: Cell) -> Path:
