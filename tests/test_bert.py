@@ -13,6 +13,7 @@ import transformers
 
 import minibert
 from minibert.core.config import BertConfig
+from minibert.tasks.labelled import read_labelled
 from minibert.weights.loading import save_weights
 from tests.parity.twins import TINY, trained_like, twin_of
 
@@ -90,6 +91,19 @@ def test_a_long_text_is_read_around_its_masks(bert, folder, before, after):
         assert [p.id for p in blank] == shares[place].topk(3).indices.tolist()
         expected = shares[place].topk(3).values.tolist()
         assert [p.probability for p in blank] == pytest.approx(expected, abs=1e-6)
+
+
+def test_files_with_a_byte_order_mark(bert, folder, tmp_path):
+    """As some editors write them."""
+    copy = shutil.copytree(folder, tmp_path / "model")
+    bert.save(tmp_path / "saved")
+    for path in [*copy.rglob("*.json"), *(tmp_path / "saved").rglob("*.json")]:
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    for again in (minibert.load(copy), minibert.load(tmp_path / "saved")):
+        assert np.array_equal(again.embed(["the river"]), bert.embed(["the river"]))
+    table = tmp_path / "table.tsv"
+    table.write_bytes("\ufefflabel\tsentence\r\n1\tthe river\r\n0\tnaïve\r\n".encode())
+    assert read_labelled(table).texts == ["the river", "naïve"]
 
 
 def test_what_is_too_long_is_told_what_works(bert):

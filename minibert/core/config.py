@@ -134,7 +134,7 @@ class BertConfig:
     def from_json_file(cls, path: str | Path) -> "BertConfig":
         """Read `config.json` (Hugging Face) or `bert_config.json` (Google)."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{path} is not a JSON file: {error}") from None
         if not isinstance(values, dict) or "hidden_size" not in values:

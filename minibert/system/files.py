@@ -180,7 +180,7 @@ def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) ->
     Raises FileNotFoundError, or ValueError with the file's name.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not {what}: expected JSON, got {error}") from None
     if not isinstance(content, kind):

@@ -89,7 +89,7 @@ def case_mismatch(vocab: Iterable[str], do_lower_case: bool) -> str | None:
 def _json(path: Path) -> dict[str, Any]:
     """A file's JSON object; an empty one for a file that is not there."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        data = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}. Get the file again.") from None
     if not isinstance(data, dict):

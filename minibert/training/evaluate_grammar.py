@@ -75,10 +75,10 @@ def read_blimp(path: str | Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         raise ValueError(f"{path}: expected BLiMP's archive, or its folder: {error}") from None
 
 
-def _jsonl_files(path: Path) -> Iterator[tuple[str, list[str] | list[bytes]]]:
+def _jsonl_files(path: Path) -> Iterator[tuple[str, list[bytes]]]:
     if path.is_dir():
         for file in sorted(path.rglob("*.jsonl")):
-            yield file.name, file.read_text("utf-8").splitlines()
+            yield file.name, file.read_bytes().splitlines()
         return
     with tarfile.open(path) as archive:
         for member in sorted(archive.getmembers(), key=lambda member: member.name):
