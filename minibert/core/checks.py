@@ -13,6 +13,35 @@ from minibert.core.config import BertConfig
 
 IGNORE = -100  # a label at which no loss is taken
 
+# What other libraries' models take, and what to do here instead.
+ELSEWHERE = {
+    "inputs_embeds": (
+        "give input_ids, and let a forward hook on model.embeddings.token return other vectors"
+    ),
+    "head_mask": (
+        "let a forward hook on the probabilities of a block's attention "
+        "(model.encoder.blocks[0].attention.probabilities) scale its heads, and ask for "
+        "output_attentions=True"
+    ),
+    "return_dict": "leave it out: an output is a named tuple, and output['name'] works as well",
+    "encoder_hidden_states": "BERT as published reads one text or pair and has no decoder",
+    "past_key_values": "BERT as published has no decoder, and so nothing to keep between calls",
+    "use_cache": "BERT as published has no decoder, and so nothing to keep between calls",
+}
+
+
+def refuse_arguments(others: dict[str, object]) -> None:
+    """Raise TypeError for arguments that forward does not know, with the way to go instead.
+
+    >>> refuse_arguments({"offset_mapping": []})
+    Traceback (most recent call last):
+    ...
+    TypeError: BERT reads no offset_mapping: take it out of the batch, which ...
+    """
+    for name in others:
+        advice = "take it out of the batch, which needs input_ids, attention_mask, token_type_ids"
+        raise TypeError(f"BERT reads no {name}: {ELSEWHERE.get(name, advice)}")
+
 
 def check_inputs(
     config: BertConfig,
@@ -47,18 +76,22 @@ def check_inputs(
             )
         return
     _check_tensor("attention_mask", attention_mask)
-    if attention_mask.shape != input_ids.shape:
+    B = len(input_ids)
+    if attention_mask.shape not in (input_ids.shape, (B, T, T)):
         raise ValueError(
-            f"attention_mask must have the shape of input_ids, expected "
-            f"{tuple(input_ids.shape)}, got {tuple(attention_mask.shape)}"
+            f"attention_mask must have the shape of input_ids, expected {tuple(input_ids.shape)}, "
+            f"or {(B, T, T)} with a row for each reading token, got {tuple(attention_mask.shape)}"
         )
     if not bool(((attention_mask == 0) | (attention_mask == 1)).all()):
         raise ValueError(
             "attention_mask must hold 1 (read) and 0 (padding) alone, got other values: an "
             "additive mask (0 and -10000) is made inside the model, pass the plain one"
         )
-    if not bool((attention_mask != 0).any(dim=1).all()):
-        row = int((attention_mask != 0).any(dim=1).logical_not().nonzero()[0])
+    reads = (attention_mask != 0).any(dim=-1)
+    if attention_mask.dim() == 3:  # a token that nobody reads is padding, and may read nothing
+        reads |= (attention_mask == 0).all(dim=1)
+    if not bool(reads.all()):
+        row = ", token ".join(map(str, reads.logical_not().nonzero()[0].tolist()))
         raise ValueError(
             f"attention_mask hides every token of row {row}: there is nothing to read. Leave "
             f"empty texts out, or keep their [CLS] and [SEP]"

@@ -20,6 +20,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 ACTIVATIONS = ("gelu", "gelu_new")
+# Other names of the same two functions; "quick_gelu" and "gelu_10" are others, and refused.
+SAME_ACTIVATION = {
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_accurate": "gelu_new",
+}
 
 # Switches of other models that a config.json may carry: only these values are BERT.
 FIXED_FIELDS = {
@@ -98,6 +106,8 @@ class BertConfig:
         return self.hidden_size // self.num_attention_heads
 
     def __post_init__(self) -> None:
+        same = SAME_ACTIVATION.get(str(self.hidden_act), self.hidden_act)
+        object.__setattr__(self, "hidden_act", same)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             is_right, sentence = self.checks[field.name]

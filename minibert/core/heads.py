@@ -8,7 +8,7 @@ Source: Devlin et al. 2018, section 3.1 and appendix A; google-research/bert
 `run_pretraining.py`, functions get_masked_lm_output and get_next_sentence_output.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minibert.core.checks import IGNORE, check_labels
 from minibert.core.config import BertConfig
 from minibert.core.encoder import activation_function
-from minibert.core.model import BertModel, initialize
+from minibert.core.model import BertModel, by_name_or_number, initialize
 
 
 class PreTrainingOutput(NamedTuple):
@@ -29,6 +29,9 @@ class PreTrainingOutput(NamedTuple):
     seq_relationship_logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+    def __getitem__(self, key: Any) -> Any:  # type: ignore[override]
+        return by_name_or_number(self, key)
 
 
 class MaskedWordHead(nn.Module):
@@ -112,6 +115,7 @@ class BertForPreTraining(nn.Module):
         position_ids: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        **others: object,
     ) -> PreTrainingOutput:
         output = self.bert(
             input_ids,
@@ -120,6 +124,7 @@ class BertForPreTraining(nn.Module):
             position_ids=position_ids,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
+            **others,
         )
         words = None
         pair = None

@@ -7,15 +7,24 @@ is a function of its own, in `weights/`.
 Source: Devlin et al. 2018, section 3; google-research/bert `modeling.py`, class BertModel.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from minibert.core.attention import attention_bias_from_mask
-from minibert.core.checks import check_inputs
+from minibert.core.checks import check_inputs, refuse_arguments
 from minibert.core.config import BertConfig
 from minibert.core.embeddings import BertEmbeddings
 from minibert.core.encoder import BertEncoder
+
+
+def by_name_or_number(output: Any, key: Any) -> Any:
+    """What `output["last_hidden_state"]` or `output[0]` gives: an output is a tuple with names."""
+    if isinstance(key, str):
+        if key not in output._fields:
+            raise KeyError(f"expected one of {', '.join(output._fields)}, got {key!r}")
+        key = output._fields.index(key)
+    return tuple.__getitem__(output, key)
 
 
 class BertOutput(NamedTuple):
@@ -32,6 +41,9 @@ class BertOutput(NamedTuple):
     pooler_output: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+    def __getitem__(self, key: Any) -> Any:  # type: ignore[override]
+        return by_name_or_number(self, key)
 
 
 class BertPooler(nn.Module):
@@ -62,7 +74,8 @@ class BertModel(nn.Module):
     """input_ids (B, T) -> hidden states (B, T, H).
 
     All arguments but the first go by name: masks and segments, both (B, T) of 0 and 1, are
-    easily swapped by position. Raises TypeError or ValueError on input that BERT cannot read.
+    easily swapped by position. A mask (B, T, T) says for each token what it may read. Raises
+    TypeError or ValueError on input that BERT cannot read.
 
     >>> import torch
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=3,
@@ -89,7 +102,9 @@ class BertModel(nn.Module):
         position_ids: Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        **others: object,
     ) -> BertOutput:
+        refuse_arguments(others)
         check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids)
         embedded = self.embeddings(
             input_ids, token_type_ids=token_type_ids, position_ids=position_ids
@@ -97,6 +112,8 @@ class BertModel(nn.Module):
         bias = None
         if attention_mask is not None:
             bias = attention_bias_from_mask(attention_mask, embedded.dtype)  # (B, 1, 1, T)
+            if attention_mask.dim() == 3:  # each query has its own: (B, 1, 1, T, T) so far
+                bias = bias[:, 0]
         last_hidden_state, hidden_states, attentions = self.encoder(
             embedded,
             bias,

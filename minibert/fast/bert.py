@@ -193,6 +193,8 @@ class FastBert:
     ) -> BertOutput:
         """As BertModel, without attentions. States of padding, which mean nothing, are 0 here."""
         check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids)
+        if attention_mask is not None and attention_mask.dim() == 3:
+            raise ValueError("masks (B, T, T) are for the readable path: bert.model(...)")
         B, T = input_ids.shape
         count = len(self.blocks) + 1 if output_hidden_states else 1
         layers = range(count) if output_hidden_states else [-1]
