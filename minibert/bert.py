@@ -221,7 +221,7 @@ class Bert:
         tokens = [self.tokenizer.convert_ids_to_tokens(row) for row in batch["input_ids"].tolist()]
         return record(self.pretraining, batch, tokens)
 
-    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+    def save(self, folder: str | Path, dtype: torch.dtype | str | None = None) -> None:
         """Write a folder that minibert, transformers and sentence-transformers load.
 
         The folder must be new or empty; it appears whole or not at all.
@@ -236,7 +236,8 @@ def load(
     name: str | Path,
     *,
     revision: str | None = None,
-    dtype: torch.dtype | None = torch.float32,
+    dtype: torch.dtype | str | None = torch.float32,
+    num_hidden_layers: int | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Bert:
@@ -246,7 +247,9 @@ def load(
                file in such a folder, a repository of the Hugging Face hub such as
                "google-bert/bert-base-uncased", or "minibert-tiny"
     revision   a commit, tag or branch of the hub; official models have a pinned one
-    dtype      what the numbers are converted to; None keeps the file's
+    dtype      what the numbers are converted to, such as torch.float16 or "float16"; None or
+               "auto" keeps the file's
+    num_hidden_layers  the first blocks alone, of a file that has more
 
     Never loads other weights than those asked for. Raises FileNotFoundError, ValueError or
     OSError, in words that say what to do next.
@@ -254,7 +257,7 @@ def load(
     files = hub.resolve(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
     )
-    model, report = load_weights(files.path, dtype)
+    model, report = load_weights(files.path, dtype, num_hidden_layers=num_hidden_layers)
     folder = files.path.parent if files.path.is_file() else files.path
     tokenizer = Tokenizer.from_folder(model_folder(folder))
     last = max(tokenizer.inverse)

@@ -20,14 +20,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 ACTIVATIONS = ("gelu", "gelu_new")
-# Other names of the same two functions; "quick_gelu" and "gelu_10" are others, and refused.
-SAME_ACTIVATION = {
-    "gelu_python": "gelu",
-    "gelu_pytorch_tanh": "gelu_new",
-    "gelu_python_tanh": "gelu_new",
-    "gelu_fast": "gelu_new",
-    "gelu_accurate": "gelu_new",
-}
+OF_TANH = ("gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate")
+SAME_GELU = {"gelu_python": "gelu", **dict.fromkeys(OF_TANH, "gelu_new")}  # in other libraries
 
 # Switches of other models that a config.json may carry: only these values are BERT.
 FIXED_FIELDS = {
@@ -37,7 +31,6 @@ FIXED_FIELDS = {
     "position_embedding_type": "absolute",
     "tie_word_embeddings": True,
 }
-
 
 Check = tuple[Callable[[Any], bool], str]  # whether a value is right, and what it must be
 COUNT: Check = (lambda value: type(value) is int and 0 < value < 2**31, "a positive whole number")
@@ -106,8 +99,8 @@ class BertConfig:
         return self.hidden_size // self.num_attention_heads
 
     def __post_init__(self) -> None:
-        same = SAME_ACTIVATION.get(str(self.hidden_act), self.hidden_act)
-        object.__setattr__(self, "hidden_act", same)
+        act = self.hidden_act
+        object.__setattr__(self, "hidden_act", SAME_GELU.get(str(act), act))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             is_right, sentence = self.checks[field.name]

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.weights.files import find_config, find_weights, read_tensors
-from minibert.weights.names import BERT, Architecture, map_keys, name_table
+from minibert.weights.names import BERT, Architecture, block_of, map_keys, name_table
 
 # Parts that a file may lack as a whole.
 OPTIONAL_PARTS = {
@@ -60,15 +60,18 @@ class LoadReport:
 
 def load_weights(
     path: str | Path,
-    dtype: torch.dtype | None = torch.float32,
+    dtype: torch.dtype | str | None = torch.float32,
     *,
     architecture: Architecture = BERT,
+    num_hidden_layers: int | None = None,
 ) -> tuple[BertForPreTraining, LoadReport]:
     """Load the model in a folder (config.json beside its weights) or in one weights file.
 
-    Heads and pooler that the file lacks are None in the model. `dtype=None` keeps the file's.
-    The model is in eval mode. Raises FileNotFoundError or ValueError, in words.
+    Heads and pooler that the file lacks are None in the model. `dtype` None or "auto" keeps the
+    file's. `num_hidden_layers` takes the first blocks of a file that has more. The model is in
+    eval mode. Raises FileNotFoundError or ValueError, in words.
     """
+    dtype = floating(dtype)
     folder, files = find_weights(Path(path))
     config = architecture.config_class.from_json_file(find_config(folder))
     tensors: dict[str, Tensor] = {}
@@ -77,7 +80,14 @@ def load_weights(
             if key in tensors:
                 raise ValueError(f"{file.name} holds {key} again: the shards overlap")
             tensors[key] = tensor
-    mapped, ignored = map_keys(tensors, config, architecture)
+    left_out = {}
+    if num_hidden_layers is not None:
+        config = dataclasses.replace(config, num_hidden_layers=num_hidden_layers)
+        reason = f"num_hidden_layers={num_hidden_layers} was asked for"
+        later = {key for key in tensors if block_of(key) >= num_hidden_layers}
+        left_out = dict.fromkeys(sorted(later), reason)
+    present = {key: tensor for key, tensor in tensors.items() if key not in left_out}
+    mapped, ignored = map_keys(present, config, architecture)
     model, missing = _empty_model(config, architecture, set(mapped.values()))
     state = {
         _full_name(ours): _fitting(tensors[key], key, ours, model, dtype)
@@ -86,7 +96,22 @@ def load_weights(
     model.load_state_dict(state, strict=True, assign=True)
     stored = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))
     names = tuple(file.name for file in files)
-    return model.eval(), LoadReport(names, mapped, ignored, missing, stored)
+    return model.eval(), LoadReport(names, mapped, ignored | left_out, missing, stored)
+
+
+def floating(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """A type by itself or by its name; None for "auto". Raises ValueError for what is none.
+
+    >>> floating("float16"), floating("torch.bfloat16"), floating("auto")
+    (torch.float16, torch.bfloat16, None)
+    """
+    value = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if dtype in (None, "auto") or isinstance(value, torch.dtype) and value.is_floating_point:
+        return value
+    raise ValueError(
+        f'dtype must be a floating-point type (torch.float16 or "float16"), or "auto" or None for '
+        f"that of the file; got {dtype!r}"
+    )
 
 
 def _empty_model(
@@ -153,8 +178,11 @@ def hugging_face_state(model: BertForPreTraining) -> dict[str, Tensor]:
     return state
 
 
-def save_weights(model: BertForPreTraining, folder: Path, dtype: torch.dtype | None = None) -> None:
+def save_weights(
+    model: BertForPreTraining, folder: Path, dtype: torch.dtype | str | None = None
+) -> None:
     """Write config.json and model.safetensors as transformers expects them, into `folder`."""
+    dtype = floating(dtype)
     architecture = "BertModel"
     if model.masked_word is not None:
         architecture = "BertForMaskedLM" if model.next_sentence is None else "BertForPreTraining"

@@ -124,9 +124,12 @@ def map_keys(
             _check_tied(name, by_name)
             ignored[key] = reason
         elif name.startswith(("embeddings.", "encoder.", "pooler.", "cls.predictions.")):
+            count = config.num_hidden_layers
+            shorter = f". The first blocks alone: load(..., num_hidden_layers={count})"
             raise ValueError(
-                f"{key} has no place in this BERT of {config.num_hidden_layers} blocks: either "
-                f"config.json belongs to another file, or this is another architecture"
+                f"{key} has no place in this BERT of {count} blocks: either config.json belongs to "
+                f"another file, or this is another architecture"
+                + (shorter if block_of(name) >= count else "")
             )
         else:
             ignored[key] = "not part of BERT or of its two pretraining heads"
@@ -142,6 +145,12 @@ def map_keys(
             )
         )
     return mapped, ignored
+
+
+def block_of(key: str) -> int:
+    """The number of the block that a tensor of a file belongs to, -1 for other tensors."""
+    match = re.search(r"encoder\.layer\.(\d+)\.", key)
+    return int(match[1]) if match else -1
 
 
 def modern_name(key: str) -> str:

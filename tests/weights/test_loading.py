@@ -385,3 +385,50 @@ def test_saving_over_the_file_it_came_from(folder, state):
     shutil.move(copy / "model.safetensors", folder / "model.safetensors")
     assert torch.equal(logits(model), before)
     assert set(load_file(folder / "model.safetensors")) == set(state)
+
+
+@pytest.mark.parametrize("given", ["float16", "torch.float16", torch.float16])
+def test_a_dtype_by_its_name(folder, state, given):
+    write(folder, state)
+    model, _ = load_weights(folder, given)
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    theirs = transformers.BertModel.from_pretrained(folder, dtype="float16")
+    ours = model.bert.embeddings.token.weight
+    assert torch.equal(ours, theirs.embeddings.word_embeddings.weight)
+
+
+def test_dtype_auto_is_that_of_the_file(folder, state):
+    write(folder, {key: tensor.bfloat16() for key, tensor in state.items()})
+    for given in ("auto", None):
+        model, _ = load_weights(folder, given)
+        assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("given", ["float17", "int8", torch.int64, "Tensor", 16, "cuda", ""])
+def test_what_is_no_dtype(folder, state, given):
+    write(folder, state)
+    with pytest.raises(ValueError, match='floating-point type .*"float16"'):
+        load_weights(folder, given)
+
+
+def test_the_first_blocks_of_a_longer_file(folder, state):
+    """Only where it is asked for; then as transformers does, pooler and heads included."""
+    write(folder, state)
+    model, report = load_weights(folder, num_hidden_layers=2)
+    twin = transformers.BertForPreTraining.from_pretrained(folder, num_hidden_layers=2).eval()
+    batch = tiny_batch()
+    with torch.no_grad():
+        ours, theirs = model(**batch), twin(**batch)
+    assert torch.allclose(ours.prediction_logits, theirs.prediction_logits, atol=1e-4)
+    assert torch.allclose(ours.seq_relationship_logits, theirs.seq_relationship_logits, atol=1e-5)
+    reasons = [why for key, why in report.ignored.items() if ".layer.2." in key]
+    assert len(reasons) == 16 and set(reasons) == {"num_hidden_layers=2 was asked for"}
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    with pytest.raises(ValueError, match=r"first blocks alone: load\(..., num_hidden_layers=2\)"):
+        load_weights(folder)
+    assert torch.equal(load_weights(folder, num_hidden_layers=2)[0].bert.pooler.dense.weight,
+                       model.bert.pooler.dense.weight)  # fmt: skip
+    for wrong, words in ((4, "lacks"), (0, "num_hidden_layers must be"), (-1, "must be")):
+        with pytest.raises(ValueError, match=words):
+            load_weights(folder, num_hidden_layers=wrong)
