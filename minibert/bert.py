@@ -201,9 +201,10 @@ class Bert:
 
     @property
     def _engine(self) -> Engine:
-        if self._cached is None or self._cached.model is not self.model:
-            self._cached = Engine(self.model)
-        return self._cached
+        engine = self._cached  # threads may exchange it meanwhile
+        if engine is None or engine.model is not self.model:
+            engine = self._cached = Engine(self.model)
+        return engine
 
     def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]:
         """The likeliest words for every [MASK] of `text`: one list per [MASK], best first."""

@@ -20,7 +20,10 @@ request alone, as `precision`. On 1,000 sentences with all-MiniLM-L6-v2 the smal
 a vector and its float32 self is 0.9999 in bfloat16 and 0.968 in int8; single numbers of
 bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is slow in it.
 
-Packing takes time and memory, so `Engine` packs only when there is enough to read.
+Packing takes time and memory, so `Engine` packs only when there is enough to read. Before each use
+it looks whether the model is still the one that was copied (`same.py`). If its weights hold
+something else, it copies anew; if its modules are others, or bear hooks, it runs the model itself
+(`readable.py`).
 
 Where the processor or the build of torch has no packed kernels (`linear.py`), plain products take
 their place: the same numbers to rounding, more slowly.
@@ -30,15 +33,19 @@ On a GPU: half precision, one attention call for all texts without padding where
 CPU with stand-ins; they have not been run on a GPU yet.
 """
 
+import threading
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.core.checks import check_inputs
-from minibert.core.model import BertModel, BertOutput
-from minibert.fast.block import FastBlock, checked, norm_of
+from minibert.core.encoder import BertBlock
+from minibert.core.model import BertModel, BertOutput, BertPooler
+from minibert.fast.block import FastBlock, norm_of
 from minibert.fast.linear import (
     FusedLinear,
     Int8Linear,
@@ -47,6 +54,8 @@ from minibert.fast.linear import (
     full_float32,
     packing_works,
 )
+from minibert.fast.readable import Readable
+from minibert.fast.same import contents_of, what_differs
 from minibert.fast.unpadded import (
     attend_in_groups,
     attend_unpadded,
@@ -57,6 +66,7 @@ from minibert.fast.unpadded import (
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 CPU_TOKENS, GPU_TOKENS = 1024, 32768  # how many tokens go through the blocks at a time
 PACKING_PAYS = 2000  # tokens that take about as long as packing does
+LOOKING_PAYS = 200  # fewer tokens are sooner through than a look at all weights is worth
 SLICE = 1536  # width of a slice of the feed-forward layer, packed
 
 
@@ -75,7 +85,8 @@ class FastBert:
                model's own weights
     compile    let torch.compile fuse what lies between the products; the first call takes long
 
-    It holds what the weights were when it was made; `is_current()` tells whether they still are.
+    It holds what the weights were when it was made; `Engine` notices when they change. Raises
+    TypeError for a model that is no plain BertModel (`what_differs`).
 
     >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=3,
@@ -100,6 +111,10 @@ class FastBert:
     ):
         if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+        if difference := what_differs(model):
+            raise TypeError(
+                f"{difference}. Give the model as it was loaded; for torch.compile, compile=True"
+            )
         weight = model.embeddings.token.weight
         self.model, self.config, self.device = model, model.config, weight.device
         if precision == "int8" and self.device.type != "cpu":
@@ -107,9 +122,11 @@ class FastBert:
         self.dtype = _dtype_of(precision, weight.dtype)
         kind = self._linear_kind(precision, packed and not compile)
         width = SLICE if kind is PackedLinear else self.config.intermediate_size
-        with torch.inference_mode(), full_float32():
+        with torch.inference_mode(), full_float32(self.device):
             self.blocks = [
-                FastBlock(checked(block), kind, width, self.dtype) for block in model.encoder.blocks
+                FastBlock(block, kind, width, self.dtype)
+                for block in model.encoder.blocks
+                if isinstance(block, BertBlock)
             ]
             self.norm = norm_of(model.embeddings.norm, self.dtype)
         if compile:
@@ -119,7 +136,6 @@ class FastBert:
         unpadded = unpadded_kernel_works(self.device, self.dtype, D)
         self.attend = attend_unpadded if unpadded else attend_in_groups
         self.batch_tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
-        self._versions = self._weight_versions()
 
     def _linear_kind(self, precision: str | None, packed: bool) -> type:
         """The fastest kind of linear layer that works here."""
@@ -130,16 +146,6 @@ class FastBert:
         copied = packed or self.dtype != self.model.embeddings.token.weight.dtype
         return FusedLinear if copied else PlainLinear
 
-    def _weight_versions(self) -> list[tuple[int, int]]:
-        # A tensor made in inference mode has no version: a change in place of it goes unseen.
-        return [
-            (p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.model.parameters()
-        ]
-
-    def is_current(self) -> bool:
-        """False once the model's weights were trained further, loaded anew or moved."""
-        return self._versions == self._weight_versions()
-
     @torch.inference_mode()
     def states(
         self,
@@ -149,11 +155,14 @@ class FastBert:
         *,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
+        pooler: bool = False,
     ) -> list[Tensor]:
         """Texts laid end to end, ids (N,) and their lengths -> for each layer asked for, (N, H).
 
-        Layer 0 is what enters the first block, L or -1 what leaves the last. All tokens go
-        through at once: cut long lists by `batch_tokens` first. Ids are taken as they are.
+        Layer 0 is what enters the first block, L or -1 what leaves the last. With `pooler` the
+        list ends with pooler_output (n, H) of the n texts, for which the last layer must be asked
+        for. All tokens go through at once: cut long lists by `batch_tokens` first. Ids are taken
+        as they are.
         """
         count = len(self.blocks) + 1
         wanted = [layer % count for layer in layers]
@@ -168,18 +177,28 @@ class FastBert:
             x = x + F.embedding(token_type_ids, table.segment.weight)
         x = x + F.embedding(position_ids, table.position.weight)
         states: dict[int, Tensor] = {}
-        with full_float32():
+        with full_float32(self.device):
             x = F.layer_norm(x.to(self.dtype), *self.norm)
             for number, block in enumerate(self.blocks):
                 if number in wanted:
                     states[number] = x
                 if number == max(wanted):
                     break
-                qkv = block.project(x)
-                x = block.finish(self.attend(qkv, lengths, self.config.num_attention_heads), x)
+                x = block.finish(self.attend(block.project(x), lengths, block.heads), x)
             else:
                 states[len(self.blocks)] = x
-        return [states[layer] for layer in wanted]
+        result = [states[layer] for layer in wanted]
+        if pooler:
+            firsts = [0, *accumulate(lengths[:-1])]
+            result.append(self.pooled(states[len(self.blocks)][firsts, None]))
+        return result
+
+    def pooled(self, states: Tensor) -> Tensor:
+        """States (n, T, H), of which the first counts -> pooler_output (n, H), by the model."""
+        pooler = self.model.pooler
+        assert pooler is not None
+        with full_float32(self.device):
+            return pooler(states.to(pooler.dense.weight.dtype))
 
     @torch.inference_mode()
     def __call__(
@@ -221,24 +240,30 @@ class FastBert:
             start = end
         hidden_states = tuple(whole.view(count, B, T, H))
         last = hidden_states[-1]
-        pooler = self.model.pooler
-        with full_float32():
-            pooled = None if pooler is None else pooler(last.to(pooler.dense.weight.dtype))
+        pooled = None if self.model.pooler is None else self.pooled(last)
         return BertOutput(last, pooled, hidden_states if output_hidden_states else None)
 
 
 class Engine:
-    """Hands out a `FastBert` for the work at hand, plain or packed, and keeps it for the next.
+    """Hands out what runs the model for the work at hand: plain, packed, or the model itself.
 
     Packing takes as long as embedding about 2,000 tokens. So the first 2,000 tokens run on the
-    plain weights, all later ones on packed ones: a program that embeds one sentence starts at
-    once, and one that embeds thousands loses nothing. Packed and plain numbers differ by rounding.
+    plain weights, later ones on packed ones: a program that embeds one sentence starts at once,
+    and one that embeds thousands loses nothing. Packed and plain numbers differ by rounding.
+
+    A packed copy is used only while the weights hold what it holds. A look at them takes as long
+    as ten tokens, so work of less than 200 tokens goes on with the plain weights. Threads may
+    share an engine; a pickled one travels without its copies.
     """
 
     def __init__(self, model: BertModel):
         self.model = model
         self.tokens = 0
-        self.cache: dict[tuple, FastBert] = {}
+        self.copies: dict[tuple[object, ...], tuple[Any, FastBert]] = {}
+        self.lock = threading.Lock()  # so that threads wait for one copy instead of making several
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Engine, (self.model,)
 
     def for_tokens(
         self,
@@ -247,12 +272,33 @@ class Engine:
         *,
         always_packed: bool = False,
         compile: bool = False,
-    ) -> FastBert:
-        """The model as it should run for the next `tokens` tokens."""
+    ) -> FastBert | Readable:
+        """The model as it should run for the next `tokens` tokens.
+
+        Raises ValueError where `precision` or `compile` ask for a copy, and the model is no longer
+        one that can be copied.
+        """
         self.tokens += tokens
-        packed = always_packed or compile or self.tokens >= PACKING_PAYS or precision is not None
+        difference = what_differs(self.model)
+        if self.model.pooler is not None:
+            difference = difference or what_differs(self.model.pooler, BertPooler)
+        if difference:
+            if precision is not None or compile:
+                raise ValueError(
+                    f"precision and compile run a copy of the model, and this one cannot be "
+                    f"copied: {difference}. Undo that, or leave them out"
+                )
+            return Readable(self.model, difference)
+        enough = self.tokens >= PACKING_PAYS and tokens >= LOOKING_PAYS
+        packed = always_packed or compile or precision is not None or enough
         key = (precision, packed, compile)
-        if key not in self.cache or not self.cache[key].is_current():
-            self.cache = {name: fast for name, fast in self.cache.items() if fast.is_current()}
-            self.cache[key] = FastBert(self.model, precision, packed=packed, compile=compile)
-        return self.cache[key]
+        device = self.model.embeddings.token.weight.device
+        with self.lock, torch.inference_mode(), full_float32(device):
+            contents = contents_of(self.model, copied=packed)
+            before, fast = self.copies.get(key, (None, None))
+            if fast is None or before != contents:
+                # What another setting has packed is out of date as well, and large.
+                self.copies = {} if before else self.copies
+                fast = FastBert(self.model, precision, packed=packed, compile=compile)
+                self.copies[key] = contents, fast
+        return fast

@@ -24,6 +24,7 @@ class FastBlock:
         width: int,
         dtype: torch.dtype,
     ):
+        self.heads = block.attention.heads
         attention, up, down = block.attention, block.feed_forward.up, block.feed_forward.down
 
         def make(layers: list[Weights]) -> Linear:
@@ -32,7 +33,7 @@ class FastBlock:
         self.qkv = make([weights_of(w) for w in (attention.query, attention.key, attention.value)])
         self.output = make([weights_of(attention.output)])
         raising, bias, lowering = up.weight.detach(), up.bias.detach(), down.weight.detach()
-        cuts = [slice(start, start + width) for start in range(0, up.out_features, width)]
+        cuts = [slice(start, start + width) for start in range(0, len(bias), width)]
         self.up = [make([(raising[cut], bias[cut])]) for cut in cuts]
         biases = [down.bias.detach()] + [None] * len(cuts[1:])
         self.down = [make([(lowering[:, cut], b)]) for cut, b in zip(cuts, biases)]
@@ -55,15 +56,6 @@ class FastBlock:
         for up, down in zip(self.up, self.down):
             total = down(up(x, gelu=self.gelu), residual=total)
         return F.layer_norm(total, *self.norms[1])
-
-
-def checked(block: nn.Module) -> BertBlock:
-    if not isinstance(block, BertBlock):
-        raise TypeError(
-            f"expected a BertBlock, got {type(block).__name__}: give the model as it was loaded; "
-            f"for torch.compile, compile=True"
-        )
-    return block
 
 
 def norm_of(norm: nn.LayerNorm, dtype: torch.dtype) -> tuple:

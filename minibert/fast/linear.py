@@ -143,12 +143,19 @@ def packing_works(dtype: torch.dtype = torch.float32) -> bool:
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
-    """Float32 means float32 inside, whatever `torch.set_float32_matmul_precision` says outside.
+def full_float32(device: torch.device | None = None) -> Iterator[None]:
+    """Float32 means float32 inside, whatever `torch.set_float32_matmul_precision` or
+    `torch.autocast` say outside; `device` is that of the tensors (None: the CPU).
 
     With "medium" or "high" a processor with bfloat16 or TF32 units computes float32 products in
-    those, which costs three digits.
+    those, which costs three digits. Autocast does so everywhere.
     """
+    with torch.autocast(device.type if device else "cpu", enabled=False), _full_products():
+        yield
+
+
+@contextmanager
+def _full_products() -> Iterator[None]:
     backends: Any = torch.backends
     if hasattr(backends.mkldnn, "matmul"):  # torch 2.9 and later
         holders = [backends.mkldnn.matmul, backends.cuda.matmul]

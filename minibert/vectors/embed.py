@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
-from minibert.fast.linear import full_float32
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import POOLS, join_windows
@@ -45,12 +44,12 @@ def embed_chunk(
     fast = fast_for(engine, windows, plan)
     order: list[int] = []
     columns = []
-    for chosen, states in run_windows(fast, windows, plan):
+    for chosen, states, pooled in run_windows(fast, windows, plan):
         order += chosen
         mask = torch.zeros(states.shape[:2], dtype=torch.int64)
         for row, i in zip(mask, chosen):
             row[windows[i].counted] = 1
-        columns.append(_pool(states, mask.to(states.device), plan, engine.model))
+        columns.append(_pool(states, mask.to(states.device), pooled, plan))
     pooled = torch.cat(columns).float().cpu()
     if len(windows) == len(texts):
         vectors = torch.empty_like(pooled)
@@ -62,14 +61,13 @@ def embed_chunk(
     return vectors.numpy()[:, : plan.truncate_dim], count_cut(pieces, plan)
 
 
-def _pool(states: Tensor, mask: Tensor, plan: Plan, model: BertModel) -> Tensor:
-    """(n, T, H) and which tokens count (n, T) -> (n, pools x H)."""
+def _pool(states: Tensor, mask: Tensor, pooled: Tensor | None, plan: Plan) -> Tensor:
+    """(n, T, H), which tokens count (n, T), pooler_output (n, H) -> (n, pools x H)."""
     columns = []
     for name in plan.pools:
         if name == "pooler":
-            assert model.pooler is not None
-            with full_float32():
-                columns.append(model.pooler(states.to(model.pooler.dense.weight.dtype)))
+            assert pooled is not None
+            columns.append(pooled)
         else:
             columns.append(POOLS[name](states.float(), mask))
     return torch.cat([column.float() for column in columns], dim=-1)

@@ -35,6 +35,7 @@ from typing import IO, Any, NamedTuple
 from tqdm import tqdm
 
 from minibert.fast.bert import Engine
+from minibert.fast.same import count_states
 from minibert.system.files import check_writable, locked
 from minibert.system.lines import Chunk, count_lines, read_chunks
 from minibert.system.processes import count, rank, wait_for_all
@@ -234,7 +235,7 @@ class _Run:
             file.write(vectors.astype("<f4", copy=False).tobytes())
         else:
             texts, cut = token_chunk(self.engine, self.tokenizer, chunk.texts, self.plan)
-            states = self.engine.model.config.num_hidden_layers + 1
+            states = count_states(self.engine.model)
             file.seek(self.state.bytes)
             for number, tokens in enumerate(texts, chunk.first):
                 file.write(json_line(number, tokens, self.plan.layers, states).encode("utf-8"))

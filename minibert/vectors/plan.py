@@ -13,6 +13,7 @@ from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import PRECISIONS
+from minibert.fast.same import count_states
 from minibert.tokenizer.batch import BERT_TEMPLATE
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
@@ -93,7 +94,7 @@ class Plan:
                 f"no option {option!r}: the options are {', '.join(EmbedSettings.__annotations__)}"
             )
         layers = [layer] if isinstance(layer, int) else list(layer)
-        states = model.config.num_hidden_layers + 1
+        states = count_states(model)
         for number in layers:
             if not -states <= number < states:
                 raise ValueError(f"layer must lie in {-states}..{states - 1}, got {number}")

@@ -44,7 +44,7 @@ def token_chunk(
     pieces = [tokenizer.pieces(plan.prepare(text, tokenizer)) for text in texts]
     windows = [w for n, p in enumerate(pieces) for w in windows_of(n, p.ids, tokenizer, plan)]
     states: dict[int, np.ndarray] = {}
-    for chosen, group in run_windows(fast_for(engine, windows, plan), windows, plan):
+    for chosen, group, _ in run_windows(fast_for(engine, windows, plan), windows, plan):
         for i, state in zip(chosen, group.float().cpu().numpy()):
             states[i] = state[windows[i].counted]
     arrays: list[list[np.ndarray]] = [[] for _ in texts]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from minibert.fast.bert import Engine, FastBert
+from minibert.fast.readable import Readable
 from minibert.fast.unpadded import cut_by_tokens, groups_of
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.truncation import windows
@@ -59,24 +60,28 @@ def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) ->
 
 
 def run_windows(
-    fast: FastBert, parts: Sequence[Window], plan: Plan
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield (which windows, all of one length; their states (n, T, H), layers combined)."""
+    fast: FastBert | Readable, parts: Sequence[Window], plan: Plan
+) -> Iterator[tuple[list[int], Tensor, Tensor | None]]:
+    """Yield (which n windows, all of one length; their states (n, T, H), layers combined; their
+    pooler_output (n, H) if it is asked for)."""
     order = sorted(range(len(parts)), key=lambda i: len(parts[i].ids), reverse=True)
     lengths = [len(parts[i].ids) for i in order]
     budget = 1 if plan.deterministic else plan.batch_tokens or fast.batch_tokens
     for run in cut_by_tokens(lengths, budget):
         chosen, order = order[: len(run)], order[len(run) :]
         ids = [token for i in chosen for token in parts[i].ids]
-        states = fast.states(torch.tensor(ids, device=fast.device), run, plan.layers)
+        pooler = "pooler" in plan.pools
+        states = fast.states(torch.tensor(ids, device=fast.device), run, plan.layers, pooler=pooler)
+        pooled = states.pop() if pooler else None
         combined = combine_layers(states, plan.combine)
         for count, T in groups_of(run):
             group, combined = combined[: count * T], combined[count * T :]
-            yield chosen[:count], group.view(count, T, -1)
+            of_group = None if pooled is None else pooled[len(pooled) - len(chosen) :][:count]
+            yield chosen[:count], group.view(count, T, -1), of_group
             chosen = chosen[count:]
 
 
-def fast_for(engine: Engine, parts: Sequence[Window], plan: Plan) -> FastBert:
+def fast_for(engine: Engine, parts: Sequence[Window], plan: Plan) -> FastBert | Readable:
     """The model as it should run for these windows."""
     tokens = sum(len(part.ids) for part in parts)
     return engine.for_tokens(
