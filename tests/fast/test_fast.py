@@ -266,7 +266,7 @@ def test_weights_made_in_inference_mode():
 def test_the_engine_packs_when_it_pays(tiny):
     engine = Engine(tiny)
     assert isinstance(engine.for_tokens(fast.PACKING_PAYS - 1).blocks[0].qkv, fast.PlainLinear)
-    later = engine.for_tokens(1).blocks[0].qkv
+    later = engine.for_tokens(fast.LOOKING_PAYS).blocks[0].qkv
     assert isinstance(later, fast.PackedLinear if packing_works() else fast.FusedLinear)
 
 
