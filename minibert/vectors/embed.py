@@ -44,12 +44,12 @@ def embed_chunk(
     fast = fast_for(engine, windows, plan)
     order: list[int] = []
     columns = []
-    for chosen, states, pooled in run_windows(fast, windows, plan):
+    for chosen, states, pooler_output in run_windows(fast, windows, plan):
         order += chosen
         mask = torch.zeros(states.shape[:2], dtype=torch.int64)
         for row, i in zip(mask, chosen):
             row[windows[i].counted] = 1
-        columns.append(_pool(states, mask.to(states.device), pooled, plan))
+        columns.append(_pool(states, mask.to(states.device), pooler_output, plan))
     pooled = torch.cat(columns).float().cpu()
     if len(windows) == len(texts):
         vectors = torch.empty_like(pooled)
@@ -61,13 +61,13 @@ def embed_chunk(
     return vectors.numpy()[:, : plan.truncate_dim], count_cut(pieces, plan)
 
 
-def _pool(states: Tensor, mask: Tensor, pooled: Tensor | None, plan: Plan) -> Tensor:
+def _pool(states: Tensor, mask: Tensor, pooler_output: Tensor | None, plan: Plan) -> Tensor:
     """(n, T, H), which tokens count (n, T), pooler_output (n, H) -> (n, pools x H)."""
     columns = []
     for name in plan.pools:
         if name == "pooler":
-            assert pooled is not None
-            columns.append(pooled)
+            assert pooler_output is not None
+            columns.append(pooler_output)
         else:
             columns.append(POOLS[name](states.float(), mask))
     return torch.cat([column.float() for column in columns], dim=-1)
