@@ -137,5 +137,8 @@ def read_tensors(file: Path) -> "dict[str, Tensor]":
     if not isinstance(content, dict) or not all(
         isinstance(t, torch.Tensor) for t in content.values()
     ):
-        raise ValueError(f"{file} is not a weights file: expected a dict of names and tensors")
+        raise ValueError(
+            f"{file} is not a weights file: expected a dict of names and tensors, as "
+            f"model.state_dict() gives it"
+        )
     return content

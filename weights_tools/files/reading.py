@@ -11,8 +11,6 @@ import dataclasses
 import functools
 import json
 import math
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from minibert.weights.files import WEIGHT_FILES, read_shard_index
+from minibert.weights.files import WEIGHT_FILES, read_shard_index, read_tensors
 from weights_tools.errors import (
     CorruptError,
     MissingShardError,
@@ -208,25 +206,12 @@ def _read_safetensors(path: Path, name: str, dtype: str) -> np.ndarray:
 
 
 def _open_pickle(path: Path) -> WeightFiles:
-    """A PyTorch file. `weights_only` builds tensors and runs nothing else."""
-    import torch
-
-    # Files since 2020 are zips, which can be mapped; the official file of 2018 is older.
-    mapped = zipfile.is_zipfile(path)
+    """A PyTorch file; whatever else is pickled in it is not executed."""
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        raise CorruptError(
-            f"{path} is not a plain PyTorch file of tensors; whatever else is pickled in it was "
-            f"not executed ({str(error).splitlines()[0]})"
-        ) from None
+        values = read_tensors(path)
     except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise CorruptError(
-            f"{path} cannot be read as a PyTorch file: {type(error).__name__}: {error}"
-        ) from None
-    if not isinstance(values, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in values.items()
-    ):
+        raise CorruptError(f"{path} cannot be read as a PyTorch file: {error}") from None
+    if not all(isinstance(name, str) for name in values):
         raise CorruptError(f"{path} does not hold tensors by name; save model.state_dict() in it")
     tensors = {
         name: StoredTensor(
