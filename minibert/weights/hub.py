@@ -265,7 +265,7 @@ def _fetch(repo: str, file: Any, commit: str, cache: str | None, sums: dict[str,
     expected = sums.get(name) or (file.lfs.sha256 if file.lfs else file.blob_id)
     if isinstance(known, str) or expected is None:
         return path
-    got = _checksum(path, like=expected)
+    got = checksum(path, like=expected)
     if got != expected:
         blob = path.resolve()  # in the cache, a file is a link to its content
         path.unlink()
@@ -278,7 +278,7 @@ def _fetch(repo: str, file: Any, commit: str, cache: str | None, sums: dict[str,
     return path
 
 
-def _checksum(path: Path, like: str) -> str:
+def checksum(path: Path, like: str = "") -> str:
     """The sha256 of a file; where 40 digits are asked for, the sha1 that git names it by."""
     digest = hashlib.sha256()
     if len(like) == 40:

@@ -18,6 +18,7 @@ import weights_tools.verify.check_files
 from minibert.core import attention, embeddings, encoder, heads, model
 from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
+from minibert.weights.hub import checksum
 from minibert.weights.loading import load_weights, save_weights
 from tests.conftest import shared
 from tests.parity.twins import TINY, trained_like
@@ -304,7 +305,7 @@ def test_nan_fails(stand_in):
 
 def test_fingerprints(stand_in, monkeypatch):
     file = stand_in / "model.safetensors"
-    digest = weights_tools.verify.check_files.sha256_of(file)
+    digest = checksum(file)
     known = {
         "ours": {
             "model": "stand-in",

@@ -51,46 +51,26 @@ def find_quotation(code: str, source: str) -> tuple[int, int, str]:
     >>> find_quotation("a = 2", "if x:\\n    a = 1\\n")[1:]
     (0, "expected lines of the file, got 'a = 2'")
     """
-    quoted, lines = code.split("\n"), [line.rstrip() for line in source.split("\n")]
-    pieces: list[tuple[int, list[str]]] = [(0, [])]
-    for i, line in enumerate(quoted):
-        if line.strip() == "...":
-            pieces.append((i + 1, []))
-        else:
-            pieces[-1][1].append(line.rstrip())
-    best = (1, 0, "")
-    furthest = -1
+    text = "\n".join(["", *(line.rstrip() for line in source.split("\n")), ""])
+    best = (1, -1, "")
     for indent in range(0, 32, 4):
-        start, begin = 0, 0
-        for offset, piece in pieces:
-            wanted = [" " * indent + line if line else "" for line in piece]
-            while wanted and not wanted[-1]:
-                wanted.pop()
-            at = _find(wanted, lines, start)
-            if at is None:
-                fits = max(_fits(wanted, lines, n) for n in range(start, len(lines)))
-                if offset + fits > furthest:
-                    furthest = offset + fits
-                    got = piece[fits].strip()
-                    best = (1, offset + fits, f"expected lines of the file, got {got!r}")
+        begin, at, piece, place = -1, 0, "", 0
+        for n, line in enumerate(code.split("\n")):
+            if line.strip() == "...":
+                at, piece = place + len(piece.rstrip()), ""
+                continue
+            piece += "\n" + (" " * indent + line).rstrip()
+            if not line.strip():
+                continue
+            place = text.find(f"{piece}\n", at)
+            if place < 0:
+                if n > best[1]:
+                    best = (1, n, f"expected lines of the file, got {line.strip()!r}")
                 break
-            begin = begin or at + 1
-            start = at + len(wanted)
+            begin = place if begin < 0 or at == 0 else begin
         else:
-            return begin or 1, 0, ""
+            return text.count("\n", 0, max(begin, 0)) + 1, 0, ""
     return best
-
-
-def _find(wanted: list[str], lines: list[str], start: int) -> int | None:
-    """Where the lines stand one after the other, at or after `start`."""
-    places = range(start, len(lines) - len(wanted) + 1)
-    return next((n for n in places if lines[n : n + len(wanted)] == wanted), None)
-
-
-def _fits(wanted: list[str], lines: list[str], start: int) -> int:
-    """How many of the wanted lines stand at `start`."""
-    pairs = zip(wanted, lines[start:])
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(wanted), len(lines)))
 
 
 def headings_out_of_order(tokens: list[Token]) -> Iterator[tuple[int, str]]:

@@ -5,10 +5,10 @@ files. Only what cannot be explained so is a failure: the published size with ot
 another vocabulary under the claimed name.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from minibert.weights.hub import checksum
 from weights_tools.verify.pack import known_fingerprints
 from weights_tools.verify.verdict import FAIL, INFO, NOT_RUN, PASS, Row
 
@@ -29,7 +29,7 @@ def check_files(path: Path, claim: str | None) -> list[Row]:
 
 
 def _check_file(file: Path, releases: dict[str, dict[str, Any]], claim: str | None) -> Row:
-    digest, size = sha256_of(file), file.stat().st_size
+    digest, size = checksum(file), file.stat().st_size
     published = {
         name: release["files"][file.name]
         for name, release in releases.items()
@@ -47,11 +47,3 @@ def _check_file(file: Path, releases: dict[str, dict[str, Any]], claim: str | No
     if claimed and file.name == "vocab.txt":
         return Row("files", file.name, FAIL, f"is not the vocabulary of {claim}")
     return Row("files", file.name, INFO, "is not a published file; saved anew, or another model")
-
-
-def sha256_of(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
