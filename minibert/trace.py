@@ -3,12 +3,13 @@
 The modules of the model name their tensors: `encoder.blocks.3.attention.probabilities` is the
 output of that module. `record` hooks each of them for one forward pass, always in the explicit
 form of attention, and computes nothing itself: the traced run gives the numbers of the untraced
-one.
+one. Threads may share a model: what another one runs meanwhile is not recorded.
 
 Left out: gradients, and modules in train mode (dropout would make two traces incomparable).
 """
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -70,7 +71,7 @@ def record(
     """Run `model` on `batch` once and keep every named intermediate.
 
     `batch` is what the model takes: input_ids (B, T) and, if wanted, the other arguments.
-    The model must be in eval mode; ValueError otherwise.
+    Every part of the model must be in eval mode; ValueError otherwise.
 
     >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=1,
@@ -81,14 +82,14 @@ def record(
     >>> trace["encoder.blocks.0.attention.probabilities"].shape
     torch.Size([1, 4, 3, 3])
     """
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise ValueError("tracing needs a model in eval mode, dropout would blur it: model.eval()")
     tensors: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(_keep(tensors, name.removeprefix("bert.")))
-        for name, module in model.named_modules()
-        if not any(module.children()) and not isinstance(module, nn.Dropout)
-    ]
+    names: dict[nn.Module, list[str]] = {}  # several of a module that stands in several places
+    for name, module in model.named_modules(remove_duplicate=False):
+        if not any(module.children()) and not isinstance(module, nn.Dropout):
+            names.setdefault(module, []).append(name.removeprefix("bert."))
+    hooks = [module.register_forward_hook(_keep(tensors, names[module])) for module in names]
     try:
         with torch.no_grad():
             model(**batch, output_attentions=True)
@@ -98,9 +99,13 @@ def record(
     return Trace(tensors, tokens)
 
 
-def _keep(tensors: dict[str, Tensor], name: str) -> Any:
+def _keep(tensors: dict[str, Tensor], names: list[str]) -> Any:
+    """A hook that keeps what a module gives in this thread, in one place after the other."""
+    thread, places = threading.get_ident(), iter(names)
+
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        tensors[name] = output.detach()
+        if threading.get_ident() == thread:
+            tensors[next(places, names[-1])] = output.detach()
 
     return hook
 

@@ -1,5 +1,7 @@
 """trace.py: complete, exact, and right about the first difference."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -159,7 +161,41 @@ def test_compare_missing_and_misshapen(traced):
     )
 
 
+def test_threads_share_a_model(model):
+    """Only what the own thread runs is recorded, beside traces and plain calls of others."""
+    batches = [tiny_batch(seed=seed) for seed in range(4)]
+    right = [record(model, batch) for batch in batches]
+
+    def run(number):
+        batch = batches[number % 4]
+        if number % 3 == 0:
+            with torch.no_grad():
+                logits = model(**batch, output_attentions=True).prediction_logits
+            return torch.equal(logits, right[number % 4]["masked_word.logits"])
+        trace = record(model, batch)
+        same = list(trace) == list(right[number % 4])
+        return same and compare(right[number % 4], trace, tolerance=0) is None
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(240)))
+    assert not any(module._forward_hooks for module in model.modules()), "hooks left behind"
+
+
+def test_a_block_that_stands_in_two_places():
+    model = trained_like()
+    model.bert.encoder.blocks[2] = model.bert.encoder.blocks[0]
+    traced = record(model, tiny_batch())
+    states = model(**tiny_batch(), output_hidden_states=True, output_attentions=True).hidden_states
+    assert list(traced) == list(record(trained_like(), tiny_batch()))
+    for block in range(3):
+        assert torch.equal(traced[f"encoder.blocks.{block}.output_norm"], states[block + 1])
+
+
 def test_refusals(model):
+    half = trained_like()
+    half.bert.encoder.blocks[1].train()
+    with pytest.raises(ValueError, match="eval mode"):
+        record(half, tiny_batch())
     with pytest.raises(ValueError, match="eval mode"):
         record(trained_like().train(), tiny_batch())
     with pytest.raises(KeyError, match="did you mean.*embeddings.token"):
