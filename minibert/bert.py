@@ -15,7 +15,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
-from minibert.tasks.pretrained import Prediction, fill_mask, next_sentence, whole_batch
+from minibert.tasks.pretrained import Prediction, check_text, fill_mask, next_sentence, whole_batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
 from minibert.vectors.embed import embed
@@ -161,6 +161,7 @@ class Bert:
     ) -> np.ndarray:
         """The vectors of a word wherever it stands in the text, or of spans (start, end) of
         characters: (n, W), each the mean of its pieces. Raises ValueError if there are none."""
+        check_text(text)
         spans = spans_of(text, words) if isinstance(words, str) else list(words)
         if not spans:
             raise ValueError(f"{words!r} does not stand in the text as a word of its own")
@@ -206,8 +207,19 @@ class Bert:
             engine = self._cached = Engine(self.model)
         return engine
 
-    def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]:
-        """The likeliest words for every [MASK] of `text`: one list per [MASK], best first."""
+    @overload
+    def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]: ...
+
+    @overload
+    def fill_mask(self, text: list[str], top: int = 5) -> list[list[list[Prediction]]]: ...
+
+    def fill_mask(
+        self, text: str | list[str], top: int = 5
+    ) -> list[list[Prediction]] | list[list[list[Prediction]]]:
+        """The likeliest words for every [MASK] of `text`: one list per [MASK], best first.
+
+        A list of texts gets a list of such answers, one for each.
+        """
         return fill_mask(self.pretraining, self.tokenizer, text, top)
 
     def next_sentence(self, first: str, second: str) -> float:
@@ -260,7 +272,8 @@ def load(
     )
     model, report = load_weights(files.path, dtype, num_hidden_layers=num_hidden_layers)
     folder = files.path.parent if files.path.is_file() else files.path
-    tokenizer = Tokenizer.from_folder(model_folder(folder))
+    positions = model.config.max_position_embeddings
+    tokenizer = Tokenizer.from_folder(model_folder(folder), positions=positions)
     last = max(tokenizer.inverse)
     if last >= model.config.vocab_size:
         raise ValueError(

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 import minibert
+import minibert.view
 from minibert.core.config import BertConfig
 from minibert.tasks.labelled import read_labelled
 from minibert.weights.loading import save_weights
@@ -147,6 +148,107 @@ def test_predictions_refuse(bert, minilm):
         without_heads.fill_mask("the [MASK]")
     with pytest.raises(ValueError, match="no next-sentence head"):
         without_heads.next_sentence("a", "b")
+
+
+def test_a_list_is_a_list_of_texts(bert):
+    texts = ["the [MASK] was", "he [MASK] in the [MASK]"]
+    assert bert.fill_mask(texts, top=3) == [bert.fill_mask(text, top=3) for text in texts]
+    assert bert.fill_mask(texts[:1]) == [bert.fill_mask(texts[0])]
+    assert bert.fill_mask([]) == []
+
+
+@pytest.mark.parametrize("wrong", [("a [MASK]", "b"), b"a [MASK]", None, {"a [MASK]": 1}, 7])
+def test_what_is_no_text(bert, wrong):
+    calls = [
+        lambda: bert.fill_mask(wrong),
+        lambda: bert.fill_mask(["a [MASK]", wrong]),
+        lambda: bert.fill_mask(["a [MASK]", ["a [MASK]", "b"]]),
+        lambda: bert.next_sentence(wrong, "a"),
+        lambda: bert.next_sentence("a", wrong),
+        lambda: bert.next_sentence(["a", "b"], ["c", "d"]),
+        lambda: bert.trace(wrong),
+        lambda: bert.trace(["a", "b"]),
+        lambda: bert.trace([["a", "b"]]),
+        lambda: bert.trace("a", ["b"]),
+        lambda: minibert.view.attention(bert, ["a", "b"]),
+        lambda: minibert.view.shapes(bert, ["a", "b"]),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"expected one text \(str\), got"):
+            call()
+
+
+def test_answers_need_eval_mode(folder):
+    bert = minibert.load(folder)
+    for part in (bert.pretraining, bert.model, bert.model.encoder.blocks[0]):
+        part.train()
+        for call in (
+            lambda: bert.fill_mask("the [MASK]"),
+            lambda: bert.next_sentence("the", "river"),
+            lambda: bert.trace("the river"),
+        ):
+            with pytest.raises(ValueError, match=r"eval\(\)"):
+                call()
+        bert.pretraining.eval()
+
+
+def test_answers_inside_autocast(bert):
+    blanks, follows = bert.fill_mask("the [MASK]"), bert.next_sentence("the", "river")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bert.fill_mask("the [MASK]") == blanks
+        assert bert.next_sentence("the", "river") == follows
+
+
+def test_ids_with_a_gap(folder, tmp_path):
+    """Rows without a token are never proposed; a token beyond them can be."""
+    shutil.copytree(folder, tmp_path / "model")
+    vocab = {word: number for number, word in enumerate(WORDS[:40])} | {"far": 50}
+    content = {
+        "model": {"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]"},
+        "normalizer": {"type": "BertNormalizer"},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+    }
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(content))
+    bert = minibert.load(tmp_path / "model")
+    with torch.no_grad():
+        bert.pretraining.masked_word.bias[50] += 100  # "far"
+        bert.pretraining.masked_word.bias[45] += 50  # no token
+    [blank] = bert.fill_mask("the [MASK]", top=41)
+    assert blank[0][:2] == ("far", 50)
+    assert sorted(prediction.id for prediction in blank) == [*range(40), 50]
+    batch = bert.tokenizer(["the [MASK]"])
+    with torch.no_grad():
+        probabilities = bert.pretraining(**batch).prediction_logits[0, 2].softmax(-1)
+    assert blank[0].probability == pytest.approx(float(probabilities[50]))
+    with pytest.raises(ValueError, match=r"1\.\.41, got 42"):
+        bert.fill_mask("the [MASK]", top=42)
+
+
+@pytest.mark.parametrize("said, expected", [(None, 16), (10**30, 16), (512, 16), (8, 8)], ids=str)
+def test_the_tokenizer_knows_the_positions(folder, tmp_path, said, expected):
+    shutil.copytree(folder, tmp_path / "model")
+    config = {"do_lower_case": True} | ({"model_max_length": said} if said else {})
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps(config))
+    bert = minibert.load(tmp_path / "model")
+    assert bert.tokenizer.model_max_length == expected
+    long = "the river " * 40
+    batch = bert.tokenizer(long, truncation=True)
+    assert batch["input_ids"].shape == (1, expected)
+    bert.model(**batch)
+    with pytest.warns(UserWarning, match=f"longer than {expected} tokens"):
+        vector = bert.embed([long])[0]
+    with torch.no_grad():
+        states = bert.model(**batch).last_hidden_state[0]
+    assert np.abs(vector - states.mean(0).numpy()).max() < 1e-5
+
+
+def test_more_positions_than_usual(tmp_path):
+    model = trained_like(dataclasses.replace(TINY, max_position_embeddings=1024)).float()
+    save_weights(model, tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    bert = minibert.load(tmp_path)
+    assert bert.tokenizer.model_max_length == 1024
+    bert.embed(["the river " * 400])  # without a warning
 
 
 def test_trace_of_a_pair(bert):

@@ -193,4 +193,4 @@ def load_classifier(folder: str | Path) -> tuple[BertClassifier, Tokenizer]:
             f"{expected} and a bias: the two do not belong together"
         )
     model.classifier.load_state_dict({"weight": weight, "bias": bias})
-    return model.eval(), Tokenizer.from_folder(place)
+    return model.eval(), Tokenizer.from_folder(place, positions=bert.config.max_position_embeddings)

@@ -5,13 +5,14 @@ Source: Devlin et al. 2018, section 3.1, tasks 1 and 2.
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
+from minibert.fast.linear import full_float32
 from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 
@@ -27,8 +28,11 @@ class Prediction(NamedTuple):
 def whole_batch(model: BertModel, tokenizer: Tokenizer, texts: Sequence[str], advice: str) -> Batch:
     """One text, or a pair, as a batch of one row, (1, T), on the model's device.
 
-    Raises ValueError with the advice if it is longer than the model reads.
+    Raises TypeError for what is no text, and ValueError with the advice if it is longer than the
+    model reads.
     """
+    for text in texts:
+        check_text(text)
     limit = model.config.max_position_embeddings
     batch = tokenizer(*([text] for text in texts), truncation=False, max_length=limit)
     if batch["input_ids"].shape[1] > limit:
@@ -39,6 +43,29 @@ def whole_batch(model: BertModel, tokenizer: Tokenizer, texts: Sequence[str], ad
     return batch.to(next(model.parameters()).device)
 
 
+def check_text(text: object) -> None:
+    """Raises TypeError for what is no text: a list of two would be read as a pair.
+
+    >>> check_text(["one", "two"])
+    Traceback (most recent call last):
+    TypeError: expected one text (str), got list: ['one', 'two']. Call it once for each text
+    """
+    if not isinstance(text, str):
+        raise TypeError(
+            f"expected one text (str), got {type(text).__name__}: {text!r:.60}. Call it once for "
+            f"each text"
+        )
+
+
+def check_eval(model: BertForPreTraining) -> None:
+    """Raises ValueError if any part of the model is in train mode, for dropout blurs answers."""
+    if any(module.training for module in model.modules()):
+        raise ValueError(
+            "the model or a part of it is in train mode, where dropout makes every answer another "
+            "one: bert.pretraining.eval()"
+        )
+
+
 def around_masks(
     model: BertModel, tokenizer: Tokenizer, text: str
 ) -> tuple[dict[str, Tensor], list[int]]:
@@ -47,6 +74,7 @@ def around_masks(
     Of a text that is too long the part around them is taken, with a warning. Raises ValueError if
     there is no [MASK], or if they lie too far apart.
     """
+    check_text(text)
     limit = model.config.max_position_embeddings
     batch: dict[str, Tensor] = tokenizer([text], truncation=False, max_length=limit)
     T = batch["input_ids"].shape[1]
@@ -78,32 +106,50 @@ def around_masks(
     return {name: tensor.to(device) for name, tensor in batch.items()}, places
 
 
+@overload
 def fill_mask(
     model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5
-) -> list[list[Prediction]]:
+) -> list[list[Prediction]]: ...
+
+
+@overload
+def fill_mask(
+    model: BertForPreTraining, tokenizer: Tokenizer, text: list[str], top: int = 5
+) -> list[list[list[Prediction]]]: ...
+
+
+def fill_mask(
+    model: BertForPreTraining, tokenizer: Tokenizer, text: str | list[str], top: int = 5
+) -> list[list[Prediction]] | list[list[list[Prediction]]]:
     """The `top` likeliest words for every [MASK] of `text`, best first; one list per [MASK].
 
-    Of a text that is too long the part around them is read, with a warning. Raises ValueError if
-    the text has no [MASK], or the weights have no masked-word head.
+    A list of texts gets a list of such answers. Of a text that is too long the part around the
+    masks is read, with a warning. Raises TypeError for what is no text, and ValueError if a text
+    has no [MASK], the weights have no masked-word head, or the model is in train mode.
     """
+    if isinstance(text, list):
+        for one in text:
+            check_text(one)
+        return [fill_mask(model, tokenizer, one, top) for one in text]
     if model.masked_word is None:
         raise ValueError(
             "this model has no masked-word head, so it cannot fill blanks: load weights with "
             "heads, such as google-bert/bert-base-uncased"
         )
-    words = tokenizer.vocab_size  # the model's table may have unused rows beyond
-    if not 1 <= top <= words:
-        raise ValueError(f"top must lie in 1..{words}, got {top}")
+    check_eval(model)
+    ids = sorted(tokenizer.inverse)  # the model's table may have rows that stand for no token
+    if not 1 <= top <= len(ids):
+        raise ValueError(f"top must lie in 1..{len(ids)}, got {top}")
     batch, places = around_masks(model.bert, tokenizer, text)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32(batch["input_ids"].device):
         logits = model(**batch).prediction_logits[0, places]  # (masks, V)
-        best = logits.softmax(dim=-1)[:, :words].topk(top)
+        best = logits.softmax(dim=-1)[:, ids].topk(top)
     return [
         [
-            Prediction(tokenizer.convert_ids_to_tokens([number])[0], number, probability)
-            for probability, number in zip(probabilities, numbers, strict=True)
+            Prediction(tokenizer.inverse[ids[column]], ids[column], probability)
+            for probability, column in zip(probabilities, columns, strict=True)
         ]
-        for probabilities, numbers in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        for probabilities, columns in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
 
 
@@ -112,15 +158,17 @@ def next_sentence(
 ) -> float:
     """The probability that `second` followed `first` in the text both come from.
 
-    Raises ValueError if the weights have no next-sentence head, or the pair is too long.
+    Raises TypeError for what is no text, and ValueError if the weights have no next-sentence head,
+    the pair is too long, or the model is in train mode.
     """
     if model.next_sentence is None:
         raise ValueError(
             "this model has no next-sentence head: load weights with both heads, such as "
             "google-bert/bert-base-uncased"
         )
+    check_eval(model)
     advice = "shorten the first text at its start and the second at its end; where they meet counts"
     batch = whole_batch(model.bert, tokenizer, (first, second), advice)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32(batch["input_ids"].device):
         logits = model(**batch).seq_relationship_logits  # (1, 2)
     return float(logits.softmax(dim=-1)[0, 0])  # label 0 is "follows"

@@ -143,12 +143,20 @@ class Tokenizer:
         write_tokenizer(folder, self.wordpieces, added, {**self.special_tokens, **self.settings})
 
     @classmethod
-    def from_folder(cls, path: str | os.PathLike[str], **settings: Any) -> Tokenizer:
+    def from_folder(
+        cls, path: str | os.PathLike[str], *, positions: int | None = None, **settings: Any
+    ) -> Tokenizer:
         """From a model's folder, a `vocab.txt` or a `tokenizer.json`; `settings` as for the class.
+
+        `positions` is how many tokens the model can read: `model_max_length` where the files do
+        not say, and at most that where they do.
 
         Raises FileNotFoundError, or ValueError that says what in which file is not as expected.
         """
-        return cls(**read_tokenizer(path, **settings))
+        stored = read_tokenizer(path, **settings)
+        if positions is not None:
+            stored["model_max_length"] = min(stored.get("model_max_length", positions), positions)
+        return cls(**stored)
 
     def explain(self, text: str) -> Any:
         """What each rule did to a text and which prefixes were tried: see `explain.py`."""

@@ -11,7 +11,7 @@ Source: Devlin et al. 2018, section 5.3 (layers as features).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -165,8 +165,16 @@ def chunks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     >>> list(chunks_of(["a", "b", "c"], 2))
     [['a', 'b'], ['c']]
     """
+    kind = type(texts).__name__
     if isinstance(texts, str | bytes):
         raise TypeError("expected a list of texts, got one: use embed([text])")
+    if isinstance(texts, Mapping | set | frozenset) or hasattr(texts, "columns"):
+        raise TypeError(
+            f"expected a list of texts, got a {kind}, which has names or no order: choose what to "
+            f"read, as in list(texts.values()), sorted(texts) or table['text']"
+        )
+    if not hasattr(texts, "__iter__"):
+        raise TypeError(f"expected a list of texts, got {kind}: {texts!r:.60}")
     remaining = iter(texts)
     count = 0
     while chunk := list(islice(remaining, size)):

@@ -1,5 +1,6 @@
 """Vectors from text: against sentence-transformers, and against pooling done by hand."""
 
+import io
 import json
 import random
 import shutil
@@ -14,6 +15,7 @@ import transformers
 
 import minibert
 from minibert.cli.main import main
+from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import embed
 from minibert.vectors.nearest import nearest
@@ -180,6 +182,56 @@ def test_chunks_come_back_in_order(minilm, monkeypatch):
     expected = minilm.embed(SENTENCES[:30])
     monkeypatch.setattr("minibert.vectors.embed.CHUNK", 7)
     assert np.abs(minilm.embed(SENTENCES[:30]) - expected).max() <= 5e-6
+
+
+class Table:
+    """Iterates as a DataFrame does: over the names of its columns."""
+
+    columns = ("first", "second")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    "texts, message",
+    [
+        ({"query": "a", "document": "b"}, "got a dict, which has names"),
+        ({}, "got a dict"),
+        ({"a", "b"}, "got a set"),
+        (frozenset("ab"), "got a frozenset"),
+        (Table(), "got a Table"),
+        (Batch({"input_ids": torch.zeros(1, 2)}, None), "got a Batch"),
+        (b"a text", "got one"),
+        (bytearray(b"a text"), "number 0, got int"),
+        (None, "got NoneType"),
+        (7, "got int: 7"),
+        (Path("texts.txt"), r"got PosixPath|got WindowsPath"),
+        (np.array([["a", "b"]]), "number 0, got ndarray"),
+        ([["a", "b"]], "number 0, got list"),
+        ([("a", "b")], "number 0, got tuple"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_list_of_texts(minilm, texts, message):
+    for pooling in ("mean", "none"):
+        with pytest.raises(TypeError, match=message):
+            minilm.embed(texts, pooling=pooling)
+    with pytest.raises(TypeError, match=message):
+        minilm.similarity(["a"], texts)
+    with pytest.raises(TypeError, match=message):
+        minilm.nearest(texts, np.ones((2, 384), np.float32))
+
+
+def test_many_kinds_of_lists(minilm):
+    expected = minilm.embed(["a river", "b"])
+    named = {"a river": 1, "b": 2}
+    for texts in (np.array(["a river", "b"]), named.keys(), io.StringIO("a river\nb\n")):
+        assert np.array_equal(minilm.embed(texts), expected)
+    pandas = pytest.importorskip("pandas")
+    assert np.array_equal(minilm.embed(pandas.Series(["a river", "b"])), expected)
+    with pytest.raises(TypeError, match="got a DataFrame"):
+        minilm.embed(pandas.DataFrame({"text": ["a river"]}))
 
 
 def test_long_texts_in_windows(minilm):
