@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -274,11 +275,18 @@ def load(
     folder = files.path.parent if files.path.is_file() else files.path
     positions = model.config.max_position_embeddings
     tokenizer = Tokenizer.from_folder(model_folder(folder), positions=positions)
-    last = max(tokenizer.inverse)
-    if last >= model.config.vocab_size:
+    rows = model.config.vocab_size
+    last = max(tokenizer.wordpieces.values())
+    if last >= rows:
         raise ValueError(
             f"the tokenizer of {folder} has ids up to {last}, the model a table of "
-            f"{model.config.vocab_size} rows: they do not belong together"
+            f"{rows} rows: they do not belong together"
+        )
+    if beyond := [token for token, number in tokenizer.vocab.items() if number >= rows]:
+        warnings.warn(
+            f"the model has no rows for {', '.join(beyond[:5])}, which the tokenizer's files add: "
+            f"texts that hold them cannot be read",
+            stacklevel=2,
         )
     source = str(name) if files.revision is None else f"{name} at revision {files.revision}"
     return Bert(model, tokenizer, report, Recipe.from_folder(folder), source)

@@ -336,6 +336,18 @@ def test_an_id_beyond_the_table(folder, tmp_path):
         minibert.load(tmp_path / "model")
 
 
+def test_an_added_token_without_a_row(folder, tmp_path):
+    """transformers loads such folders too; the token itself cannot be read."""
+    shutil.copytree(folder, tmp_path / "model")
+    settings = {"do_lower_case": True, "bos_token": "<s>"}
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.warns(UserWarning, match="no rows for <s>"):
+        bert = minibert.load(tmp_path / "model")
+    bert.embed(["the river"])
+    with pytest.raises(ValueError, match="must lie in 0..60, got 61"):
+        bert.model(**bert.tokenizer("the <s> river"))
+
+
 def test_what_cannot_be_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="no weights in"):
         minibert.load(tmp_path)

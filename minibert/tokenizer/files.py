@@ -24,13 +24,22 @@ _BERT_CLASSES = (
 )  # fmt: skip
 _FILE_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend", None)
 
+# Settings of tokenizer_config.json that are arguments of `Tokenizer`, under the same names.
+_AS_THEY_ARE = (
+    "clean_up_tokenization_spaces",
+    "padding_side",
+    "rules",
+    "split_special_tokens",
+    "truncation_side",
+)
+
 # What the files may say under the keys that are read here; null says nothing.
 _KINDS: list[tuple[str, tuple[type, ...], str]] = [
     ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
-    ("true or false", (bool,), "clean_up_tokenization_spaces"),
+    ("true or false", (bool,), "clean_up_tokenization_spaces split_special_tokens"),
     ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
     ("a number", (int, float), "model_max_length"),
-    ("a string", (str,), "rules template tokenizer_class"),
+    ("a string", (str,), "rules template tokenizer_class padding_side truncation_side"),
     ("a string or an object", (str, dict), f"bos_token eos_token {' '.join(SPECIAL_TOKENS)}"),
     ("a list or an object", (list, dict), "additional_special_tokens extra_special_tokens"),
     ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
@@ -312,8 +321,7 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
         "tokenize_chinese_chars": config.get(
             "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
         ),
-        "clean_up_tokenization_spaces": config.get("clean_up_tokenization_spaces"),
-        "rules": config.get("rules"),
+        **{name: config.get(name) for name in _AS_THEY_ARE},
         "special_tokens": names or None,
         "template": None if template == BERT_TEMPLATE else template,
         "added_tokens": added or None,

@@ -78,7 +78,8 @@ class WordPieceTokenizer:
 
     `vocab`, `special_tokens` and `added_tokens` are those of `Vocabulary`. `do_lower_case`,
     `strip_accents` (None: as `do_lower_case`) and `tokenize_chinese_chars` switch rules on and off
-    as in Hugging Face's BertTokenizer. `rules` is "reference" or "google". Threads may share a
+    as in Hugging Face's BertTokenizer; with `split_special_tokens` a typed [MASK] is plain text.
+    `rules` is "reference" or "google". Threads may share a
     tokenizer. Raises ValueError for a vocabulary that has duplicates or lacks [UNK].
 
     >>> tokenizer = WordPieceTokenizer(["[UNK]", "[MASK]", "un", "##able", "##aff", "a"])
@@ -94,6 +95,7 @@ class WordPieceTokenizer:
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
         rules: str = "reference",
+        split_special_tokens: bool = False,
         special_tokens: Mapping[str, str] | None = None,
         added_tokens: Iterable[str | Mapping[str, Any]] = (),
     ) -> None:
@@ -109,13 +111,17 @@ class WordPieceTokenizer:
         # Written only if not the default: transformers reads this file too and would ignore it.
         if rules == "google":
             self.settings["rules"] = rules
+        if split_special_tokens:
+            self.settings["split_special_tokens"] = True
         self._lower = do_lower_case
         self.steps = rules_for(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
         self._prepare("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff" if tokenize_chinese_chars else "")
 
     def _prepare(self, ideographs: str) -> None:
         """The tables, patterns and memories of the fast way."""
-        added = self.vocabulary.added.values() if self.rules.special_in_text else ()
+        added = list(self.vocabulary.added.values()) if self.rules.special_in_text else []
+        if "split_special_tokens" in self.settings:
+            added = [token for token in added if not token.special]
         self.typed = AddedTokens({t.content: t for t in added if not t.normalized})
         self._late = AddedTokens({self._spell(t.content): t for t in added if t.normalized})
         self._context = self.rules.lower_first or strip_accents in self.steps

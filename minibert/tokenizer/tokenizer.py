@@ -55,6 +55,8 @@ class Tokenizer:
         template: Template = BERT_TEMPLATE,
         engine: Callable[..., PieceEngine] = WordPieceTokenizer,
         clean_up_tokenization_spaces: bool = False,
+        padding_side: str = "right",
+        truncation_side: str = "right",
         **settings: Any,
     ) -> None:
         self.engine = engine(vocab, **settings)
@@ -62,6 +64,8 @@ class Tokenizer:
         self.template = template
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
         self.model_max_length = model_max_length
+        check_cutting(0, padding_side, truncation_side)
+        self.padding_side, self.truncation_side = padding_side, truncation_side
 
     # What the vocabulary and the engine say.
     vocab = property(attrgetter("vocabulary.vocab"))
@@ -87,6 +91,8 @@ class Tokenizer:
             **self.engine.settings,
             "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
             "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
         }
         return settings if self.template != Template() else {**settings, "template": "none"}
 
@@ -189,8 +195,8 @@ class Tokenizer:
         return_tensors: str | None = "pt",
         is_split_into_words: bool = False,
         add_special_tokens: bool = True,
-        padding_side: str = "right",
-        truncation_side: str = "right",
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
         return_token_type_ids: bool = True,
         return_attention_mask: bool = True,
         return_overflowing_tokens: bool = False,
@@ -203,12 +209,15 @@ class Tokenizer:
         `truncation` is True or "longest_first", "only_first", "only_second"; nothing is cut without
         it. With `return_overflowing_tokens` what was cut follows in rows of its own, which share
         `stride` pieces; `overflow_to_sample_mapping` says whose they are. `padding` is True (to the
-        longest row), "max_length" or False. `return_tensors` is "pt", "np" or None for lists.
+        longest row), "max_length" or False. `return_tensors` is "pt", "np" or None for lists. The
+        sides at which is padded and cut are the tokenizer's own, "right" unless its files say else.
 
         Raises TypeError for what is no text, ValueError for settings that cannot be followed.
         """
         samples, single = as_samples(texts, text_pairs, is_split_into_words)
         padding, truncation = strategies(padding, truncation, max_length)
+        padding_side = padding_side or self.padding_side
+        truncation_side = truncation_side or self.truncation_side
         check_cutting(stride, padding_side, truncation_side)
         limit = self.model_max_length if max_length is None else max_length
         template = self.template if add_special_tokens else Template()

@@ -98,7 +98,9 @@ class Recipe:
             return cls()
         pooling, normalize, include_prompt = "none", False, True
         for module in read_json(folder / "modules.json", kind=list):
-            kind = str(module.get("type")).rsplit(".", 1)[-1]
+            library, _, kind = str(module.get("type")).rpartition(".")
+            if library and not library.startswith("sentence_transformers."):
+                kind = f"{kind} of {library}"  # code of the model's own
             if kind == "Pooling":
                 config = read_json(folder / str(module.get("path", "1_Pooling")) / "config.json")
                 pooling, include_prompt = _pooling(config), config.get("include_prompt", True)
@@ -120,12 +122,18 @@ class Recipe:
                 f"{similarity!r}, expected one of {', '.join(SIMILARITIES)}"
             )
         prompts = {name: text or "" for name, text in (whole.get("prompts") or {}).items()}
+        default = whole.get("default_prompt_name")
+        if default not in {None, "query", "document", *prompts}:
+            raise ValueError(
+                f"{folder}/config_sentence_transformers.json names {default!r} as its prompt, "
+                f"expected one of {', '.join(prompts) or 'its prompts, and it has none'}"
+            )
         return cls(
             pooling,
             normalize,
             settings.get("max_seq_length"),
             bool(settings.get("do_lower_case", False)),
-            prompts.get(whole.get("default_prompt_name"), ""),
+            prompts.get(default, ""),
             include_prompt,
             whole.get("truncate_dim"),
             similarity,

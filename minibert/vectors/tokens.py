@@ -51,14 +51,16 @@ def token_chunk(
     for i, window in enumerate(windows):
         arrays[window.text].append(states[i])
     results = []
+    left = tokenizer.truncation_side == "left"
     cls, sep = (tokenizer.special_tokens[name] for name in ("cls_token", "sep_token"))
     for text, parts in zip(pieces, arrays):
         vectors = np.concatenate(parts)
         if plan.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         room = len(vectors) - 2
-        offsets = [(0, 0), *text.offsets[:room], (0, 0)]
-        results.append(TokenVectors([cls, *text.tokens[:room], sep], offsets, vectors))
+        kept = slice(len(text.ids) - room, None) if left else slice(room)
+        offsets = [(0, 0), *text.offsets[kept], (0, 0)]
+        results.append(TokenVectors([cls, *text.tokens[kept], sep], offsets, vectors))
     return results, count_cut((p.ids for p in pieces), plan)
 
 

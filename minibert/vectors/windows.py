@@ -48,7 +48,8 @@ def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) ->
     """The pieces of text `number` -> windows with [CLS] and [SEP]."""
     room = plan.limit - 2
     if plan.long_texts == "cut" or len(ids) <= room:
-        ids = [tokenizer.cls_id, *ids[:room], tokenizer.sep_id]
+        kept = ids[-room:] if tokenizer.truncation_side == "left" else ids[:room]
+        ids = [tokenizer.cls_id, *kept, tokenizer.sep_id]
         return [Window(number, ids, slice(plan.skipped, len(ids)))]
     parts = []
     for read, counted in cut_windows(len(ids), room, min(OVERLAP, room // 2)):

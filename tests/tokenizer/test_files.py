@@ -131,6 +131,30 @@ def test_clean_up_tokenization_spaces(tmp_path, tidy):
             )
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding_side": "left"},
+        {"truncation_side": "left"},
+        {"padding_side": "left", "truncation_side": "left"},
+        {"split_special_tokens": True, "additional_special_tokens": ["<e>"]},
+    ],
+)
+def test_sides_and_split_special_tokens(tmp_path, settings):
+    write(tmp_path / "vocab.txt", "\n".join([*VOCAB, "<e>", "[", "]", "mask"]))
+    write(tmp_path / "tokenizer_config.json", settings)
+    theirs = BertTokenizer.from_pretrained(tmp_path)
+    Tokenizer.from_folder(tmp_path).save_vocabulary(tmp_path / "saved")
+    for folder in (tmp_path, tmp_path / "saved"):
+        mine = Tokenizer.from_folder(folder)
+        for texts in (["ab c [MASK] d", "a"], ["a", "ab c d e b <e> a b"]):
+            for how in ({"truncation": True, "max_length": 5}, {}):
+                expected = theirs(texts, padding=True, return_tensors="np", **how)
+                got = mine(texts, padding=True, return_tensors="np", **how)
+                for name in expected:
+                    assert (got[name] == expected[name]).all(), (name, texts)
+
+
 def whole(folder, **parts):
     """A folder with one tokenizer.json, whose parts are those of BERT but for `parts`."""
     folder.mkdir()

@@ -461,6 +461,23 @@ def test_the_similarity_of_the_recipe(tmp_path, name):
         np.testing.assert_allclose([n.score for n in best], np.sort(row)[:-5:-1], 1e-4, 1e-4)
 
 
+def test_the_side_at_which_is_cut(tmp_path):
+    config = {"truncation_side": "left", "tokenizer_class": "BertTokenizer"}
+    folder = rewritten(
+        tmp_path, tokenizer_config=config, sentence_bert_config={"max_seq_length": 12}
+    )
+    bert = minibert.load(folder)
+    long = "one two three four five six seven " * 4
+    with pytest.warns(UserWarning, match="longer than 12 tokens"):
+        equal_to_sentence_transformers(bert, folder, [long, "short"])
+    with pytest.warns(UserWarning, match="longer than 12 tokens"):
+        tokens = bert.embed([long], pooling="none", layer=0)[0]
+    assert tokens.offsets[-2][1] == len(long) - 1
+    words = bert.embed([long[tokens.offsets[1][0] :]], pooling="none", layer=0)[0]
+    assert words.tokens == tokens.tokens
+    np.testing.assert_allclose(words.vectors, tokens.vectors, atol=1e-6)
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_lower_case_is_that_of_the_recipe(tmp_path, lower):
     folder = rewritten(
@@ -514,6 +531,12 @@ def test_recipes_that_minibert_does_not_compute(tmp_path):
     whole = {"similarity_fn_name": "angle"}
     with pytest.raises(ValueError, match="the similarity 'angle'"):
         Recipe.from_folder(rewritten(tmp_path / "c", config_sentence_transformers=whole))
+    modules = [{"type": "custom_st.Transformer"}]
+    with pytest.raises(ValueError, match="asks for Transformer of custom_st"):
+        Recipe.from_folder(rewritten(tmp_path / "e", modules=modules))
+    whole = {"prompts": {"query": "q: "}, "default_prompt_name": "passage"}
+    with pytest.raises(ValueError, match="names 'passage' as its prompt, expected one of query"):
+        Recipe.from_folder(rewritten(tmp_path / "f", config_sentence_transformers=whole))
     with pytest.raises(ValueError, match=r"must hold a list"):
         Recipe.from_folder(rewritten(tmp_path / "d", modules={}))
 
