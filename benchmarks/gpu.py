@@ -1,4 +1,5 @@
-"""On a GPU: sentences and tokens per second on mixed lengths, and the share of its peak.
+"""On a GPU: sentences and tokens per second on mixed lengths and on 32 x 128, and the share of its
+peak.
 
     python -m benchmarks.gpu [--base FOLDER] [--sentences 20000] [--peak 989]
 
@@ -17,6 +18,7 @@ import torch
 import minibert
 from benchmarks.measure import flops, interleaved, machine, summary
 from benchmarks.measured_models import make_base, sentences
+from minibert.fast.bert import FastBert
 
 
 def candidates(folder: Path, texts: list[str]) -> dict[str, Callable[[], np.ndarray]]:
@@ -58,6 +60,35 @@ def candidates(folder: Path, texts: list[str]) -> dict[str, Callable[[], np.ndar
     return functions
 
 
+def fixed_shape(folder: Path, rows: int = 32, length: int = 128) -> dict[str, Callable[[], None]]:
+    """The encoder alone, on rows of equal length; the rows are real everywhere."""
+    import transformers
+
+    bert = minibert.load(folder)
+    bert.pretraining.to("cuda")
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(1000, bert.config.vocab_size, (rows, length), generator=generator)
+    ids, mask = ids.to("cuda"), torch.ones_like(ids).to("cuda")
+    functions: dict[str, Callable[[], None]] = {}
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        model = transformers.AutoModel.from_pretrained(folder, dtype=dtype).to("cuda").eval()
+        models = {
+            "transformers sdpa": model,
+            "minibert": FastBert(bert.model, name),
+            "minibert, compiled": FastBert(bert.model, name, compile=True),
+        }
+        for whose, run in models.items():
+
+            def call(run=run) -> None:
+                with torch.inference_mode():
+                    for _ in range(20):
+                        run(ids, attention_mask=mask)
+                torch.cuda.synchronize()
+
+            functions[f"{whose} {name}"] = call
+    return functions
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, help="a folder with bert-base")
@@ -90,6 +121,15 @@ def main() -> None:
                 f"| {name} | {len(texts) / seconds:,.0f} | {sum(lengths) / seconds:,.0f} "
                 f"| {speed:.1f} | {share} | {cosine:.5f} |"
             )
+        times = interleaved(fixed := fixed_shape(folder), arguments.rounds)
+        work = 20 * flops(bert.config, [128] * 32)
+        print("\n| 32 x 128 | tokens/s | TFLOP/s | of peak |")
+        print("|---|---|---|---|")
+        for name in fixed:
+            seconds = summary(times[name]).median
+            speed = work / seconds / 1e12
+            share = f"{speed / arguments.peak:.0%}" if arguments.peak else ""
+            print(f"| {name} | {20 * 32 * 128 / seconds:,.0f} | {speed:.1f} | {share} |")
 
 
 if __name__ == "__main__":

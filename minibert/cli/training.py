@@ -106,6 +106,7 @@ def _add_prepare(commands: Any) -> None:
     p.add_argument("--vocab", required=True, help="vocab.txt, or a folder with a tokenizer")
     p.add_argument("--cased", action="store_true", help="vocab.txt has capitals and accents")
     add_settings(p, DataSettings)
+    p.add_argument("--processes", type=int, metavar="N", help="(one a processor, for a long text)")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -116,7 +117,14 @@ def prepare(arguments: argparse.Namespace) -> None:
     cased = {"do_lower_case": False} if arguments.cased else {}
     settings = read_settings(DataSettings, arguments)
     tokenizer = Tokenizer.from_folder(arguments.vocab, template=BERT_TEMPLATE, **cased)
-    statistics = run(arguments.files, tokenizer, arguments.output, settings, progress=_progress())
+    statistics = run(
+        arguments.files,
+        tokenizer,
+        arguments.output,
+        settings,
+        processes=arguments.processes,
+        progress=_progress(),
+    )
     for part, numbers in statistics.items():
         print(f"{arguments.output}, {part}:")
         for name, value in numbers.items():
@@ -131,10 +139,16 @@ def _add_pretrain(commands: Any) -> None:
         "pretrain",
         "train a BERT on prepared examples; the same command goes on after a stop",
         "minibert pretrain data -o run --hidden 256 --blocks 4 --steps 20000",
+        "minibert pretrain data64 data128 -o run --minutes 480 --bf16 --fresh-masks",
         "minibert pretrain data -o run --from google-bert/bert-base-uncased --learning-rate 5e-5",
         "torchrun --nproc-per-node 2 -m minibert pretrain data -o run",
     )
-    p.add_argument("data", metavar="DIR", help="the folder that `minibert prepare` wrote")
+    p.add_argument(
+        "data",
+        nargs="+",
+        metavar="DIR",
+        help="a folder that `minibert prepare` wrote; several are read one after the other",
+    )
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
     p.add_argument("--from", dest="start", metavar="MODEL", help="go on training these weights")
     p.add_argument("--curves", metavar="OUT.svg", help="draw the log, as .svg or .html")
@@ -183,20 +197,22 @@ def pretrain(arguments: argparse.Namespace) -> int:
                 "leave one of the two out"
             )
         bert = load(arguments.start)
-        Examples(arguments.data).check_tokenizer(bert.tokenizer)
+        for folder in arguments.data:
+            Examples(folder).check_tokenizer(bert.tokenizer)
         start = bert.pretraining
         if arguments.positions:
             start = lengthen(start, arguments.positions)
     else:
-        examples = Examples(arguments.data)
+        examples = [Examples(folder) for folder in arguments.data]
         hidden, dropout = sizes.get("hidden", 256), sizes.get("dropout", 0.1)
         start = BertConfig(
-            vocab_size=examples.vocab_size,
+            vocab_size=max(part.vocab_size for part in examples),
             hidden_size=hidden,
             num_hidden_layers=sizes.get("blocks", 4),
             num_attention_heads=sizes.get("heads", max(1, hidden // 64)),
             intermediate_size=4 * hidden,
-            max_position_embeddings=arguments.positions or examples.settings.length,
+            max_position_embeddings=arguments.positions
+            or max(part.settings.length for part in examples),
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
             initializer_range=sizes.get("initializer", 0.02),
@@ -204,12 +220,13 @@ def pretrain(arguments: argparse.Namespace) -> int:
     result = run(arguments.data, arguments.output, start, settings, progress=_progress())
     if result.rank > 0:
         return 0
+    of = f"of {settings.steps} " if settings.minutes is None else ""
     if result.finished:
         print(f"done: {result.folder / 'model'}, after {result.step} steps")
     else:
         print(
-            f"minibert: stopped and saved after {result.step} of {settings.steps} steps. The same "
-            "command goes on from there",
+            f"minibert: stopped and saved after {result.step} {of}steps. The same command goes on "
+            "from there",
             file=sys.stderr,
         )
     log = result.folder / "log.csv"

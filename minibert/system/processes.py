@@ -82,13 +82,16 @@ def add_up(values: Tensor) -> Tensor:
     return values
 
 
-def largest(values: Tensor) -> Tensor:
-    """The largest of all processes' values, in place; the same on all of them afterwards."""
+def largest(value: float, device: torch.device) -> float:
+    """The largest of all processes' values, the same on all of them."""
+    import torch
     import torch.distributed as dist
 
-    if _joined():
-        dist.all_reduce(values, dist.ReduceOp.MAX)
-    return values
+    if not _joined():
+        return value
+    values = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(values, dist.ReduceOp.MAX)
+    return float(values)
 
 
 def wait_for_all(patience_days: int = 30) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from minibert.core.checks import IGNORE
 from minibert.tokenizer.tokenizer import Tokenizer
+from minibert.training.fresh_masks import FreshMasks
 from minibert.training.rows import example_type
 from minibert.training.settings import DataSettings
 
@@ -25,11 +26,12 @@ RENAMED = {"pieces": "num_tokens", "pieces_per_row": "tokens_per_row"}  # in old
 class Examples:
     """The rows of one part of a prepared folder, "train" or "heldout", mapped into memory.
 
-    Raises FileNotFoundError or ValueError if the folder was not made by `prepare`.
+    On a GPU they lie in its memory if they fit, and batches are made there. Raises
+    FileNotFoundError or ValueError if the folder was not made by `prepare`.
     """
 
-    def __init__(self, folder: str | Path, part: str = "train"):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, part: str = "train", device: str | torch.device = "cpu"):
+        self.folder, self.device = Path(folder), torch.device(device)
         wanted = f"expected a folder made by `minibert prepare FILES -o {folder}`"
         try:
             about = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
@@ -56,6 +58,9 @@ class Examples:
                 "Prepare the text again."
             )
         self.rows = np.memmap(path, dtype=kind, mode="r")
+        self.bytes: np.ndarray | Tensor = self.rows.view(np.uint8).reshape(-1, kind.itemsize)
+        if self.device.type == "cuda" and expected < torch.cuda.mem_get_info(self.device)[0] / 2:
+            self.bytes = torch.from_numpy(np.array(self.bytes)).to(self.device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,27 +76,44 @@ class Examples:
                 "the model"
             )
 
-    def batch(self, numbers: np.ndarray) -> dict[str, Tensor]:
-        """The rows as input of `BertForPreTraining`, as wide as the longest of them.
+    def batch(self, numbers: np.ndarray, masks: FreshMasks | None = None) -> dict[str, Tensor]:
+        """The rows as input of `BertForPreTraining`; on a CPU as wide as the longest of them, on a
+        GPU all of the same width, so that nothing waits for a length.
 
         input_ids, token_type_ids, attention_mask, labels (B, T); next_sentence_label (B,). The
-        labels are -100 but at chosen places: padding and words in plain sight have no loss.
+        labels are -100 but at chosen places: padding and words in plain sight have no loss. With
+        `masks` the chosen places are drawn anew.
         """
-        rows = self.rows[np.sort(numbers)]
-        width = int(rows["num_tokens"].max())
-        column = np.arange(width)
-        real = column < rows["num_tokens"][:, None]  # (B, T)
-        labels = np.full(real.shape, IGNORE, dtype=np.int64)  # (B, T)
-        row, nth = np.nonzero(np.arange(rows["places"].shape[1]) < rows["chosen"][:, None])
-        labels[row, rows["places"][row, nth]] = rows["labels"][row, nth]
-        arrays = {
-            "input_ids": rows["ids"][:, :width],
-            "token_type_ids": real & (column >= rows["second"][:, None]),
-            "attention_mask": real,
+        chosen = np.sort(numbers)
+        if isinstance(self.bytes, Tensor):
+            rows = self.bytes[torch.from_numpy(chosen).to(self.device)]  # (B, bytes)
+        else:
+            rows = torch.from_numpy(self.bytes[chosen]).to(self.device)
+        count, second = self._field(rows, "num_tokens"), self._field(rows, "second")  # (B, 1)
+        width = self.settings.length if self.device.type == "cuda" else int(count.max())
+        column = torch.arange(width, device=self.device)  # (T,)
+        real = column < count  # (B, T)
+        ids = self._field(rows, "ids")[:, :width]  # (B, T)
+        places, words = self._field(rows, "places"), self._field(rows, "labels")  # (B, P)
+        nth = torch.arange(places.shape[1], device=self.device)  # (P,)
+        # Unused places are 0, where [CLS] stands, which is never chosen.
+        words = torch.where(nth < self._field(rows, "chosen"), words, IGNORE)  # (B, P)
+        labels = torch.full_like(ids, IGNORE).scatter(1, places, words)  # (B, T)
+        if masks is not None:
+            ids, labels = masks.hide(torch.where(labels == IGNORE, ids, labels))
+        return {
+            "input_ids": ids,
+            "token_type_ids": (real & (column >= second)).long(),
+            "attention_mask": real.long(),
             "labels": labels,
-            "next_sentence_label": rows["is_random"],
+            "next_sentence_label": self._field(rows, "is_random")[:, 0],
         }
-        return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
+
+    def _field(self, rows: Tensor, name: str) -> Tensor:
+        """A field of the rows (B, bytes) as whole numbers (B, n)."""
+        kind, offset = self.rows.dtype.fields[name][:2]  # type: ignore[index]
+        part = rows[:, offset : offset + kind.itemsize].flatten().clone()  # aligned
+        return part.view(getattr(torch, kind.base.name)).view(len(rows), -1).long()
 
 
 def rows_of_step(step: int, size: int, count: int, seed: int) -> np.ndarray:
@@ -100,7 +122,12 @@ def rows_of_step(step: int, size: int, count: int, seed: int) -> np.ndarray:
     >>> sorted(np.concatenate([rows_of_step(step, 2, 6, seed=0) for step in range(3)]).tolist())
     [0, 1, 2, 3, 4, 5]
     """
-    places = np.arange(step * size, (step + 1) * size)
+    return rows_from(step * size, size, count, seed)
+
+
+def rows_from(start: int, size: int, count: int, seed: int) -> np.ndarray:
+    """The `size` rows that come after `start` others have been read."""
+    places = np.arange(start, start + size)
     return np.array([_order(count, seed, int(p) // count)[p % count] for p in places])
 
 

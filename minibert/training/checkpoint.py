@@ -10,6 +10,7 @@ import pickle
 import shutil
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +33,7 @@ MODEL = "model"
 
 MAY_CHANGE_ON_RESUME = {
     "steps",
+    "minutes",
     "micro_batch_size",
     "compile",
     "log_every",
@@ -50,24 +52,24 @@ class State:
     """Where training stands, besides weights and optimizer."""
 
     step: int = 0
-    tokens: int = 0
+    phase: int = 0
+    rows: int = 0  # read in this phase
+    tokens: int = 0  # up to the last row of the log
     seconds: float = 0.0
-    sums: Tensor = dataclasses.field(  # since the last row of the log
+    sums: Tensor = dataclasses.field(  # since then
         default_factory=lambda: torch.zeros(len(Sums._fields), dtype=torch.float64)
     )
 
 
 def write_checkpoint(
-    folder: Path,
-    model: BertForPreTraining,
-    optimizer: torch.optim.Optimizer,
-    run: dict[str, Any],
-    state: State,
+    folder: Path, parts: dict[str, Any], run: dict[str, Any], state: State
 ) -> None:
-    """Write checkpoint.pt into the folder, whole or not at all."""
+    """Write checkpoint.pt into the folder, whole or not at all.
+
+    parts  "model", "optimizer", "averaged" if there is one: what has a state_dict
+    """
     content = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        **{name: part.state_dict() for name, part in parts.items()},
         "run": run,
         "state": dataclasses.asdict(state),
     }
@@ -80,13 +82,8 @@ def write_checkpoint(
             ) from None
 
 
-def read_checkpoint(
-    folder: Path,
-    model: BertForPreTraining,
-    optimizer: torch.optim.Optimizer,
-    run: dict[str, Any],
-) -> State:
-    """Fill model and optimizer from the folder's checkpoint; a fresh State if it has none.
+def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) -> State:
+    """Fill the parts from the folder's checkpoint; a fresh State if it has none.
 
     Raises ValueError if the checkpoint is damaged, or belongs to another run; FileExistsError if
     the folder holds a model that no checkpoint belongs to, since a run would write over it.
@@ -101,7 +98,9 @@ def read_checkpoint(
         return State()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, state = dict(content["run"]), State(**content["state"])
+        theirs = {**dataclasses.asdict(TrainSettings()), **content["run"]}  # older: fewer settings
+        rows = content["state"]["step"] * theirs["batch_size"]  # older: equal batches
+        state = State(**{"rows": rows, **content["state"]})
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
     except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
@@ -119,27 +118,29 @@ def read_checkpoint(
             f"{path} is of another run: {'; '.join(different)}. Go on with the settings it was "
             "begun with, or choose a new output folder"
         )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
     return state
 
 
 def describe_run(
     settings: TrainSettings,
     config: BertConfig,
-    examples: Examples,
+    phases: Sequence[Examples],
     start: BertForPreTraining | None = None,
 ) -> dict[str, Any]:
-    """What makes a run the same run: settings, sizes, the text it learns from, and the weights
+    """What makes a run the same run: settings, sizes, the texts it learns from, and the weights
     it starts from, if they are given."""
-    return {
+    about = {
         **dataclasses.asdict(settings),
         **{f"config.{name}": value for name, value in config.to_dict().items()},
-        **{f"data.{k}": v for k, v in dataclasses.asdict(examples.settings).items()},
-        "data.rows": len(examples),
-        "data.num_tokens": examples.statistics["num_tokens"],
         "start": None if start is None else fingerprint(start),
     }
+    for number, examples in enumerate(phases):
+        data = dataclasses.asdict(examples.settings)
+        data |= {"rows": len(examples), "num_tokens": examples.statistics["num_tokens"]}
+        about |= {f"data{number or ''}.{name}": value for name, value in data.items()}
+    return about
 
 
 def fingerprint(model: torch.nn.Module) -> str:
@@ -184,10 +185,8 @@ class StopRequest:
     def anywhere(self, device: torch.device) -> bool:
         """Whether any of the processes got a signal, which then is the signal of all; all of them
         have to ask at the same time."""
-        highest = processes.largest(torch.tensor(self.signal or 0, device=device))
-        if highest:
-            self.signal = int(highest)
-        return bool(highest)
+        self.signal = int(processes.largest(self.signal or 0, device)) or None
+        return self.signal is not None
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():

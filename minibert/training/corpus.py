@@ -6,9 +6,12 @@ prediction needs to know where sentences and documents end, and nothing else abo
 
 import re
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from minibert.tokenizer.tokenizer import Tokenizer
 
@@ -42,21 +45,29 @@ class Corpus(NamedTuple):
     """Documents as ids, end to end: sentence s is pieces[sentences[s]:sentences[s + 1]], and
     document d consists of the sentences documents[d] to documents[d + 1] - 1."""
 
-    pieces: Sequence[int]
-    sentences: Sequence[int]
-    documents: Sequence[int]
+    pieces: Any  # whole numbers, as an array of Python or of NumPy
+    sentences: Any
+    documents: Any
 
     def read(self, first: int, last: int) -> list[int]:
         """The pieces of the sentences `first` to `last` - 1."""
-        return list(self.pieces[self.sentences[first] : self.sentences[last]])
+        return self.pieces[self.sentences[first] : self.sentences[last]].tolist()
 
     def fill(self, first: int, last: int, room: int) -> int:
         """Where to stop so that the sentences from `first` on hold `room` pieces, or `last`."""
-        start = self.sentences[first]
-        stop = first + 1
-        while stop < last and self.sentences[stop] - start < room:
-            stop += 1
-        return stop
+        return bisect_left(self.sentences, self.sentences[first] + room, first + 1, last)
+
+    @classmethod
+    def join(cls, parts: Sequence["Corpus"]) -> "Corpus":
+        """The documents of all parts, one after the other."""
+
+        def bounds(name: str) -> np.ndarray:
+            ends = [np.asarray(getattr(part, name)) for part in parts]
+            shifts = np.cumsum([0, *(part[-1] for part in ends)])
+            return np.concatenate([[0], *(part[1:] + shift for part, shift in zip(ends, shifts))])
+
+        pieces = np.concatenate([np.asarray(part.pieces) for part in parts])
+        return cls(pieces, bounds("sentences"), bounds("documents"))
 
 
 def read_documents(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -81,8 +92,8 @@ def build_corpus(documents: Iterable[list[str]], tokenizer: Tokenizer) -> Corpus
                 if not never.isdisjoint(ids):
                     ids = [number for number in ids if number not in never]
                 if ids:
-                    corpus.pieces.extend(ids)  # type: ignore[attr-defined]
-                    corpus.sentences.append(len(corpus.pieces))  # type: ignore[attr-defined]
+                    corpus.pieces.extend(ids)
+                    corpus.sentences.append(len(corpus.pieces))
         if len(corpus.sentences) - 1 > corpus.documents[-1]:
-            corpus.documents.append(len(corpus.sentences) - 1)  # type: ignore[attr-defined]
+            corpus.documents.append(len(corpus.sentences) - 1)
     return corpus

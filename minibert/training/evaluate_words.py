@@ -27,7 +27,8 @@ def held_out_words(
     """
     heldout = Examples(data, "heldout")
     heldout.check_tokenizer(tokenizer)
-    measured = evaluate_heldout(PretrainingSums(model).eval(), heldout, rows, torch.device("cpu"))
+    sums = PretrainingSums(model, most_hidden=heldout.settings.most_hidden)
+    measured = evaluate_heldout(sums, heldout, rows, torch.device("cpu"))
     train = Examples(data).rows
     known = np.bincount(_labels(train[: min(len(train), 100_000)]), minlength=heldout.vocab_size)
     asked = _labels(heldout.rows[:rows])

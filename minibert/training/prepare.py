@@ -16,16 +16,21 @@ Source: Devlin et al. 2018, section 3.1 and appendix A.1 and A.2.
 import dataclasses
 import json
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from minibert.system.files import folder_written_whole
+from minibert.system.processes import available_cpus
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.corpus import build_corpus, read_documents
-from minibert.training.rows import example_type, make_examples, measure
+from minibert.training.corpus import Corpus, build_corpus, read_documents
+from minibert.training.rows import count_rows, make_rows, shares, tasks_of
 from minibert.training.settings import DataSettings
 from minibert.training.wordpiece_trainer import read_lines
 
@@ -36,12 +41,15 @@ def prepare(
     folder: str | Path,
     settings: DataSettings | None = None,
     *,
+    processes: int | None = None,
     progress: bool = False,
 ) -> dict[str, dict[str, float]]:
     """Write the new folder `folder`: train.bin, heldout.bin, data.json, and the tokenizer.
 
-    Returns the statistics of both parts, which also stand in data.json. Raises ValueError for too
-    few documents, OSError if the folder cannot be written; it appears whole or not at all.
+    The number of `processes` changes nothing but the time; by default a long text takes all
+    processors. Returns the statistics of both parts, which also stand in data.json. Raises
+    ValueError for too few documents, OSError if the folder cannot be written; it appears whole or
+    not at all.
     """
     settings = settings or DataSettings()
     special = ("cls_token", "sep_token", "mask_token", "pad_token")
@@ -60,22 +68,14 @@ def prepare(
         parts = {"train": [d for n, d in enumerate(documents) if n not in chosen]}
         if chosen:
             parts["heldout"] = [documents[n] for n in sorted(chosen)]
+        if processes is None:
+            long = sum(len(line) for text in documents for line in text) > 2e7
+            processes = available_cpus() if long else 1
         statistics = {}
         for name, texts in parts.items():
-            bar = tqdm(texts, desc=f"{name}: cut", unit="documents", disable=not progress)
-            corpus = build_corpus(bar, tokenizer)
-            with (new / f"{name}.bin").open("wb") as file:
-                for block in make_examples(corpus, tokenizer, settings, progress=progress):
-                    block.tofile(file)
-                if file.tell() == 0:
-                    raise ValueError(
-                        f"the {len(texts)} documents of the {name} part give no example: expected "
-                        "documents of two sentences or more. A line is a paragraph, a blank line "
-                        "ends a document."
-                    )
-            kind = example_type(settings, tokenizer.vocab_size)
-            rows = np.memmap(new / f"{name}.bin", dtype=kind, mode="r")
-            statistics[name] = measure(rows, tokenizer)
+            show = partial(tqdm, desc=name, unit="block", disable=not progress)
+            total = _write_part(new / f"{name}.bin", texts, tokenizer, settings, processes, show)
+            statistics[name] = shares(total, tokenizer)
         tokenizer.save_vocabulary(new)
         about = {
             "settings": dataclasses.asdict(settings),
@@ -94,3 +94,48 @@ def _held_out(count: int, settings: DataSettings) -> set[int]:
     rng = random.Random(settings.seed)
     order = sorted(range(count), key=lambda _: rng.random())
     return set(order[: max(2, round(settings.held_out * count))])
+
+
+def _write_part(
+    path: Path,
+    texts: list[list[str]],
+    tokenizer: Tokenizer,
+    settings: DataSettings,
+    processes: int,
+    show: Callable[..., Iterable[tuple[np.ndarray, Counter[str]]]],
+) -> Counter[str]:
+    """Write one part's rows, made by several processes; what there is in them."""
+    blocks = [texts[at : at + 32] for at in range(0, len(texts), 32)]
+    cut = partial(build_corpus, tokenizer=tokenizer)
+    corpus_file = path.with_suffix(".npz")  # each process reads the corpus from there
+    total: Counter[str] = Counter()
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool, path.open("wb") as file:
+        run = map if processes == 1 else pool.map
+        corpus = Corpus.join(list(run(cut, blocks)))
+        tasks = tasks_of(corpus, settings)
+        np.savez(corpus_file, **corpus._asdict())
+        make = partial(_rows_and_counts, corpus_file, tokenizer, settings)
+        for rows, counts in show(run(make, tasks), total=len(tasks)):
+            rows.tofile(file)
+            total += counts
+    _read_corpus.cache_clear()
+    corpus_file.unlink()
+    if not total["rows"]:
+        raise ValueError(
+            f"the {len(texts)} documents of the {path.stem} part give no example: expected "
+            "documents of two sentences or more. A line is a paragraph, a blank line ends a "
+            "document."
+        )
+    return total
+
+
+def _rows_and_counts(
+    corpus: Path, tokenizer: Tokenizer, settings: DataSettings, task: list[tuple[int, int]]
+) -> tuple[np.ndarray, Counter[str]]:
+    rows = make_rows(_read_corpus(corpus), tokenizer, settings, task)
+    return rows, count_rows(rows, tokenizer)
+
+
+@lru_cache(maxsize=1)
+def _read_corpus(path: Path) -> Corpus:
+    return Corpus(**np.load(path))

@@ -1,41 +1,48 @@
 """Pretraining: hide words, guess them, correct the weights; ten thousand times and more.
 
-`step.py` is one step; here is the loop around it. Nothing random is carried along: the rows and
-the dropout of step s depend on the seed and s alone. So a checkpoint is weights, the optimizer's
-averages and a number. Going on from it, with the same settings and as many processes, gives the
-very numbers of a run that was never stopped.
+`step.py` is one step; here is the loop around it. Nothing random is carried along: the rows, the
+fresh masks and the dropout of step s depend on the seed and s alone. So a checkpoint is weights,
+the optimizer's averages and a few numbers. Going on from it, with the same settings and as many
+processes, gives the very numbers of a run that was never stopped; but for a run by the clock
+(`minutes`), whose number of steps is the machine's.
+
+Several data folders are phases of one run, with one rise and fall of the learning rate: the paper
+reads rows of 128 pieces in nine tenths of its steps and of 512 in the last.
 
 Source: Devlin et al. 2018, section 3.1 and appendix A.2.
 """
 
 import copy
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system import processes
-from minibert.training.batches import Examples, rows_of_step
+from minibert.tokenizer.tokenizer import Tokenizer
+from minibert.training.batches import Examples, rows_from
 from minibert.training.checkpoint import (
     MODEL,
-    State,
     StopRequest,
     describe_run,
     export_model,
     read_checkpoint,
     write_checkpoint,
 )
+from minibert.training.fresh_masks import FreshMasks
 from minibert.training.run_log import RunLog
 from minibert.training.settings import TrainSettings
-from minibert.training.start import start_from_counts
+from minibert.training.start import repeat_positions, start_from_counts
 from minibert.training.step import (
     PretrainingSums,
     Sums,
@@ -57,14 +64,15 @@ class Result(NamedTuple):
 
 
 def pretrain(
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     output: str | Path,
     start: BertConfig | BertForPreTraining,
     settings: TrainSettings | None = None,
     *,
     progress: bool = False,
 ) -> Result:
-    """Train on a folder of `prepare`; go on where `output` holds a checkpoint.
+    """Train on a folder of `prepare`, or on several one after the other; go on where `output`
+    holds a checkpoint.
 
     start  a config, for new weights, or a model to go on training
 
@@ -75,11 +83,13 @@ def pretrain(
     """
     settings = settings or TrainSettings()
     with processes.join() as device, StopRequest() as stop:
-        run = Run(Path(data), Path(output), start, settings, device)
-        bar = tqdm(total=settings.steps, initial=run.state.step, unit="step", disable=not progress)
+        folders = [data] if isinstance(data, str | Path) else data
+        run = Run([Path(folder) for folder in folders], Path(output), start, settings, device)
+        unit = "step" if settings.minutes is None else "s"
+        bar = tqdm(total=settings.total, initial=run.done, unit=unit, disable=not progress)
         while not run.finished and not stop.anywhere(device):
             run.step()
-            bar.update()
+            bar.update(run.done - bar.n)
             if run.due(settings.log_every) or run.due(settings.eval_every):
                 measured = run.measure(with_heldout=run.due(settings.eval_every))
                 bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
@@ -96,15 +106,14 @@ class Run:
 
     def __init__(
         self,
-        data: Path,
+        data: Sequence[Path],
         output: Path,
         start: BertConfig | BertForPreTraining,
         settings: TrainSettings,
         device: torch.device,
     ):
         self.output, self.settings, self.device = output, settings, device
-        self.examples = Examples(data)
-        self.heldout = Examples(data, "heldout") if self.examples.settings.held_out else None
+        self.phases = [Examples(folder, device=device) for folder in data]
         torch.manual_seed(settings.seed)
         if isinstance(start, BertConfig):
             self.model = BertForPreTraining(BertModel(start))
@@ -112,29 +121,88 @@ class Run:
             raise ValueError("count_first is for new weights; the model to start from has some")
         else:
             self.model = copy.deepcopy(start)
-        check_fit(self.examples, self.model.config)
-        self.module: nn.Module = PretrainingSums(self.model, settings.bf16)
-        self.module.to(device).train()
+        for examples in self.phases:
+            check_fit(examples, self.model.config)
+        self.sums = PretrainingSums(self.model, settings.bf16).to(device).train()
+        self.module: nn.Module = self.sums
+        self.averaged: AveragedModel | None = None
+        if settings.average is not None:
+            ema = get_ema_multi_avg_fn(settings.average)
+            self.averaged = AveragedModel(self.model, multi_avg_fn=ema)
         self.optimizer = make_optimizer(self.model, settings)
 
         if processes.rank() == 0:
             output.mkdir(parents=True, exist_ok=True)
         given = None if isinstance(start, BertConfig) else start
-        self.identity = describe_run(settings, self.model.config, self.examples, given)
-        self.state = read_checkpoint(output, self.model, self.optimizer, self.identity)
+        self.identity = describe_run(settings, self.model.config, self.phases, given)
+        parts = {"model": self.model, "optimizer": self.optimizer, "averaged": self.averaged}
+        self.parts = {name: part for name, part in parts.items() if part is not None}
+        self.state = read_checkpoint(output, self.parts, self.identity)
+        self.state.sums = self.state.sums.to(device)
         if settings.count_first and self.state.step == 0:
-            start_from_counts(self.model, self.examples)
-        self.began = time.monotonic() - self.state.seconds
+            start_from_counts(self.model, self.phases[0])
+        self.enter_phase(self.state.phase)
         self.log = RunLog(output / "log.csv", self.state.step) if processes.rank() == 0 else None
 
         if processes.count() > 1:
             self.module = DistributedDataParallel(self.module)
         if settings.compile:
-            self.module.compile()
+            self.module.compile(dynamic=False)
+            self.rehearse()
+        self.began = time.monotonic() - self.state.seconds
+
+    def rehearse(self) -> None:
+        """Let torch.compile see every shape before the clock of the schedule starts."""
+        for examples in self.phases:
+            self.sums.most_hidden = examples.settings.most_hidden
+            for size in self.settings.batch_sizes:
+                for batch in self.batches(examples, self.rows_in(examples, size), start=0):
+                    sums = self.module(**batch)
+                    (sums.mlm_loss + sums.nsp_loss).backward()
+        self.optimizer.zero_grad()
+        self.sums.most_hidden = self.examples.settings.most_hidden
+
+    def rows_in(self, examples: Examples, size: int) -> int:
+        """As many rows as hold the tokens of `size` rows of the first phase."""
+        return max(1, size * self.phases[0].settings.length // examples.settings.length)
+
+    def batches(self, examples: Examples, size: int, start: int) -> list[dict[str, Tensor]]:
+        """This device's share of a step: `size` rows after the first `start`."""
+        step, settings = self.state.step, self.settings
+        return batches_of_step(examples, step, settings, self.device, start, size, self.masks)
+
+    @property
+    def done(self) -> float:
+        """How much of `settings.total` lies behind."""
+        return self.state.step if self.settings.minutes is None else self.state.seconds
 
     @property
     def finished(self) -> bool:
-        return self.state.step >= self.settings.steps
+        return self.done >= self.settings.total
+
+    def phase_now(self) -> int:
+        """The number of the data folder to read from: the last has its share, the others share
+        the rest."""
+        settings, before_last = self.settings, len(self.phases) - 1
+        share = self.done / settings.total / (1 - settings.last_phase)
+        return min(int(share * before_last), before_last)
+
+    def enter_phase(self, number: int) -> None:
+        """Read from another folder from now on."""
+        self.examples = self.phases[number]
+        folder, about = self.examples.folder, self.examples.settings
+        self.heldout = Examples(folder, "heldout", self.device) if about.held_out else None
+        self.sums.most_hidden = about.most_hidden
+        tokenizer = Tokenizer.from_folder(folder)
+        self.masks = None
+        if self.settings.fresh_masks:
+            if about.whole_words:
+                raise ValueError(f"{folder} hides whole words, fresh_masks hides single pieces")
+            self.masks = FreshMasks(tokenizer, about.mask_share, self.device)
+        if number > self.state.phase:
+            before = max(examples.settings.length for examples in self.phases[:number])
+            repeat_positions(self.model, before)
+            self.state.phase, self.state.rows = number, 0
 
     def due(self, every: int) -> bool:
         """Whether something done every so many steps is to be done now; at the end it is."""
@@ -143,33 +211,45 @@ class Run:
     def step(self) -> None:
         """One training step, and what it adds to the sums since the last measurement."""
         state, settings = self.state, self.settings
-        batches = batches_of_step(self.examples, state.step, settings, self.device)
+        if self.phase_now() > state.phase:
+            self.enter_phase(self.phase_now())
+        torch.manual_seed(seed_of(settings.seed, state.step, processes.rank()))  # masks, dropout
+        size = self.rows_in(self.examples, settings.batch_size_at(self.done))
+        batches = self.batches(self.examples, size, state.rows)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(state.step, settings)
-        torch.manual_seed(seed_of(settings.seed, state.step, processes.rank()))  # for dropout
-        sums = training_step(self.module, self.optimizer, batches, settings.clip).cpu()
-        state.sums += sums
-        state.tokens += int(sums[0])
+            group["lr"] = learning_rate(self.done, settings)
+        state.sums += training_step(self.module, self.optimizer, batches, settings.clip)
+        if self.averaged is not None and state.phase == len(self.phases) - 1:
+            self.averaged.update_parameters(self.model)
         state.step += 1
-        state.seconds = time.monotonic() - self.began
+        state.rows += size
+        state.seconds = processes.largest(time.monotonic() - self.began, self.device)
 
     def measure(self, with_heldout: bool) -> dict[str, float]:
         """Means since the last call, and over held-out rows if asked for; into the log."""
-        measured = means(self.state.sums)
-        self.state.sums = State().sums
+        state, rate = self.state, self.optimizer.param_groups[0]["lr"]
+        measured = means(state.sums)
+        state.tokens += int(state.sums[0])
+        state.sums.zero_()
         if with_heldout and self.heldout is not None:
-            rows = self.settings.eval_rows
-            measured |= evaluate_heldout(self.module, self.heldout, rows, self.device)
+            sums = PretrainingSums(self.best, self.settings.bf16, self.sums.most_hidden)
+            measured |= evaluate_heldout(sums, self.heldout, self.settings.eval_rows, self.device)
         if self.log is not None:
-            state, rate = self.state, learning_rate(self.state.step - 1, self.settings)
             self.log.write(state.step, state.tokens, state.seconds, rate, measured)
         return measured
+
+    @property
+    def best(self) -> BertForPreTraining:
+        """The weights' average if there is one by now, else the weights."""
+        if self.averaged is not None and self.averaged.n_averaged > 0:
+            return cast(BertForPreTraining, self.averaged.module)
+        return self.model
 
     def save(self) -> None:
         """Write the checkpoint, and the model for everybody."""
         if processes.rank() == 0:
-            write_checkpoint(self.output, self.model, self.optimizer, self.identity, self.state)
-            export_model(self.output / MODEL, self.model, self.examples.folder)
+            write_checkpoint(self.output, self.parts, self.identity, self.state)
+            export_model(self.output / MODEL, self.best, self.examples.folder)
 
 
 def check_fit(examples: Examples, config: BertConfig) -> None:
@@ -188,20 +268,31 @@ def check_fit(examples: Examples, config: BertConfig) -> None:
 
 
 def batches_of_step(
-    examples: Examples, step: int, settings: TrainSettings, device: torch.device
+    examples: Examples,
+    step: int,
+    settings: TrainSettings,
+    device: torch.device,
+    start: int | None = None,
+    size: int | None = None,
+    masks: FreshMasks | None = None,
 ) -> list[dict[str, Tensor]]:
-    """This device's share of the step's rows, in batches of `micro_batch_size` rows."""
-    rows = rows_of_step(step, settings.batch_size, len(examples), settings.seed)
+    """This device's share of the step's rows, in batches of `micro_batch_size` rows.
+
+    They are the `size` rows after the first `start`; by default all steps have `batch_size`.
+    """
+    size = settings.batch_size if size is None else size
+    start = step * size if start is None else start
+    rows = rows_from(start, size, len(examples), settings.seed)
     mine = rows[processes.rank() :: processes.count()]
     if len(mine) == 0:
         raise ValueError(
-            f"batch_size must be at least the number of devices, {processes.count()}, got "
-            f"{settings.batch_size}"
+            f"batch_size must be at least the number of devices, {processes.count()}, got {size}"
         )
-    size = settings.micro_batch_size or len(mine)
+    micro = settings.micro_batch_size or len(mine)
+    parts = [mine[at : at + micro] for at in range(0, len(mine), micro)]
     return [
-        {name: tensor.to(device) for name, tensor in examples.batch(mine[at : at + size]).items()}
-        for at in range(0, len(mine), size)
+        {name: tensor.to(device) for name, tensor in examples.batch(part, masks).items()}
+        for part in parts
     ]
 
 

@@ -2,10 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.corpus import Corpus
@@ -41,30 +40,36 @@ def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
     )
 
 
-def make_examples(
-    corpus: Corpus, tokenizer: Tokenizer, settings: DataSettings, *, progress: bool = False
-) -> Iterator[np.ndarray]:
-    """Rows of `example_type`, in blocks. Raises ValueError for fewer than two documents with
-    text."""
+def tasks_of(corpus: Corpus, settings: DataSettings) -> list[list[tuple[int, int]]]:
+    """(pass, document) for every document of every pass, in lists of about a block's work.
+
+    Raises ValueError for fewer than two documents with text.
+    """
     count = len(corpus.documents) - 1
     if count < 2:
         raise ValueError(
             f"expected at least 2 documents with text in them, since half of all next sentences "
             f"come from another one; got {count}. A blank line ends a document."
         )
-    rng = random.Random(settings.seed)
+    order = [(again, document) for again in range(settings.duplicates) for document in range(count)]
+    return [order[at : at + 64] for at in range(0, len(order), 64)]
+
+
+def make_rows(
+    corpus: Corpus, tokenizer: Tokenizer, settings: DataSettings, task: Sequence[tuple[int, int]]
+) -> np.ndarray:
+    """The rows of some documents. Each document has random numbers of its own in each pass, so its
+    rows are the same whoever makes them."""
     masker = Masker(tokenizer, settings.mask_share, settings.whole_words)
     kind = example_type(settings, tokenizer.vocab_size)
-    room = settings.length - 3
     rows: list[np.ndarray] = []
-    order = [document for _ in range(settings.duplicates) for document in range(count)]
-    for document in tqdm(order, desc="hide", unit="documents", disable=not progress):
-        for segments in segment_pairs(corpus, document, room, settings.short_share, rng):
+    for again, document in task:
+        rng = random.Random(f"{settings.seed} {again} {document}")
+        for segments in segment_pairs(
+            corpus, document, settings.length - 3, settings.short_share, rng
+        ):
             rows.append(make_row(segments, tokenizer, masker, kind, rng))
-        if len(rows) >= 2**14:
-            yield np.array(rows, dtype=kind)
-            rows = []
-    yield np.array(rows, dtype=kind)
+    return np.array(rows, dtype=kind)
 
 
 def make_row(
@@ -85,41 +90,41 @@ def make_row(
     return row
 
 
-def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[str, float]:
-    """Counts and shares, read off the rows themselves: what the paper asks for can be seen here.
+def count_rows(part: np.ndarray, tokenizer: Tokenizer) -> Counter[str]:
+    """What there is in these rows, read off the rows themselves; `shares` makes shares of it."""
+    special = np.array(sorted(tokenizer.special_ids))
+    chosen = np.arange(part["places"].shape[1]) < part["chosen"][:, None]
+    now = np.take_along_axis(part["ids"], part["places"].astype(np.int64), 1)[chosen]
+    before = part["labels"][chosen]
+    is_random = part["is_random"].astype(bool)
+    same_document = part["documents"][:, 0] == part["documents"][:, 1]
+    real = np.arange(part["ids"].shape[1]) < part["num_tokens"][:, None]
+    unknown = int((part["ids"] == tokenizer.unk_id).sum())
+    return Counter(
+        {
+            "rows": len(part),
+            "num_tokens": int(real.sum()),
+            "ordinary": int(real.sum()) - 3 * len(part) - unknown,
+            "full": int((part["num_tokens"] == part["ids"].shape[1]).sum()),
+            "chosen": len(now),
+            "masked": int((now == tokenizer.mask_id).sum()),
+            "same": int((now == before).sum()),
+            "random_next": int(is_random.sum()),
+            "random_same_document": int((is_random & same_document).sum()),
+            "next_other_document": int((~is_random & ~same_document).sum()),
+            "special_chosen": int(np.isin(before, special).sum()),
+            "unknown": unknown,
+        }
+    )
+
+
+def shares(total: Counter[str], tokenizer: Tokenizer) -> dict[str, float]:
+    """What the paper asks for can be seen here.
 
     chosen is the share of ordinary pieces; masked, other and same are shares of the chosen ones;
     random_next is a share of the rows. special_chosen and the two proofs of random_next, which
     are counts, must be 0. Raises ValueError if the vocabulary has none of the text's pieces.
     """
-    total: Counter[str] = Counter()
-    ordinary = 0
-    special = np.array(sorted(tokenizer.special_ids))
-    for start in range(0, len(rows), block):
-        part = np.asarray(rows[start : start + block])
-        chosen = np.arange(part["places"].shape[1]) < part["chosen"][:, None]
-        now = np.take_along_axis(part["ids"], part["places"].astype(np.int64), 1)[chosen]
-        before = part["labels"][chosen]
-        is_random = part["is_random"].astype(bool)
-        same_document = part["documents"][:, 0] == part["documents"][:, 1]
-        real = np.arange(part["ids"].shape[1]) < part["num_tokens"][:, None]
-        unknown = int((part["ids"] == tokenizer.unk_id).sum())
-        ordinary += int(real.sum()) - 3 * len(part) - unknown
-        total += Counter(
-            {
-                "rows": len(part),
-                "num_tokens": int(real.sum()),
-                "full": int((part["num_tokens"] == part["ids"].shape[1]).sum()),
-                "chosen": len(now),
-                "masked": int((now == tokenizer.mask_id).sum()),
-                "same": int((now == before).sum()),
-                "random_next": int(is_random.sum()),
-                "random_same_document": int((is_random & same_document).sum()),
-                "next_other_document": int((~is_random & ~same_document).sum()),
-                "special_chosen": int(np.isin(before, special).sum()),
-                "unknown": unknown,
-            }
-        )
     if total["chosen"] == 0:
         raise ValueError(
             f"all pieces of the text are {tokenizer.special_tokens['unk_token']}: expected a "
@@ -132,7 +137,7 @@ def measure(rows: np.ndarray, tokenizer: Tokenizer, block: int = 2**14) -> dict[
         "tokens_per_row": total["num_tokens"] / total["rows"],
         "full_rows": total["full"] / total["rows"],
         "unknown": total["unknown"] / total["num_tokens"],
-        "chosen": total["chosen"] / ordinary,
+        "chosen": total["chosen"] / total["ordinary"],
         "chosen_masked": total["masked"] / total["chosen"],
         "chosen_other": other / total["chosen"],
         "chosen_same": total["same"] / total["chosen"],

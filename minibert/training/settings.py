@@ -54,7 +54,20 @@ class TrainSettings:
     """How to pretrain; kept in the checkpoint."""
 
     steps: int = field(default=10_000, metadata={"help": "after which the learning rate is 0"})
+    minutes: float | None = field(
+        default=None, metadata={"help": "train so long instead; the schedule follows the clock"}
+    )
+    last_phase: float = field(
+        default=0.1, metadata={"help": "share of the run for the last data folder of several"}
+    )
+    fresh_masks: bool = field(
+        default=False, metadata={"help": "hide other words at every step, not those in the folder"}
+    )
     batch_size: int = field(default=64, metadata={"help": "rows of a step, over all devices"})
+    first_batch_size: int | None = field(
+        default=None, metadata={"help": "rows of the first steps, doubled up to the batch size"}
+    )
+    ramp: float = field(default=0.05, metadata={"help": "share of the run with smaller batches"})
     micro_batch_size: int | None = field(
         default=None, metadata={"help": "rows that one device holds at once (all of its share)"}
     )
@@ -63,7 +76,14 @@ class TrainSettings:
     weight_decay: float = field(
         default=0.01, metadata={"help": "of matrices; biases and LayerNorms have none"}
     )
+    beta2: float = field(
+        default=0.999, metadata={"help": "AdamW's memory for the squares of gradients"}
+    )
     clip: float = field(default=1.0, metadata={"help": "longer gradients are shortened to it"})
+    average: float | None = field(
+        default=None,
+        metadata={"help": "decay of a moving average of the weights in the last phase"},
+    )
     bf16: bool = field(
         default=False, metadata={"help": "compute in bfloat16 where that is safe, not in float32"}
     )
@@ -82,10 +102,14 @@ class TrainSettings:
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "steps", "batch_size", "log_every", "eval_every", "eval_rows")
         _check_at_least(self, 1, "save_every")
-        if self.micro_batch_size is not None:
-            _check_at_least(self, 1, "micro_batch_size")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup must be a share in [0, 1), got {self.warmup}")
+        for name in ("micro_batch_size", "first_batch_size"):
+            if getattr(self, name) is not None:
+                _check_at_least(self, 1, name)
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes must be above 0, got {self.minutes}")
+        for name in ("warmup", "ramp", "last_phase", "beta2", "average"):
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"{name} must be a share in [0, 1), got {getattr(self, name)}")
         if not 0 < self.learning_rate < 1:
             raise ValueError(f"learning_rate must lie in (0, 1), got {self.learning_rate}")
         if self.clip <= 0 or self.weight_decay < 0:
@@ -93,6 +117,31 @@ class TrainSettings:
                 "clip must be above 0 and weight_decay not below it, got "
                 f"{self.clip} and {self.weight_decay}"
             )
+
+    @property
+    def total(self) -> float:
+        """What the schedule runs over: steps, or seconds if the run goes by the clock."""
+        return self.steps if self.minutes is None else 60 * self.minutes
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Rows of a step, from the first steps to the last."""
+        sizes = [self.first_batch_size or self.batch_size]
+        while sizes[-1] < self.batch_size:
+            sizes.append(min(2 * sizes[-1], self.batch_size))
+        return sizes
+
+    def batch_size_at(self, done: float) -> int:
+        """Rows of a step when `done` of `total` lie behind: doubled at equal parts of the ramp.
+
+        >>> settings = TrainSettings(steps=1000, batch_size=64, first_batch_size=16, ramp=0.1)
+        >>> [settings.batch_size_at(step) for step in (0, 49, 50, 99, 100)]
+        [16, 16, 32, 32, 64]
+        """
+        if done >= self.ramp * self.total:
+            return self.batch_size
+        doublings = len(self.batch_sizes) - 1
+        return self.batch_sizes[int(doublings * done / (self.ramp * self.total))]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,13 +36,13 @@ def start_from_counts(model: BertForPreTraining, examples: Examples, window: int
     if model.masked_word is None:
         raise ValueError("counts set the bias of the masked-word head; this model has no such head")
     config = model.config
-    together = count_neighbours(examples, config.vocab_size, window)
+    device = model.bert.embeddings.token.weight.device
+    together = count_neighbours(examples, config.vocab_size, window, device)
     vectors = ppmi_vectors(together, config.hidden_size)
     seen = together.sum(dim=1) > 0
     table = model.bert.embeddings.token.weight
     with torch.no_grad():
         scale = config.initializer_range / vectors[seen].std()
-        seen = seen.to(table.device)
         table[seen] = (vectors * scale).to(table)[seen]  # special tokens keep their random rows
         shares = label_shares(examples, config.vocab_size)
         model.masked_word.bias.copy_(shares.log())
@@ -56,22 +56,25 @@ def label_shares(examples: Examples, vocab_size: int) -> Tensor:
     return torch.from_numpy(counts / counts.sum()).float()
 
 
-def count_neighbours(examples: Examples, vocab_size: int, window: int) -> Tensor:
-    """How often piece a stands within `window` places of piece b, (V, V).
+def count_neighbours(
+    examples: Examples, vocab_size: int, window: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """How often piece a stands within `window` places of piece b, (V, V), in one pass of the text.
 
     A neighbour d places away counts 1 / d. Special tokens have no neighbours.
     """
     V = vocab_size
-    counts = torch.zeros(V * V)
+    counts = torch.zeros(V * V, device=device)
+    one_pass = len(examples) // examples.settings.duplicates
     special = np.array(sorted(Tokenizer.from_folder(examples.folder).special_ids))
-    for start in range(0, len(examples), 2**17):
-        ids = plain_ids(examples.rows[start : start + 2**17])
+    for start in range(0, one_pass, 2**17):
+        ids = plain_ids(examples.rows[start : min(start + 2**17, one_pass)])
         ordinary = ~np.isin(ids, special)
         for distance in range(1, window + 1):
             near = ordinary[:, distance:] & ordinary[:, :-distance]
             left, right = ids[:, :-distance][near], ids[:, distance:][near]
-            pairs = torch.from_numpy(left * V + right)
-            counts.index_add_(0, pairs, torch.full((len(pairs),), 1 / distance))
+            pairs = torch.from_numpy(left * V + right).to(device)
+            counts.index_add_(0, pairs, torch.full((len(pairs),), 1 / distance, device=device))
     counts = counts.view(V, V)
     return counts + counts.T
 
@@ -100,7 +103,7 @@ def ppmi_vectors(together: Tensor, size: int) -> Tensor:
     information.log_().clamp_(min=0)
     torch.manual_seed(0)
     left, values, _ = torch.svd_lowrank(information, q=min(size, len(together)), niter=4)
-    vectors = torch.zeros(len(together), size)
+    vectors = torch.zeros(len(together), size, device=together.device)
     vectors[:, : len(values)] = left * values.sqrt()
     return vectors
 
@@ -135,3 +138,10 @@ def lengthen(model: BertForPreTraining, positions: int) -> BertForPreTraining:
     weights[name] = weights[name][torch.arange(positions) % have]
     longer.load_state_dict(weights)
     return longer.train(model.training)
+
+
+def repeat_positions(model: BertForPreTraining, trained: int) -> None:
+    """Lay the first `trained` rows of the position table down again and again, in place."""
+    table = model.bert.embeddings.position.weight
+    with torch.no_grad():
+        table.copy_(table[torch.arange(len(table)) % trained])

@@ -49,18 +49,21 @@ def means(sums: Tensor) -> dict[str, float]:
 class PretrainingSums(nn.Module):
     """The model with its losses, as one module that DistributedDataParallel can wrap.
 
-    The masked-word head runs at the chosen places alone, one in seven; its scores elsewhere would
-    have no loss. The losses are the ones of `heads.py`, as sums.
+    The masked-word head runs at `most_hidden` places of a row, the chosen ones first; its scores
+    elsewhere would have no loss. (As many in each row, so that shapes are known before values:
+    a GPU need not wait.) The losses are the ones of `heads.py`, as sums.
     """
 
-    def __init__(self, model: BertForPreTraining, bf16: bool = False):
+    def __init__(
+        self, model: BertForPreTraining, bf16: bool = False, most_hidden: int | None = None
+    ):
         super().__init__()
         if model.masked_word is None or model.next_sentence is None:
             raise ValueError("pretraining needs both heads; the weights to start from lack one")
         self.bert = model.bert
         self.masked_word = model.masked_word
         self.next_sentence = model.next_sentence
-        self.bf16 = bf16
+        self.bf16, self.most_hidden = bf16, most_hidden
 
     def forward(
         self,
@@ -70,8 +73,9 @@ class PretrainingSums(nn.Module):
         labels: Tensor,
         next_sentence_label: Tensor,
     ) -> Sums:
-        chosen = labels != IGNORE
-        hidden = labels[chosen]
+        most = self.most_hidden or labels.shape[1]  # P
+        places = (labels == IGNORE).byte().argsort(dim=1, stable=True)[:, :most]  # (B, P)
+        hidden = labels.gather(1, places).flatten()  # (B P,)
         table = self.bert.embeddings.token.weight
         device = input_ids.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
@@ -81,15 +85,17 @@ class PretrainingSums(nn.Module):
                 attention_mask=attention_mask,
                 output_attentions=self.bf16 and device == "cpu",  # written out, it is faster there
             )
-            words = self.masked_word(output.last_hidden_state[chosen], table).to(table.dtype)
+            rows = torch.arange(len(places), device=places.device)[:, None]  # (B, 1)
+            states = output.last_hidden_state[rows, places].flatten(0, 1)  # (B P, H)
+            words = self.masked_word(states, table).to(table.dtype)  # (B P, V)
             pairs = self.next_sentence(output.pooler_output).to(table.dtype)
         return Sums(
             attention_mask.sum(),
-            F.cross_entropy(words, hidden, reduction="sum"),
-            torch.tensor(len(hidden)),
+            F.cross_entropy(words, hidden, reduction="sum", ignore_index=IGNORE),
+            (hidden != IGNORE).sum(),
             (words.argmax(-1) == hidden).sum(),
             F.cross_entropy(pairs, next_sentence_label, reduction="sum"),
-            torch.tensor(len(pairs)),
+            torch.full_like(next_sentence_label[0], len(pairs)),
             (pairs.argmax(-1) == next_sentence_label).sum(),
         )
 
@@ -109,21 +115,23 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Ada
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, betas=(0.9, 0.999), eps=1e-6, fused=True
+        groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), eps=1e-6, fused=True
     )
 
 
-def learning_rate(step: int, settings: TrainSettings) -> float:
+def learning_rate(step: float, settings: TrainSettings) -> float:
     """Up in a straight line over the warm-up, then down to 0 over the rest.
+
+    `step` counts steps, or seconds if the run goes by the clock.
 
     >>> settings = TrainSettings(steps=10, warmup=0.2, learning_rate=0.8)
     >>> [round(learning_rate(step, settings), 2) for step in (0, 1, 2, 6, 9)]
     [0.4, 0.8, 0.8, 0.4, 0.1]
     """
-    warmup = round(settings.warmup * settings.steps)
+    warmup = round(settings.warmup * settings.total)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    return settings.learning_rate * (settings.steps - step) / (settings.steps - warmup)
+        return settings.learning_rate * min(1, (step + 1) / warmup)
+    return settings.learning_rate * max(0, settings.total - step) / (settings.total - warmup)
 
 
 def training_step(
@@ -139,10 +147,9 @@ def training_step(
     Gives the values of `Sums` over all devices.
     """
     device = batches[0]["labels"].device
-    words = sum(int((batch["labels"] != IGNORE).sum()) for batch in batches)
-    pairs = sum(len(batch["labels"]) for batch in batches)
-    counts = processes.add_up(torch.tensor([float(words), float(pairs)], device=device))
-    all_words, all_pairs = counts.clamp(min=1).tolist()
+    words = torch.stack([(batch["labels"] != IGNORE).sum() for batch in batches]).sum()
+    pairs = torch.full_like(words, sum(len(batch["labels"]) for batch in batches))
+    all_words, all_pairs = processes.add_up(torch.stack([words, pairs])).clamp(min=1)
 
     total = torch.zeros(len(Sums._fields), device=device, dtype=torch.float64)
     for number, batch in enumerate(batches):

@@ -14,12 +14,23 @@ from minibert.training.batches import Examples, rows_of_step
 from minibert.training.corpus import Corpus, build_corpus, read_documents, split_sentences
 from minibert.training.masking import Masker
 from minibert.training.prepare import prepare
-from minibert.training.rows import example_type, make_examples, make_row, measure
+from minibert.training.rows import (
+    count_rows,
+    example_type,
+    make_row,
+    make_rows,
+    shares,
+    tasks_of,
+)
 from minibert.training.segments import segment_pairs, shorten
 from minibert.training.settings import DataSettings
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary
 from tests.conftest import shared
 from tests.training.text_samples import DOCUMENTS, TEXT, read_start
+
+
+def make_examples(corpus, tokenizer, settings):
+    return [make_rows(corpus, tokenizer, settings, task) for task in tasks_of(corpus, settings)]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +45,7 @@ def real():
     tokenizer = Tokenizer(train_vocabulary(count_words(lines[:4000]), 4000))
     corpus = build_corpus(read_documents(lines), tokenizer)
     settings = DataSettings(length=64)
-    rows = np.concatenate(list(make_examples(corpus, tokenizer, settings)))
+    rows = np.concatenate(make_examples(corpus, tokenizer, settings))
     return corpus, tokenizer, settings, rows
 
 
@@ -45,17 +56,17 @@ def spread(share, count):
 
 def test_the_shares_over_a_million_pieces(real):
     _, tokenizer, _, rows = real
-    shares = measure(rows, tokenizer)
-    chosen = round(shares["chosen"] * shares["num_tokens"])
-    assert shares["num_tokens"] > 1_000_000
+    found = shares(count_rows(rows, tokenizer), tokenizer)
+    chosen = round(found["chosen"] * found["num_tokens"])
+    assert found["num_tokens"] > 1_000_000
     # 15 % of 61 pieces is 9.15, of which 9 are taken
-    assert 9 / 61 - 0.002 < shares["chosen"] < 0.15 + 0.001
+    assert 9 / 61 - 0.002 < found["chosen"] < 0.15 + 0.001
     for name, share in (("masked", 0.8), ("other", 0.1), ("same", 0.1)):
-        assert abs(shares[f"chosen_{name}"] - share) < spread(share, chosen), name
-    assert abs(shares["random_next"] - 0.5) < spread(0.5, shares["rows"])
-    assert 0.88 < shares["full_rows"] < 0.92
-    assert shares["special_chosen"] == 0
-    assert shares["random_from_same_document"] == shares["next_from_other_document"] == 0
+        assert abs(found[f"chosen_{name}"] - share) < spread(share, chosen), name
+    assert abs(found["random_next"] - 0.5) < spread(0.5, found["rows"])
+    assert 0.88 < found["full_rows"] < 0.92
+    assert found["special_chosen"] == 0
+    assert found["random_from_same_document"] == found["next_from_other_document"] == 0
 
 
 def test_chosen_places_are_everywhere_alike(real):
@@ -128,7 +139,7 @@ def test_documents_of_two_sentences_are_still_fair():
     """With one sentence in a chunk, a real next would be impossible; so there are always two."""
     tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "."])
     corpus = build_corpus([["a a a a a a a a a. B b b b."]] * 4000, tokenizer)
-    rows = np.concatenate(list(make_examples(corpus, tokenizer, DataSettings(length=12))))
+    rows = np.concatenate(make_examples(corpus, tokenizer, DataSettings(length=12)))
     share = rows["is_random"].mean()
     assert len(rows) == 4000
     assert abs(share - 0.5) < spread(0.5, len(rows))
@@ -137,7 +148,7 @@ def test_documents_of_two_sentences_are_still_fair():
 def test_one_document_is_refused(tokenizer):
     corpus = build_corpus(DOCUMENTS[:1], tokenizer)
     with pytest.raises(ValueError, match="at least 2 documents.*got 1"):
-        list(make_examples(corpus, tokenizer, DataSettings()))
+        make_examples(corpus, tokenizer, DataSettings())
 
 
 def test_whole_words_are_hidden_as_one(real):
@@ -173,7 +184,7 @@ def test_short_rows_are_as_many_as_asked_for(real):
     few = Corpus(corpus.pieces, corpus.sentences, corpus.documents[:60])
     for share in (0.0, 0.5):
         made = make_examples(few, tokenizer, DataSettings(length=64, short_share=share))
-        lengths = np.concatenate(list(made))["num_tokens"]
+        lengths = np.concatenate(made)["num_tokens"]
         short = (lengths < 60).mean()
         assert abs(short - share * 55 / 60) < 0.05
         if share:
@@ -210,12 +221,23 @@ def test_special_tokens_typed_in_a_text_are_left_out(tokenizer):
     assert not set(corpus.pieces) & (tokenizer.special_ids - {tokenizer.unk_id})
 
 
+def test_more_processes_write_the_same_folder(tokenizer, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join("\n".join(document) for document in DOCUMENTS * 9))
+    settings = DataSettings(length=16, duplicates=2)
+    for processes in (1, 3):
+        prepare([text], tokenizer, tmp_path / str(processes), settings, processes=processes)
+    for file in sorted((tmp_path / "1").iterdir()):
+        assert file.read_bytes() == (tmp_path / "3" / file.name).read_bytes(), file.name
+    assert {path.suffix for path in (tmp_path / "1").iterdir()} <= {".bin", ".json", ".txt"}
+
+
 def test_the_same_seed_gives_the_same_rows(tokenizer):
     corpus = build_corpus(DOCUMENTS, tokenizer)
 
     def rows(seed, duplicates=1):
         settings = DataSettings(length=16, seed=seed, duplicates=duplicates)
-        return np.concatenate(list(make_examples(corpus, tokenizer, settings)))
+        return np.concatenate(make_examples(corpus, tokenizer, settings))
 
     assert rows(1).tobytes() == rows(1).tobytes() != rows(2).tobytes()
     twice = rows(1, duplicates=2)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -20,6 +21,7 @@ from minibert.core.model import BertModel
 from minibert.system import processes
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
+from minibert.training.fresh_masks import FreshMasks
 from minibert.training.pretrain import batches_of_step, evaluate_heldout, pretrain, seed_of
 from minibert.training.run_log import read_log
 from minibert.training.settings import TrainSettings
@@ -222,7 +224,7 @@ def test_a_stopped_run_equals_an_unbroken_one(data, tmp_path, monkeypatch):
 
 
 def test_a_signal_to_another_process_stops_and_saves_here(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "largest", lambda own: torch.full_like(own, signal.SIGTERM))
+    monkeypatch.setattr(processes, "largest", lambda own, device: float(signal.SIGTERM))
     stopped = pretrain(data, tmp_path / "run", TINY, SHORT)
     assert (stopped.finished, stopped.step, stopped.signal) == (False, 0, signal.SIGTERM)
     assert weights(tmp_path / "run")["state"]["step"] == 0
@@ -441,9 +443,134 @@ def test_counts_come_first_and_once(data, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "unbroken", tmp_path / "parts")
 
 
+# ---- Phases, a growing batch, fresh masks, an average, a clock ----
+
+LONG = dataclasses.replace(TINY, max_position_embeddings=24)
+RICH = dataclasses.replace(
+    SHORT, first_batch_size=2, ramp=0.5, fresh_masks=True, last_phase=0.34, average=0.5, beta2=0.9
+)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("longer"), length=24)
+
+
+def test_a_rich_run_stopped_anywhere_equals_an_unbroken_one(data, longer, tmp_path, monkeypatch):
+    """Its checkpoints hold the phase, the rows read in it, and the average."""
+    pretrain([data, longer], tmp_path / "whole", LONG, RICH)
+    for number in (1, 5, 7, 8, 9, 11):  # the phase changes before step 8
+        crash_in_step(number, monkeypatch)
+        with pytest.raises(MemoryError):
+            pretrain([data, longer], tmp_path / "parts", LONG, RICH)
+        monkeypatch.undo()
+    pretrain([data, longer], tmp_path / "parts", LONG, RICH)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    a, b = (weights(tmp_path / name)["averaged"] for name in ("whole", "parts"))
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+    state = weights(tmp_path / "whole")["state"]
+    assert state["phase"] == 1 and state["rows"] == 4 * (8 * 16 // 24)
+
+
+def test_batches_and_phases_are_those_asked_for(data, longer, tmp_path, monkeypatch):
+    """Rows of each step, their length, and what each step reads: no row twice in a pass."""
+    seen = []
+
+    def watched(examples, *rest):
+        batches = batches_of_step(examples, *rest)
+        seen.append((examples.settings.length, rest[3], len(batches[0]["labels"])))
+        return batches
+
+    monkeypatch.setattr(loop, "batches_of_step", watched)
+    pretrain([data, longer], tmp_path / "run", LONG, RICH)
+    assert [rows for *_, rows in seen] == [2, 2, 2, 4, 4, 4, 8, 8, 5, 5, 5, 5]
+    assert [length for length, *_ in seen] == [16] * 8 + [24] * 4
+    assert [start for _, start, _ in seen] == [0, 2, 4, 6, 10, 14, 18, 26, 0, 5, 10, 15]
+
+
+def test_the_average_is_of_the_last_phase(data, longer, tmp_path, monkeypatch):
+    states = []
+    step = loop.training_step
+
+    def watched(module, *rest):
+        sums = step(module, *rest)
+        states.append(module.masked_word.bias.detach().clone())
+        return sums
+
+    monkeypatch.setattr(loop, "training_step", watched)
+    result = pretrain([data, longer], tmp_path / "run", LONG, RICH)
+    expected = states[8]
+    for state in states[9:]:
+        expected = 0.5 * expected + 0.5 * state
+    exported = minibert.load(result.folder / "model").pretraining.masked_word.bias
+    assert (exported - expected).abs().max() < 1e-7
+    assert (exported - states[-1]).abs().max() > 1e-6
+
+
+def test_later_positions_begin_as_the_trained_ones(data, longer, tmp_path):
+    """Without a step in the second phase that could change them much."""
+    settings = dataclasses.replace(RICH, average=None, warmup=0.0, learning_rate=1e-2)
+    settings = dataclasses.replace(settings, steps=3, weight_decay=0.0)
+    pretrain([data, longer], tmp_path / "run", LONG, settings)
+    table = weights(tmp_path / "run")["model"]["bert.embeddings.position.weight"]
+    assert (table[16:24] - table[:8]).abs().max() < 0.03  # one step of at most 1e-2 / 3, twice
+
+
+def test_fresh_masks_are_drawn_anew_and_fairly(data):
+    tokenizer = minibert.Tokenizer.from_folder(data)
+    examples, masks = Examples(data), FreshMasks(tokenizer, 0.15)
+    numbers = np.arange(len(examples))
+    folder = examples.batch(numbers)
+    torch.manual_seed(0)
+    first, second = (examples.batch(numbers, masks) for _ in range(2))
+    assert not torch.equal(first["labels"], second["labels"])
+    plain = torch.where(folder["labels"] == -100, folder["input_ids"], folder["labels"])
+    chosen = first["labels"] != -100
+    assert torch.equal(torch.where(chosen, first["labels"], first["input_ids"]), plain)
+    counts = chosen.sum(1)
+    assert torch.equal(counts, (folder["labels"] != -100).sum(1)), "as many as prepare chooses"
+    special = torch.tensor(sorted(tokenizer.special_ids))
+    assert not torch.isin(first["labels"][chosen], special).any()
+    now, before = first["input_ids"][chosen], first["labels"][chosen]
+    shares = {
+        0.8: (now == tokenizer.mask_id),
+        0.1 * (1 + 1 / len(masks.ordinary)): (now == before),
+        0.1 * (1 - 1 / len(masks.ordinary)): (now != before) & (now != tokenizer.mask_id),
+    }
+    for share, kind in shares.items():
+        spread = 4 * (share * (1 - share) / len(now)) ** 0.5
+        assert abs(kind.float().mean() - share) < spread, share
+    where = torch.zeros(first["labels"].shape[1])
+    for _ in range(50):
+        where += (examples.batch(numbers, masks)["labels"] != -100).sum(0)
+    inner = where[1:7] / where[1:7].mean()
+    assert (inner - 1).abs().max() < 0.15, "every place alike"
+
+
+def test_a_run_by_the_clock_ends_with_it(data, tmp_path):
+    """The rate falls to nothing when the minutes are over, however many steps that were."""
+    settings = dataclasses.replace(SHORT, minutes=0.05, log_every=5)
+    began = time.monotonic()
+    result = pretrain(data, tmp_path / "run", QUIET, settings)
+    assert result.finished and 2.9 < time.monotonic() - began < 30
+    rows = read_log(tmp_path / "run" / "log.csv")
+    assert rows[-1]["learning_rate"] < 0.2 * settings.learning_rate
+    assert max(row["learning_rate"] for row in rows) > 0.5 * settings.learning_rate
+    assert pretrain(data, tmp_path / "run", QUIET, settings).step == result.step
+
+
+def test_whole_words_cannot_be_hidden_anew(tmp_path):
+    words = prepared(tmp_path, whole_words=True)
+    with pytest.raises(ValueError, match="hides whole words, fresh_masks hides single pieces"):
+        pretrain(words, tmp_path / "run", TINY, RICH)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ({"minutes": 0.0}, "minutes must be above 0"),
+        ({"beta2": 1.0}, "beta2 must be a share"),
+        ({"first_batch_size": 0}, "first_batch_size must be at least 1"),
         ({"micro_batch_size": 0}, "micro_batch_size must be at least 1"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"warmup": 1.0}, "warmup must be a share"),
