@@ -29,8 +29,8 @@ Where the processor or the build of torch has no packed kernels (`linear.py`), p
 their place: the same numbers to rounding, more slowly.
 
 On a GPU: half precision, one attention call for all texts without padding where torch has it
-(`torch.nn.attention.varlen`), `compile=True` for fused kernels. The GPU's calls are tested on a
-CPU with stand-ins; they have not been run on a GPU yet.
+(`torch.nn.attention.varlen`), `compile=True` for fused kernels. `tests/fast/test_on_a_gpu.py` holds
+them to the CPU's numbers, where there is a GPU.
 """
 
 import threading
