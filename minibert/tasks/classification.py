@@ -27,6 +27,7 @@ from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import mean_pool
 from minibert.weights.files import find_config, find_weights, read_tensors
 from minibert.weights.loading import hugging_face_state, load_weights, write_tensors
+from minibert.weights.names import modern_name
 
 # What the classifier reads -> its name in a weights file. The first is transformers' name; it has
 # no class that computes the second, so that one has another name there.
@@ -164,7 +165,7 @@ def load_classifier(folder: str | Path) -> tuple[BertClassifier, Tokenizer]:
     The model is in eval mode. Raises FileNotFoundError or ValueError, in words.
     """
     place, files = find_weights(Path(folder))
-    tensors = {key: tensor for file in files for key, tensor in read_tensors(file).items()}
+    tensors = {modern_name(k): tensor for file in files for k, tensor in read_tensors(file).items()}
     heads = {name: head for name, head in POOLINGS.items() if f"{head}.weight" in tensors}
     if len(heads) != 1:
         raise ValueError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import save_file
 
 import minibert
 import minibert.weights.loading
@@ -197,9 +198,12 @@ def test_what_transformers_saved_is_loaded(tokenizer, tmp_path):
     model = new_classifier(trained_like().bert.float(), ["0", "1"]).eval()
     twin(model).save_pretrained(tmp_path)
     tokenizer.save_vocabulary(tmp_path)
-    ours, words = load_classifier(tmp_path)
-    assert len(ours.classes) == 2
-    assert np.array_equal(predict(ours, words, ["a x"]), predict(model, tokenizer, ["a x"]))
+    for prefix in ("", "_orig_mod.", "module.", "model."):
+        state = {prefix + key: tensor for key, tensor in twin(model).state_dict().items()}
+        save_file(state, tmp_path / "model.safetensors")
+        ours, words = load_classifier(tmp_path)
+        assert len(ours.classes) == 2
+        assert np.array_equal(predict(ours, words, ["a x"]), predict(model, tokenizer, ["a x"]))
 
 
 # ---- Saved and loaded ----
