@@ -12,13 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibert.tokenizer.arguments import Text
-from minibert.tokenizer.pieces import Pieces
+from minibert.tokenizer.pieces import Pieces, Span
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     import torch
 
     from minibert.tokenizer.tokenizer import Tokenizer
+
+
+ELSEWHERE = {
+    "data": "a batch is a dict itself: dict(batch)",
+    "encodings": "tokens(row), offsets(row), word_ids(row) say what stands in a row",
+    "convert_to_tensors": 'tokenizer(texts, return_tensors="pt"), "np" or None makes them',
+    "n_sequences": "sequence_ids(row) says which text each place of a row belongs to",
+}
 
 
 def everywhere(value: Any) -> dict[str, Any]:
@@ -100,7 +108,8 @@ class Batch(dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name in self:
             return self[name]
-        raise AttributeError(f"expected one of {sorted(self)}, got {name!r}.")
+        advice = ELSEWHERE.get(name)
+        raise AttributeError(advice or f"expected one of {sorted(self)}, got {name!r}.")
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with every tensor on a device."""
@@ -124,6 +133,61 @@ class Batch(dict[str, Any]):
 
     def offsets(self, row: int = 0) -> list[tuple[int, int]]:
         return self._column(row, lambda pieces: pieces.offsets, everywhere((0, 0)))
+
+    # The names and arguments of transformers: a row and a place in it, or the place alone.
+
+    def token_to_sequence(self, row: int, token: int | None = None) -> int | None:
+        """0 for a token of the first text, 1 of the second, None of neither."""
+        row, token = (0, row) if token is None else (row, token)
+        return self.sequence_ids(row)[token]
+
+    def token_to_word(self, row: int, token: int | None = None) -> int | None:
+        """The number of a token's word in its text."""
+        row, token = (0, row) if token is None else (row, token)
+        return self.word_ids(row)[token]
+
+    def token_to_chars(self, row: int, token: int | None = None) -> Span | None:
+        """The characters (start, end) of a token in its text."""
+        row, token = (0, row) if token is None else (row, token)
+        return None if self.sequence_ids(row)[token] is None else self.offsets(row)[token]
+
+    def char_to_token(
+        self, row: int, char: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The place of the token that a character of a text belongs to; None for a space."""
+        row, char = (0, row) if char is None else (row, char)
+        for place, (start, end) in enumerate(self.offsets(row)):
+            if start <= char < end and self.sequence_ids(row)[place] == sequence_index:
+                return place
+        return None
+
+    def char_to_word(
+        self, row: int, char: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The number of the word that a character of a text belongs to; None for a space."""
+        row, char = (0, row) if char is None else (row, char)
+        place = self.char_to_token(row, char, sequence_index)
+        return None if place is None else self.word_ids(row)[place]
+
+    def word_to_tokens(
+        self, row: int, word: int | None = None, sequence_index: int = 0
+    ) -> Span | None:
+        """The places (start, end) of a word's tokens."""
+        row, word = (0, row) if word is None else (row, word)
+        whose = list(zip(self.sequence_ids(row), self.word_ids(row)))
+        places = [n for n, both in enumerate(whose) if both == (sequence_index, word)]
+        return (places[0], places[-1] + 1) if places else None
+
+    def word_to_chars(
+        self, row: int, word: int | None = None, sequence_index: int = 0
+    ) -> Span | None:
+        """The characters (start, end) of a word."""
+        row, word = (0, row) if word is None else (row, word)
+        places = self.word_to_tokens(row, word, sequence_index)
+        if places is None:
+            return None
+        offsets = self.offsets(row)[slice(*places)]
+        return offsets[0][0], offsets[-1][1]
 
     def sequence_ids(self, row: int = 0) -> list[int | None]:
         part = self._layout.rows[row]

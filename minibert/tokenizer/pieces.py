@@ -299,7 +299,8 @@ class WordPieceTokenizer:
         for _, pieces in self._located(text):
             word_ids += [words + word for _, _, _, word in pieces]
             words += pieces[-1][3] + 1 if pieces else 0
-        return Pieces(self.vocabulary.convert_ids_to_tokens(ids), ids, offsets, word_ids)
+        tokens = [self.vocabulary.inverse[number] for number in ids]
+        return Pieces(tokens, ids, offsets, word_ids)
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text, as strings."""

@@ -25,12 +25,27 @@ from minibert.tokenizer.batch import BERT_TEMPLATE, Batch, Layout, Row, Template
 from minibert.tokenizer.files import read_tokenizer, write_tokenizer
 from minibert.tokenizer.pieces import PieceEngine, Pieces, Span, WordPieceTokenizer
 from minibert.tokenizer.truncation import cut
-from minibert.tokenizer.vocabulary import without_spaces
+from minibert.tokenizer.vocabulary import as_lists, without_spaces
 
 if TYPE_CHECKING:  # torch is imported where tensors are made: `minibert tokenize` starts without
     import torch
 
 _LISTS: dict[str, Any] = {"padding": False, "return_tensors": None}
+_GROWN = (
+    "a new token needs a row of the model, too: use one that the vocabulary keeps free, such as "
+    "[unused0]; or add it with transformers (add_tokens, resize_token_embeddings, save_pretrained) "
+    "and load that folder"
+)
+ELSEWHERE = {
+    "add_tokens": _GROWN,
+    "add_special_tokens": _GROWN,
+    "pad": "rows are padded where they are made, all at once: tokenizer(texts)",
+    "save_pretrained": "save_vocabulary(folder) writes the tokenizer, bert.save(folder) all of it",
+    "convert_tokens_to_string": "decode(convert_tokens_to_ids(tokens)) makes a text of tokens",
+    "num_special_tokens_to_add": "template.length(1) counts them, length(2) those of a pair",
+    "build_inputs_with_special_tokens": "tokenizer(text, text_pair) puts them around the texts",
+    "train_new_from_iterator": "minibert train-vocab learns a vocabulary from files",
+}
 
 
 class Tokenizer:
@@ -80,6 +95,9 @@ class Tokenizer:
     sep_id = property(attrgetter("vocabulary.sep_id"))
     mask_id = property(attrgetter("vocabulary.mask_id"))
     vocab_size = property(attrgetter("vocabulary.vocab_size"))
+    special_tokens_map = property(attrgetter("vocabulary.special_tokens"))
+    all_special_ids = property(lambda self: sorted(self.special_ids))
+    all_special_tokens = property(lambda self: self.convert_ids_to_tokens(self.all_special_ids))
     rules = property(attrgetter("engine.rules"))
     steps = property(attrgetter("engine.steps"))
     typed = property(attrgetter("engine.typed"))
@@ -113,31 +131,54 @@ class Tokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text, as strings."""
-        return self.convert_ids_to_tokens(self.ids(text))
+        return [self.inverse[number] for number in self.ids(text)]
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """A token's id, or a list of them; that of [UNK] for what the vocabulary lacks."""
         return self.vocabulary.convert_tokens_to_ids(tokens)
 
-    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
-        """An id's token, or a list of them. Raises KeyError."""
-        return self.vocabulary.convert_ids_to_tokens(ids)
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """An id's token, or a list of them, or lists of lists. Raises KeyError, TypeError."""
+        return self.vocabulary.convert_ids_to_tokens(ids, skip_special_tokens)
 
     def decode(
         self,
-        ids: Iterable[int],
+        token_ids: Any,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
-    ) -> str:
-        """Ids → text. It is normalised text: case, accents and most of the spacing are gone.
+    ) -> Any:
+        """Ids → text, rows of ids → texts. The ids are a number, a list, a tensor or an array.
 
+        It is normalised text: case, accents and most of the spacing are gone.
         `clean_up_tokenization_spaces` joins "don ' t" again; None: as the tokenizer was made.
         """
+        ids = as_lists(token_ids)
+        if isinstance(ids, list) and ids and isinstance(ids[0], list):
+            settings = skip_special_tokens, clean_up_tokenization_spaces
+            return [self.decode(row, *settings) for row in ids]
+        ids = [ids] if isinstance(ids, int) else ids
         text = self.vocabulary.decode(ids, skip_special_tokens)
         tidy = clean_up_tokenization_spaces
         if tidy is None:
             tidy = self.clean_up_tokenization_spaces
         return without_spaces(text) if tidy else text
+
+    def batch_decode(self, sequences: Any, *settings: Any, **named: Any) -> list[str]:
+        """As `decode`, and always a list."""
+        texts = self.decode(sequences, *settings, **named)
+        return [texts] if isinstance(texts, str) else texts
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id."""
+        return dict(self.vocab)
+
+    def __getattr__(self, name: str) -> Any:
+        """`mask_token`, `mask_token_id` and their like; AttributeError for anything else."""
+        vocabulary: Any = self.__dict__.get("vocabulary")
+        token = vocabulary and vocabulary.special_tokens.get(name.removesuffix("_id"))
+        if token:
+            return vocabulary.vocab.get(token) if name.endswith("_id") else token
+        raise AttributeError(ELSEWHERE.get(name, f"a Tokenizer has no {name!r}"))
 
     def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
@@ -184,8 +225,8 @@ class Tokenizer:
 
     def __call__(
         self,
-        texts: Text | Sequence[Any],
-        text_pairs: Text | Sequence[Any] | None = None,
+        text: Text | Sequence[Any],
+        text_pair: Text | Sequence[Any] | None = None,
         *,
         padding: bool | str = True,
         truncation: bool | str | None = None,
@@ -214,7 +255,7 @@ class Tokenizer:
 
         Raises TypeError for what is no text, ValueError for settings that cannot be followed.
         """
-        samples, single = as_samples(texts, text_pairs, is_split_into_words)
+        samples, single = as_samples(text, text_pair, is_split_into_words)
         padding, truncation = strategies(padding, truncation, max_length)
         padding_side = padding_side or self.padding_side
         truncation_side = truncation_side or self.truncation_side
@@ -222,7 +263,7 @@ class Tokenizer:
         limit = self.model_max_length if max_length is None else max_length
         template = self.template if add_special_tokens else Template()
         encoded = [
-            [self._encode(text, return_offsets_mapping) for text in sample if text is not None]
+            [self._encode(part, return_offsets_mapping) for part in sample if part is not None]
             for sample in samples
         ]
         rows: list[Row] = []

@@ -47,6 +47,24 @@ def without_spaces(text: str) -> str:
     return text
 
 
+def as_lists(ids: Any) -> Any:
+    """Ids as an int, a list, or lists of lists: of a tensor, an array, or anything that yields ids.
+
+    >>> as_lists((7, [8]))
+    [7, [8]]
+    """
+    if hasattr(ids, "tolist"):
+        ids = ids.tolist()
+    if isinstance(ids, int):
+        return ids
+    if isinstance(ids, (str, bytes, Mapping, float)) or not isinstance(ids, Iterable):
+        raise TypeError(
+            f"expected ids, whole numbers, got {type(ids).__name__}: {ids!r:.60}. Of a batch give "
+            'batch["input_ids"]; a token\'s id is convert_tokens_to_ids(token).'
+        )
+    return [as_lists(part) for part in ids]
+
+
 class AddedToken(NamedTuple):
     """A token and how it is looked for; the fields are those of a `tokenizer.json`."""
 
@@ -156,11 +174,18 @@ class Vocabulary:
             return self.vocab.get(tokens, self.unk_id)
         return [self.vocab.get(token, self.unk_id) for token in tokens]
 
-    def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
-        """An id's token, or a list of them. Raises KeyError."""
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """An id's token, or a list of them, or lists of lists. Raises KeyError, TypeError."""
+        ids = as_lists(ids)
         if isinstance(ids, int):
+            if ids not in self.inverse:
+                raise KeyError(
+                    f"expected an id of this vocabulary, up to {max(self.inverse)}: {ids}"
+                )
             return self.inverse[ids]
-        return [self.inverse[number] for number in ids]
+        skipped = self.special_ids if skip_special_tokens else ()
+        kept = [part for part in ids if isinstance(part, list) or part not in skipped]
+        return [self.convert_ids_to_tokens(part, skip_special_tokens) for part in kept]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """Ids → text. It is normalised text: case, accents and most of the spacing are gone.
@@ -177,8 +202,8 @@ class Vocabulary:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens, added ones included."""
-        return len(self.vocab)
+        """The number of word pieces, without added tokens; with them, it is the len(...)."""
+        return len(self.wordpieces)
 
     def __len__(self) -> int:
         return len(self.vocab)

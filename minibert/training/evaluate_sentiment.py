@@ -136,6 +136,6 @@ def _accuracy_of_line(
 def _bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Which pieces a text holds: a row of 0 and 1 for each, of which only the 1 are stored."""
     places = [(row, piece) for row, text in enumerate(texts) for piece in set(tokenizer.ids(text))]
-    shape = (len(texts), tokenizer.vocab_size)
+    shape = (len(texts), len(tokenizer))
     at = torch.tensor(places, dtype=torch.long).reshape(-1, 2).T
     return torch.sparse_coo_tensor(at, torch.ones(len(places)), shape, check_invariants=True)

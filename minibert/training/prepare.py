@@ -79,7 +79,7 @@ def prepare(
         tokenizer.save_vocabulary(new)
         about = {
             "settings": dataclasses.asdict(settings),
-            "vocab_size": tokenizer.vocab_size,
+            "vocab_size": len(tokenizer),
             "files": [Path(file).name for file in files],
             "statistics": statistics,
         }

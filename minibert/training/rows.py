@@ -61,7 +61,7 @@ def make_rows(
     """The rows of some documents. Each document has random numbers of its own in each pass, so its
     rows are the same whoever makes them."""
     masker = Masker(tokenizer, settings.mask_share, settings.whole_words)
-    kind = example_type(settings, tokenizer.vocab_size)
+    kind = example_type(settings, len(tokenizer))
     rows: list[np.ndarray] = []
     for again, document in task:
         rng = random.Random(f"{settings.seed} {again} {document}")

@@ -69,7 +69,7 @@ def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
             "the lens looks through the masked-word head, and this model has none: load weights "
             'with heads, such as google-bert/bert-base-uncased or "minibert-tiny"'
         )
-    words = bert.tokenizer.vocab_size
+    words = len(bert.tokenizer)
     if not 1 <= top <= words:
         raise ValueError(f"top must lie in 1..{words}, got {top}")
     batch, places = around_masks(bert.model, bert.tokenizer, text)
