@@ -220,58 +220,36 @@ def _around(
     return {**unknown, "cls_token": cls[0], "sep_token": sep[0]}, BERT_TEMPLATE
 
 
-def _fields(token: Any) -> dict[str, Any]:
-    """Older files write a token as its text, newer ones as {"content": ..., "lstrip": ...}."""
-    fields = token if isinstance(token, dict) else {"content": token}
-    return {name: value for name, value in fields.items() if name != "__type"} | {"special": True}
+def _special_tokens(config: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """The special tokens that the settings name: "bos_token" and its like, and those in lists.
 
-
-def _special_tokens(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The special tokens that the settings name: "bos_token" and its like, and those in lists."""
+    Older files write a token as its text, newer ones as {"content": ..., "lstrip": ...}.
+    """
     names = dict.fromkeys(["bos_token", "eos_token", *SPECIAL_TOKENS, *config])
-    tokens = {
-        name: config[name]
-        for name in names
-        if name.endswith("_token") and isinstance(config.get(name), (str, dict))
-    }
+    said = {name: config.get(name) for name in names if name.endswith("_token")}
+    tokens = {name: token for name, token in said.items() if isinstance(token, (str, dict))}
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     if isinstance(extra, list):
         extra = {f"number {number}": token for number, token in enumerate(extra)}
-    return {name: _fields(token) for name, token in {**tokens, **extra}.items()}
+    special = {}
+    for name, token in {**tokens, **extra}.items():
+        fields = token if isinstance(token, dict) else {"content": token}
+        fields = {key: value for key, value in fields.items() if key != "__type"}
+        special[name] = _added_tokens([(0, {**fields, "special": True})], path)[0]
+    return special
 
 
-def _read_added(
-    folder: Path,
-    config: Mapping[str, Any],
-    path: Path,
-    data: Mapping[str, Any],
-    extra: Mapping[str, Any],
-    named: Mapping[str, dict[str, Any]],
-    vocab: Mapping[str, int],
+def _with_named(
+    added: list[dict[str, Any]], named: Mapping[str, dict[str, Any]], vocab: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """The added tokens of all files, each once; what the newest form says, holds."""
-    specials = {fields["content"] for fields in named.values()}
-    oldest = (
-        (number, {"content": token, "normalized": token not in specials})
-        for token, number in extra.items()
-    )
-    decoder = (config.get("added_tokens_decoder") or {}).items()
-    added = _added_tokens(oldest, folder / "added_tokens.json")
-    added += _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
-    added += _added_tokens(
-        ((int(n) if n.isdecimal() else n, token) for n, token in decoder),
-        folder / "tokenizer_config.json",
-    )
+    """Each added token once, what the last file says of it, and the special ones named besides."""
     unique = {token["content"]: token for token in sorted(added, key=lambda token: token["id"])}
     for name, fields in named.items():
         token = fields["content"]
         if token in unique:
             unique[token]["special"] = True
         elif token in vocab or name not in SPECIAL_TOKENS:  # a new one comes after all others
-            number = vocab.get(token, len({**vocab, **unique}))
-            unique |= {
-                token: _added_tokens([(number, fields)], folder / "tokenizer_config.json")[0]
-            }
+            unique[token] = {**fields, "id": vocab.get(token, len({**vocab, **unique}))}
     return list(unique.values())
 
 
@@ -300,20 +278,28 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
             f"expected {folder} to be or to hold a vocab.txt or tokenizer.json, found neither. "
             "Give the folder of a BERT model, or the path of its vocab.txt."
         )
-    data = _settings(path) if path.suffix == ".json" else {}
-    vocab = _wordpiece(data, path).get("vocab") or {} if data else read_vocab(path)
-    named = _special_tokens(config)
-    added = _read_added(folder, config, path, data, extra, named, vocab)
+    settings = folder / "tokenizer_config.json"
+    named = _special_tokens(config, settings)
     names = {name: fields["content"] for name, fields in named.items() if name in SPECIAL_TOKENS}
+    specials = {fields["content"] for fields in named.values()}
+    oldest = ((n, {"content": t, "normalized": t not in specials}) for t, n in extra.items())
+    added = _added_tokens(oldest, folder / "added_tokens.json")
     template = Template() if config.get("template") == "none" else BERT_TEMPLATE
-    if data:
-        around, template_of_file = _around(
-            data, {**vocab, **{t["content"]: t["id"] for t in added}}, path
-        )
+    if path.suffix == ".json":
+        data = _settings(path)
+        vocab = _wordpiece(data, path).get("vocab") or {}
+        added += _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
+        ids = {**vocab, **{token["content"]: token["id"] for token in added}}
+        around, template_of_file = _around(data, ids, path)
         if kind in _FILE_CLASSES:
             names, template = {**names, **around}, template_of_file
         else:
             names = {**around, **names}
+    else:
+        data, vocab = {}, read_vocab(path)
+    decoder = (config.get("added_tokens_decoder") or {}).items()
+    added += _added_tokens(((int(n) if n.isdecimal() else n, t) for n, t in decoder), settings)
+    added = _with_named(added, named, vocab)
     normalizer = data.get("normalizer") or {}
     stored = {
         "do_lower_case": config.get("do_lower_case", normalizer.get("lowercase")),

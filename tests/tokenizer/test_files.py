@@ -262,3 +262,26 @@ def test_other_tokenizers_are_refused_by_name(tmp_path, name, content, words):
     with pytest.raises(ValueError, match=f"BERT's rules, .* got .*{words}"):
         Tokenizer.from_folder(tmp_path)
     assert Tokenizer.from_folder(tmp_path / "vocab.txt").vocab_size == len(VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("tokenizer_config.json", {"cls_token": {"lstrip": True}}, "an added token with content"),
+        (
+            "tokenizer_config.json",
+            {"additional_special_tokens": [5]},
+            "an added token with content",
+        ),
+        ("tokenizer_config.json", {"extra_special_tokens": "<e>"}, "a list or an object"),
+        ("tokenizer_config.json", {"bos_token": ["<s>"]}, "bos_token to be a string or an object"),
+        ("tokenizer_config.json", {"padding_side": 1}, "padding_side to be a string"),
+        ("tokenizer.json", {}, "expected BERT's model"),
+        ("config.json", {"tokenizer_class": 5}, "tokenizer_class to be a string"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(tmp_path, name, content, words):
+    write(tmp_path / "vocab.txt", "\n".join(VOCAB))
+    write(tmp_path / name, content)
+    with pytest.raises(ValueError, match=f"{name}: .*{words}"):
+        Tokenizer.from_folder(tmp_path)
