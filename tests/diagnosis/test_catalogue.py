@@ -11,7 +11,14 @@ import transformers
 from minibert.diagnosis.catalogue.all import EQUIVALENT, model_mistakes
 from minibert.diagnosis.catalogue.attention import Steps
 from minibert.diagnosis.catalogue.block import blocks, change_block, own_norms
-from minibert.diagnosis.catalogue.mistake import CATALOGUE, PARTS, mistake, override, patched
+from minibert.diagnosis.catalogue.mistake import (
+    CATALOGUE,
+    PARTS,
+    attentions,
+    mistake,
+    override,
+    patched,
+)
 from minibert.diagnosis.functions import adamw_step, mask_tokens
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_config, probe_model
 from minibert.diagnosis.report import Check, Diagnosis
@@ -321,6 +328,29 @@ def test_a_mistake_of_ones_own(replay, monkeypatch):
         mistake("attention", kind="other")
     with pytest.raises(ValueError, match="what it replaces"):
         mistake("attention", kind="function")
+
+
+def test_a_mistake_of_each_part_with_hints_of_its_group(monkeypatch):
+    model = probe_model()
+    monkeypatch.setattr("minibert.diagnosis.catalogue.mistake.CATALOGUE", {})
+
+    @mistake("attention", each=attentions, hints="? Why?\n@ There.\n! Mend it.")
+    def group_scale(attention):
+        """It is wrong.
+
+        @ Here.
+        """
+        attention.scale = 2.0
+
+    from minibert.diagnosis.catalogue.mistake import CATALOGUE
+
+    entry = CATALOGUE["group_scale"]
+    assert (entry.symptom, *entry.hints) == ("It is wrong.", "Why?", "Here.", "Mend it.")
+    with patched(model, [entry]):
+        assert [each.scale for each in attentions(model)] == [2.0] * 3
+    assert 2.0 not in [each.scale for each in attentions(model)]
+    with pytest.raises(ValueError, match="has no symptom"):
+        mistake("attention", hints="x\n? Why?\n@ There.\n! Mend it.")(lambda model: None)
 
 
 @pytest.mark.parametrize(

@@ -27,26 +27,43 @@ def take_parameters(module, other):
 
 wrong_attention = partial(mistake, "attention", each=attentions)
 wrong_scale = partial(
-    wrong_attention, seen="public course solutions; forks of published BERTs", changes="scale"
+    wrong_attention,
+    seen="public course solutions; forks of published BERTs",
+    changes="scale",
+    hints="""
+    ? What is the variance of the dot product of two vectors of D independent numbers?
+    @ Look at the step between Q K^T and the mask.
+    ! Divide the scores by the square root of the head size, head_size ** 0.5.
+    """,
 )
 wrong_roles = partial(
     wrong_attention,
     seen="minBERT's signature takes (key, query, value); course solutions",
     changes="roles",
 )
+wrong_bias = partial(
+    wrong_attention,
+    hints="""
+    ? The paper's projections have no bias. Does the weights file have one?
+    @ The difference is the same vector at every token.
+    ! nn.Linear(H, H), with its bias.
+    """,
+)
 transposed = partial(
-    mistake, "weights", seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB"
+    mistake,
+    "weights",
+    seen="huggingface/transformers#8887; a debugging list of Redwood's MLAB",
+    hints="""
+    ? In which order are the axes of a kernel in your file, and in your framework?
+    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
+    ! Transpose the kernel once when you load it.
+    """,
 )
 
 
 @wrong_scale()
 def scale_missing(attention):
-    """The scores are not divided by the square root of the head size.
-
-    ? What is the variance of the dot product of two vectors of D independent numbers?
-    @ Look at the step between Q K^T and the mask.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
-    """
+    """The scores are not divided by the square root of the head size."""
     attention.scale = 1.0
 
 
@@ -54,21 +71,14 @@ def scale_missing(attention):
 def scale_by_hidden_size(attention):
     """The scores are divided by the square root of the hidden size, not of the head size.
 
-    ? What is the variance of the dot product of two vectors of D independent numbers?
     @ The dot product runs over the numbers of one head.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
     attention.scale = attention.key.out_features**-0.5
 
 
 @wrong_scale()
 def scale_without_root(attention):
-    """The scores are divided by the head size itself, without the root (or twice by the root).
-
-    ? What is the variance of the dot product of two vectors of D independent numbers?
-    @ Look at the step between Q K^T and the mask.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
-    """
+    """The scores are divided by the head size itself, without the root (or twice by the root)."""
     attention.scale = attention.heads / attention.key.out_features
 
 
@@ -78,29 +88,21 @@ def scale_by_heads(attention):
 
     ? Which axis of your tensor holds the numbers that are summed in the dot product?
     @ A shape was read at the wrong index.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
     attention.scale = attention.heads**-0.5
 
 
 @wrong_scale()
 def scale_multiplied(attention):
-    """The scores are multiplied by the square root of the head size.
-
-    ? What is the variance of the dot product of two vectors of D independent numbers?
-    @ Look at the step between Q K^T and the mask.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
-    """
+    """The scores are multiplied by the square root of the head size."""
     attention.scale = (attention.key.out_features / attention.heads) ** 0.5
 
 
-@wrong_attention(seen="a shape read at the wrong index", changes="scale")
+@wrong_scale(seen="a shape read at the wrong index")
 def scale_by_tokens(attention):
     """The scores are divided by the square root of the number of tokens.
 
-    ? What is the variance of the dot product of two vectors of D independent numbers?
     @ A shape was read at the wrong index.
-    ! Divide the scores by the square root of the head size, head_size ** 0.5.
     """
 
     def attend(original, query, key, value, bias, right=attention.scale):
@@ -309,12 +311,10 @@ def value_uses_key_weights(attention):
     take_parameters(attention.value, attention.key)
 
 
-@wrong_attention(seen="lucidrains/x-transformers#37", changes="query bias+key bias+value bias")
+@wrong_bias(seen="lucidrains/x-transformers#37", changes="query bias+key bias+value bias")
 def qkv_bias_missing(attention):
     """Query, key and value are projected without their biases.
 
-    ? The paper's projections have no bias. Does the weights file have one?
-    @ The difference is the same vector at every token.
     ! nn.Linear(H, H), with its bias, for all three.
     """
     drop_bias(attention.query)
@@ -322,47 +322,27 @@ def qkv_bias_missing(attention):
     drop_bias(attention.value)
 
 
-@wrong_attention(seen="partial loading of a joint query-key-value bias", changes="query bias")
+@wrong_bias(seen="partial loading of a joint query-key-value bias", changes="query bias")
 def query_bias_missing(attention):
-    """The query is projected without its bias.
-
-    ? The paper's projections have no bias. Does the weights file have one?
-    @ The difference is the same vector at every token.
-    ! nn.Linear(H, H), with its bias.
-    """
+    """The query is projected without its bias."""
     drop_bias(attention.query)
 
 
-@wrong_attention(seen="models that leave it out by design, such as Whisper", changes="key bias")
+@wrong_bias(seen="models that leave it out by design, such as Whisper", changes="key bias")
 def key_bias_missing(attention):
-    """The key is projected without its bias.
-
-    ? The paper's projections have no bias. Does the weights file have one?
-    @ The difference is the same vector at every token.
-    ! nn.Linear(H, H), with its bias.
-    """
+    """The key is projected without its bias."""
     drop_bias(attention.key)
 
 
-@wrong_attention(seen="partial loading of a joint query-key-value bias", changes="value bias")
+@wrong_bias(seen="partial loading of a joint query-key-value bias", changes="value bias")
 def value_bias_missing(attention):
-    """The value is projected without its bias.
-
-    ? The paper's projections have no bias. Does the weights file have one?
-    @ The difference is the same vector at every token.
-    ! nn.Linear(H, H), with its bias.
-    """
+    """The value is projected without its bias."""
     drop_bias(attention.value)
 
 
 @transposed(changes="query kernel+key kernel+value kernel", each=attentions)
 def qkv_kernels_transposed(attention):
-    """The kernels of query, key and value are used transposed.
-
-    ? In which order are the axes of a kernel in your file, and in your framework?
-    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
-    ! Transpose the kernel once when you load it.
-    """
+    """The kernels of query, key and value are used transposed."""
     transpose(attention.query)
     transpose(attention.key)
     transpose(attention.value)
@@ -370,12 +350,7 @@ def qkv_kernels_transposed(attention):
 
 @transposed(changes="output kernel", each=attentions)
 def output_kernel_transposed(attention):
-    """The kernel of attention's output projection is used transposed.
-
-    ? In which order are the axes of a kernel in your file, and in your framework?
-    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
-    ! Transpose the kernel once when you load it.
-    """
+    """The kernel of attention's output projection is used transposed."""
     transpose(attention.output)
 
 
@@ -390,14 +365,9 @@ def output_projection_missing(attention):
     attention.output = nn.Identity()
 
 
-@wrong_attention(seen="attention code from models without biases", changes="output bias")
+@wrong_bias(seen="attention code from models without biases", changes="output bias")
 def output_bias_missing(attention):
-    """The output projection of attention has no bias.
-
-    ? The paper's projections have no bias. Does the weights file have one?
-    @ The difference is the same vector at every token.
-    ! nn.Linear(H, H), with its bias.
-    """
+    """The output projection of attention has no bias."""
     drop_bias(attention.output)
 
 

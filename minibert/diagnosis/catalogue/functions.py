@@ -279,37 +279,44 @@ def wrong_part(part, **others):
     return enter
 
 
-@wrong_part(
-    "direction", seen="google-research/bert#153, an oversight; huggingface/transformers#420"
+wrong_direction = partial(
+    wrong_part,
+    "direction",
+    hints="! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), "
+    "v_hat = v / (1 - beta2**t).",
 )
+wrong_decay = partial(
+    wrong_part,
+    hints="@ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.",
+)
+
+
+@wrong_direction(seen="google-research/bert#153, an oversight; huggingface/transformers#420")
 def no_bias_correction():
     """The moments are not corrected for their start at zero.
 
     ? In the very first step, how large is the move of a parameter with a gradient of 5?
     @ m and v start at 0, so their first values are too small.
-    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
     """
     return {"direction": lambda m, v, step: m / (v.sqrt() + 1e-8)}
 
 
-@wrong_part("direction")
+@wrong_direction()
 def first_moment_corrected_only():
     """Only the first moment is corrected for its start at zero.
 
     ? In the very first step, how large is the move of a parameter with a gradient of 5?
     @ There are two moments.
-    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
     """
     return {"direction": lambda m, v, step: m / (1 - 0.9**step) / (v.sqrt() + 1e-8)}
 
 
-@wrong_part("direction", seen="a public course solution")
+@wrong_direction(seen="a public course solution")
 def eps_outside_quotient():
     """eps is added to the quotient instead of to the root: m / sqrt(v) + eps.
 
     ? What is m / sqrt(v) + eps, and what is m / (sqrt(v) + eps)?
     @ Brackets.
-    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
     """
 
     def direction(m, v, step):
@@ -318,13 +325,12 @@ def eps_outside_quotient():
     return {"direction": direction}
 
 
-@wrong_part("direction")
+@wrong_direction()
 def eps_inside_root():
     """eps stands inside the root.
 
     ? Is eps added to v or to its root?
     @ Look at parameters with tiny gradients.
-    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
     """
 
     def direction(m, v, step):
@@ -333,16 +339,14 @@ def eps_inside_root():
     return {"direction": direction}
 
 
-@wrong_part(
-    "direction",
-    seen="the 'efficient' form in section 2 of the Adam paper, used in course skeletons",
+@wrong_direction(
+    seen="the 'efficient' form in section 2 of the Adam paper, used in course skeletons"
 )
 def eps_before_correction():
     """eps is added before the second moment is corrected.
 
     ? To which root is eps added: that of v, or that of the corrected v?
     @ Look at parameters with tiny gradients.
-    ! m_hat / (sqrt(v_hat) + eps), where m_hat = m / (1 - beta1**t), v_hat = v / (1 - beta2**t).
     """
 
     def direction(m, v, step):
@@ -351,7 +355,7 @@ def eps_before_correction():
     return {"direction": direction}
 
 
-@wrong_part(
+@wrong_decay(
     "decay+decay of+decay rate",
     seen="torch.optim.Adam(weight_decay=...); the reason AdamW was written",
 )
@@ -359,51 +363,46 @@ def decay_in_gradient():
     """Weight decay is added to the gradient (that is L2 in Adam, not AdamW).
 
     ? Do the moments know of the weight decay?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! Leave the gradient alone; subtract lr * decay * parameter.
     """
     return {"l2": 0.1, "decay": 0.0}
 
 
-@wrong_part("decay rate", seen="a public course solution")
+@wrong_decay("decay rate", seen="a public course solution")
 def decay_with_corrected_rate():
     """Weight decay is multiplied by the bias-corrected step size.
 
     ? By which learning rate is the decay multiplied?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! lr itself, not lr * sqrt(1 - beta2**t) / (1 - beta1**t).
     """
     return {"rate": lambda step: 0.01 * (1 - 0.999**step) ** 0.5 / (1 - 0.9**step)}
 
 
-@wrong_part("decay", seen="a public course solution")
+@wrong_decay("decay", seen="a public course solution")
 def decay_sign_turned():
     """Weight decay has the wrong sign: the weights grow.
 
     ? Without any gradient, should a weight grow or shrink?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! parameter - lr * decay * parameter.
     """
     return {"decay": -0.1}
 
 
-@wrong_part("decay rate", seen="algorithm 2 of the paper read with a schedule of 1")
+@wrong_decay("decay rate", seen="algorithm 2 of the paper read with a schedule of 1")
 def decay_without_rate():
     """Weight decay is not multiplied by the learning rate.
 
     ? How much does a weight shrink in one step when the learning rate is 0.01?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! lr * decay * parameter.
     """
     return {"rate": lambda step: 1.0}
 
 
-@wrong_part("decay+decay of+decay rate", seen="unfinished course solutions")
+@wrong_decay("decay+decay of+decay rate", seen="unfinished course solutions")
 def decay_missing():
     """There is no weight decay.
 
     ? Without any gradient, should a weight stay as it is?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! parameter - lr * decay * parameter.
     """
     return {"decay": 0.0}
@@ -420,12 +419,11 @@ def step_sign_turned():
     return {"direction": lambda m, v, step: -right_direction(m, v, step)}
 
 
-@wrong_part("decay of", seen="the AdamW of a well-known course, where it is so by definition")
+@wrong_decay("decay of", seen="the AdamW of a well-known course, where it is so by definition")
 def decay_of_new_parameter():
     """Weight decay is taken of the new parameter, after the step, not of the old one.
 
     ? Of which value is lr * decay taken: that before the step, or that after it?
-    @ Weight decay is decoupled: parameter -= lr * decay * parameter, beside the Adam step.
     ! old - lr * direction - lr * decay * old.
     """
     return {"decayed": lambda old, new: new}

@@ -11,6 +11,14 @@ from minibert.diagnosis.catalogue.mistake import mistake, override
 
 wrong_pooler = partial(mistake, "pooler")
 wrong_words = partial(mistake, "masked_word")
+wrong_transform = partial(
+    wrong_words,
+    hints="""
+    ? How many steps lie between a hidden state and the scores of the words?
+    @ dense, GELU, LayerNorm, then the token table and a bias.
+    ! norm(gelu(dense(hidden))).
+    """,
+)
 wrong_pair = partial(mistake, "next_sentence")
 
 
@@ -69,12 +77,7 @@ def pooler_missing(model):
 
 @transposed(changes="pooler dense")
 def pooler_kernel_transposed(model):
-    """The pooler's kernel is used transposed.
-
-    ? In which order are the axes of a kernel in your file, and in your framework?
-    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
-    ! Transpose the kernel once when you load it.
-    """
+    """The pooler's kernel is used transposed."""
     transpose(model.bert.pooler.dense)
 
 
@@ -88,27 +91,20 @@ def change_words(model, guess):
     override(head, "forward", forward)
 
 
-@wrong_words(
+@wrong_transform(
     seen="labml.ai; course solutions; the paper does not mention the transform", changes="transform"
 )
 def transform_missing(model):
     """The masked-word head has no transform: the hidden states meet the token table directly.
 
-    ? How many steps lie between a hidden state and the scores of the words?
-    @ dense, GELU, LayerNorm, then the token table and a bias.
     ! Apply dense, GELU and LayerNorm before the token table.
     """
     change_words(model, lambda hidden: hidden)
 
 
-@wrong_words(changes="head activation")
+@wrong_transform(changes="head activation")
 def transform_activation_missing(model):
-    """The masked-word head has no activation.
-
-    ? How many steps lie between a hidden state and the scores of the words?
-    @ dense, GELU, LayerNorm, then the token table and a bias.
-    ! norm(gelu(dense(hidden))).
-    """
+    """The masked-word head has no activation."""
     model.masked_word.activation = nn.Identity()
 
 
@@ -134,14 +130,9 @@ def transform_gelu_tanh(model):
     model.masked_word.activation = nn.GELU(approximate="tanh")
 
 
-@wrong_words(changes="head norm")
+@wrong_transform(changes="head norm")
 def transform_norm_missing(model):
-    """The masked-word head has no LayerNorm.
-
-    ? How many steps lie between a hidden state and the scores of the words?
-    @ dense, GELU, LayerNorm, then the token table and a bias.
-    ! norm(gelu(dense(hidden))).
-    """
+    """The masked-word head has no LayerNorm."""
     model.masked_word.norm = nn.Identity()
 
 
@@ -191,12 +182,7 @@ def words_log_softmaxed(model):
 
 @transposed(changes="transform")
 def transform_kernel_transposed(model):
-    """The kernel of the masked-word transform is used transposed.
-
-    ? In which order are the axes of a kernel in your file, and in your framework?
-    @ TensorFlow stores kernels as (in, out), PyTorch as (out, in); square ones load either way.
-    ! Transpose the kernel once when you load it.
-    """
+    """The kernel of the masked-word transform is used transposed."""
     transpose(model.masked_word.transform)
 
 

@@ -130,14 +130,16 @@ def mistake(
     changes: str = "",
     replaces: str = "",
     each: Parts | None = None,
+    hints: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter the decorated change into the catalogue: its name is the id, its docstring the text.
 
     With `each`, such as `blocks`, each of these parts of the model is changed, not the model.
 
     The first paragraph of the docstring is the symptom; a line that begins with "? " opens the
-    question, "@ " the place, "! " the fix. Raises ValueError for an unknown part or kind, an id
-    that is taken, or a docstring that lacks one of the four.
+    question, "@ " the place, "! " the fix. What several mistakes have in common of these stands
+    in `hints`; the docstring's own comes first. Raises ValueError for an unknown part or kind, an
+    id that is taken, or a docstring that lacks one of the four.
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, got {part!r}")
@@ -150,10 +152,10 @@ def mistake(
         name = getattr(change, "__name__", repr(change))
         if name in CATALOGUE:
             raise ValueError(f"the catalogue has a mistake named {name!r}; choose another name")
-        symptom, *hints = _paragraphs(name, change.__doc__ or "")
+        symptom, *three = _paragraphs(name, change.__doc__ or "", hints)
         apply = change if each is None else partial(_change_each, each, change)
         CATALOGUE[name] = Mistake(
-            name, part, kind, symptom, tuple(hints), seen, changes or name, apply, replaces
+            name, part, kind, symptom, tuple(three), seen, changes or name, apply, replaces
         )
         return change
 
@@ -165,15 +167,11 @@ def _change_each(each: Parts, change: Callable[..., Any], model: BertForPreTrain
         change(part)
 
 
-def _paragraphs(name: str, docstring: str) -> list[str]:
-    """Symptom, question, place and fix of a mistake's docstring, each as one line."""
-    words: dict[str, list[str]] = {"symptom": [], "question": [], "place": [], "fix": []}
-    current = "symptom"
-    for line in inspect.cleandoc(docstring).splitlines():
-        if line[:1] in MARKS and line[1:2] in ("", " "):
-            current = MARKS[line[:1]]
-            line = line[1:]
-        words[current] += line.split()
+def _paragraphs(name: str, docstring: str, hints: str) -> list[str]:
+    """Symptom, question, place and fix of a mistake, each as one line."""
+    words = {
+        paragraph: own or _words(hints)[paragraph] for paragraph, own in _words(docstring).items()
+    }
     for paragraph, content in words.items():
         if not content:
             marks = ", ".join(f'"{mark} " opens the {what}' for mark, what in MARKS.items())
@@ -182,6 +180,17 @@ def _paragraphs(name: str, docstring: str) -> list[str]:
                 f"then {marks}"
             )
     return [" ".join(content) for content in words.values()]
+
+
+def _words(text: str) -> dict[str, list[str]]:
+    words: dict[str, list[str]] = {"symptom": [], "question": [], "place": [], "fix": []}
+    current = "symptom"
+    for line in inspect.cleandoc(text).splitlines():
+        if line[:1] in MARKS and line[1:2] in ("", " "):
+            current = MARKS[line[:1]]
+            line = line[1:]
+        words[current] += line.split()
+    return words
 
 
 @contextlib.contextmanager

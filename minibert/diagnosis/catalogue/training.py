@@ -8,21 +8,28 @@ from minibert.diagnosis.catalogue.block import wrong_order
 from minibert.diagnosis.catalogue.mistake import attentions, blocks, mistake, override
 
 wrong_dropout = partial(mistake, "dropout", kind="train")
-block_dropout = partial(wrong_dropout, each=blocks)
+PLACES = """
+    ? Draw one block. Where do its two dropouts on hidden states stand?
+    @ After each output's dense layer, before the sum.
+    ! norm(dropout(dense(x)) + residual).
+    """
+block_dropout = partial(wrong_dropout, each=blocks, hints=PLACES)
 attention_dropout = partial(wrong_dropout, changes="attention dropout", each=attentions)
 wrong_gradient = partial(mistake, "gradient", kind="gradient")
+cut_off = partial(
+    wrong_gradient,
+    hints="""
+    ? Which of your parameters has no gradient after loss.backward()?
+    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
+    """,
+)
 
 
 @block_dropout(
     seen="three public course solutions that pass the course's own check", changes="block order"
 )
 def dropout_after_norm(block):
-    """Dropout falls on what leaves LayerNorm, not on the dense layer's output.
-
-    ? Draw one block. Where do its two dropouts on hidden states stand?
-    @ After each output's dense layer, before the sum.
-    ! norm(dropout(dense(x)) + residual).
-    """
+    """Dropout falls on what leaves LayerNorm, not on the dense layer's output."""
 
     def forward(original, x, bias=None, explicit=False):
         attended, probabilities = block.attention(x, bias, explicit)
@@ -37,12 +44,7 @@ def dropout_after_norm(block):
     seen="a public course solution that passes the course's own check", changes="block order"
 )
 def dropout_after_sum(block):
-    """Dropout falls on the residual sum, not on the dense layer's output.
-
-    ? Draw one block. Where do its two dropouts on hidden states stand?
-    @ After each output's dense layer, before the sum.
-    ! norm(dropout(dense(x)) + residual).
-    """
+    """Dropout falls on the residual sum, not on the dense layer's output."""
 
     def forward(original, x, bias=None, explicit=False):
         attended, probabilities = block.attention(x, bias, explicit)
@@ -58,12 +60,7 @@ def dropout_after_sum(block):
     seen="a public course solution that passes the course's own check", changes="block dropout"
 )
 def dropout_before_dense(block):
-    """Dropout falls on the input of the dense layers, not on their output.
-
-    ? Draw one block. Where do its two dropouts on hidden states stand?
-    @ After each output's dense layer, before the sum.
-    ! norm(dropout(dense(x)) + residual).
-    """
+    """Dropout falls on the input of the dense layers, not on their output."""
     block.early_dropout, block.dropout = block.dropout, nn.Identity()
 
     def dropped_first(original, x, dropout=block.early_dropout):
@@ -77,23 +74,13 @@ def dropout_before_dense(block):
     seen="course solutions that define dropout and never call it", changes="block dropout"
 )
 def dropout_missing_in_blocks(block):
-    """The hidden states of the blocks get no dropout.
-
-    ? Draw one block. Where do its two dropouts on hidden states stand?
-    @ After each output's dense layer, before the sum.
-    ! norm(dropout(dense(x)) + residual).
-    """
+    """The hidden states of the blocks get no dropout."""
     block.dropout = nn.Identity()
 
 
-@wrong_order("dropout", seen="course solutions", kind="train")
+@wrong_order("dropout", seen="course solutions", kind="train", hints=PLACES)
 def dropout_missing_after_feed_forward(block, x, attend, think):
-    """Dropout falls on attention's output alone; the feed-forward output gets none.
-
-    ? Draw one block. Where do its two dropouts on hidden states stand?
-    @ After each output's dense layer, before the sum.
-    ! norm(dropout(dense(x)) + residual).
-    """
+    """Dropout falls on attention's output alone; the feed-forward output gets none."""
     middle = block.attention_norm(block.attention_sum(attend(x) + x))
     return block.output_norm(block.output_sum(block.feed_forward(middle) + middle))
 
@@ -160,23 +147,19 @@ def detach_table(model, name):
     override(table, "forward", lambda original, ids: original(ids).detach())
 
 
-@wrong_gradient(seen="d2l-ai/d2l-en#2121")
+@cut_off(seen="d2l-ai/d2l-en#2121")
 def position_detached(model):
     """The position table gets no gradient.
 
-    ? Which of your parameters has no gradient after loss.backward()?
-    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Use the parameter itself, not its .data.
     """
     detach_table(model, "position")
 
 
-@wrong_gradient(seen="constants in place of the table")
+@cut_off(seen="constants in place of the table")
 def segment_detached(model):
     """The segment table gets no gradient.
 
-    ? Which of your parameters has no gradient after loss.backward()?
-    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Use the parameter itself, not its .data.
     """
     detach_table(model, "segment")
@@ -197,7 +180,7 @@ def decoder_not_tied(model):
     )
 
 
-@wrong_gradient(
+@cut_off(
     seen="probabilities kept for pictures with .detach()",
     changes="softmax gradient",
     each=attentions,
@@ -205,31 +188,27 @@ def decoder_not_tied(model):
 def probabilities_detached(attention):
     """The attention probabilities are cut from the gradient: query and key learn nothing.
 
-    ? Which of your parameters has no gradient after loss.backward()?
-    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Let the probabilities stay a part of the graph.
     """
     override(attention.probabilities, "forward", lambda original, x: original(x).detach())
 
 
-@wrong_gradient(seen="hidden states collected with .detach()", changes="stream gradient")
+@cut_off(seen="hidden states collected with .detach()", changes="stream gradient")
 def blocks_detached(model):
     """The residual stream is cut from the gradient between blocks.
 
     ? Down to which block does your gradient reach?
-    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Do not detach the hidden states that one block hands to the next.
     """
     for block in blocks(model)[1:]:
         override(block, "forward", lambda original, x, *others: original(x.detach(), *others))
 
 
-@wrong_gradient(seen="frozen encoders left frozen", changes="pooler gradient")
+@cut_off(seen="frozen encoders left frozen", changes="pooler gradient")
 def pooler_detached(model):
     """The pooler is cut from the gradient of the encoder.
 
     ? What does the next-sentence loss teach the encoder?
-    @ Look for .data, .detach(), .numpy(), torch.tensor(...) and no_grad on its way.
     ! Hand the pooler the hidden state itself.
     """
     override(model.bert.pooler, "forward", lambda original, hidden: original(hidden.detach()))
