@@ -71,7 +71,7 @@ def record(
     """Run `model` on `batch` once and keep every named intermediate.
 
     `batch` is what the model takes: input_ids (B, T) and, if wanted, the other arguments.
-    Every part of the model must be in eval mode; ValueError otherwise.
+    The model and all its dropouts must be in eval mode; ValueError otherwise.
 
     >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=1,
@@ -82,7 +82,8 @@ def record(
     >>> trace["encoder.blocks.0.attention.probabilities"].shape
     torch.Size([1, 4, 3, 3])
     """
-    if any(module.training for module in model.modules()):
+    dropouts = (module for module in model.modules() if isinstance(module, nn.Dropout))
+    if model.training or any(dropout.training for dropout in dropouts):
         raise ValueError("tracing needs a model in eval mode, dropout would blur it: model.eval()")
     tensors: dict[str, Tensor] = {}
     names: dict[nn.Module, list[str]] = {}  # several of a module that stands in several places

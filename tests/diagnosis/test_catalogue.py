@@ -350,7 +350,7 @@ def test_a_mistake_of_each_part_with_hints_of_its_group(monkeypatch):
         assert [each.scale for each in attentions(model)] == [2.0] * 3
     assert 2.0 not in [each.scale for each in attentions(model)]
     with pytest.raises(ValueError, match="has no symptom"):
-        mistake("attention", hints="x\n? Why?\n@ There.\n! Mend it.")(lambda model: None)
+        mistake("attention", hints="? Why?\n@ There.\n! Mend it.")(lambda model: None)
 
 
 @pytest.mark.parametrize(
