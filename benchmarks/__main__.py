@@ -29,6 +29,7 @@ import transformers
 
 from benchmarks import end_to_end, fixed_shapes, measure, process_start
 from benchmarks.measured_models import make_base
+from minibert.system.lines import print_any_text
 
 PARTS = ("shapes", "end", "start", "training")
 ROOT = Path(__file__).parent.parent
@@ -136,6 +137,7 @@ def write(text: str, figures: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    print_any_text()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,

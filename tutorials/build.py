@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from minibert.system.lines import print_any_text
 from tutorials.building import checking, rules, writing
 from tutorials.building.chapter import Chapter, Problem, chapter_files, read_chapter
 from tutorials.building.running import Run, run_chapters
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """Do what the command line says; `root` is the repository whose tutorials are meant."""
     options = parse(arguments)
+    print_any_text()
     write_site = site_writer() if options.html or options.source else None
     if options.source and write_site:
         print(f"wrote {write_site(root, options.source, {}, with_chapters=False)}")

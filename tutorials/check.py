@@ -19,6 +19,7 @@ from minibert.diagnosis.function_check import diagnose
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
 from minibert.diagnosis.targets import import_file
+from minibert.system.lines import print_any_text
 from minibert.system.processes import one_thread
 from tutorials.exercises.todo import NotDone
 from tutorials.lessons import LESSONS, Lesson
@@ -187,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--folder", type=Path, default=EXERCISES, help="where the files are")
     args = parser.parse_args(argv)
+    print_any_text()
     chosen = LESSONS
     if args.number is not None:
         chosen = [each for each in LESSONS if each.number == args.number.zfill(2)]

@@ -10,6 +10,7 @@ import sys
 import torch
 
 import minibert
+from minibert.system.lines import print_any_text
 from weights_tools.verify.check_golden import check_golden
 from weights_tools.verify.pack import load_pack
 from weights_tools.verify.verdict import FAIL
@@ -60,6 +61,7 @@ def heading(text: str) -> None:
 
 
 def main() -> None:
+    print_any_text()
     bert = choose()
     config = bert.config
     parameters = sum(p.numel() for p in bert.model.parameters())

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 refused or failed (the reason is on standard error), 2 wro
 """
 
 import argparse
-import io
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 
 from minibert.cli import diagnose, text, training, vectors, view
 from minibert.cli.options import Parser
+from minibert.system.lines import print_any_text
 from minibert.system.processes import Stop, stop_signals
 
 GROUP = "minibert.commands"  # entry points: functions that add their commands to the sub-parsers
@@ -70,8 +70,7 @@ def _open_streams() -> bool:
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
         if number:
             setattr(sys, name, os.fdopen(number, "w", closefd=False))
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # where it is not UTF-8
+    print_any_text()
     return "stdout" in closed
 
 

@@ -5,9 +5,20 @@ byte-order mark that some editors put before the first line.
 """
 
 import hashlib
+import io
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+
+def print_any_text() -> None:
+    """From now on standard output writes what its encoding lacks as an escape, such as \\u4e2d.
+
+    The consoles of Windows are often not UTF-8. For the programs, not for the library.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def decode_lines(lines: Iterable[bytes], name: str | Path, errors: str = "strict") -> Iterator[str]:
