@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 
+from minibert.core.checks import ELSEWHERE
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
+from minibert.core.rules import lowercase
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
 from minibert.tasks.pretrained import Prediction, check_text, fill_mask, next_sentence, whole_batch
@@ -33,6 +35,15 @@ from minibert.weights.loading import LoadReport, load_weights, save_weights
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+# What other libraries' models have, and what to do instead.
+METHODS = {
+    "encode": "embed(texts) gives their vectors, bert.tokenizer.encode(text) the ids of one",
+    "resize_token_embeddings": ELSEWHERE["resize_token_embeddings"],
+    "save_pretrained": "save(folder) writes what minibert, transformers and others load",
+    "to": "bert.pretraining.to(device) moves the model; texts follow by themselves",
+    "generate": "BERT is no decoder: fill_mask(text) fills a [MASK]",
+}
+
 
 @dataclasses.dataclass
 class Bert:
@@ -51,6 +62,11 @@ class Bert:
     recipe: Recipe = Recipe()
     source: str = ""
     _cached: Engine | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
+
+    if not TYPE_CHECKING:  # which knows what a Bert has
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(METHODS.get(name, f"a Bert has no {name!r}"))
 
     @property
     def model(self) -> BertModel:
@@ -161,9 +177,13 @@ class Bert:
         combine: str = "concat",
     ) -> np.ndarray:
         """The vectors of a word wherever it stands in the text, or of spans (start, end) of
-        characters: (n, W), each the mean of its pieces. Raises ValueError if there are none."""
+        characters: (n, W), each the mean of its pieces. Raises ValueError if there are none.
+
+        A word is found as the model reads it: on an uncased model without regard to case and
+        accents."""
         check_text(text)
-        spans = spans_of(text, words) if isinstance(words, str) else list(words)
+        rules = [*self.tokenizer.steps, *([lowercase] if self.recipe.lower else [])]
+        spans = spans_of(text, words, rules) if isinstance(words, str) else list(words)
         if not spans:
             raise ValueError(f"{words!r} does not stand in the text as a word of its own")
         tokens = self.embed(

@@ -1,5 +1,6 @@
 """The public face: load, predict, embed, save, with real weights where they are needed."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -369,3 +370,31 @@ def test_config_of_the_twin_is_the_same_model():
     for name, value in BertConfig().to_dict().items():
         assert getattr(theirs, name) == value, name
     assert twin_of(trained_like()).config.hidden_size == TINY.hidden_size
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("encode", r"embed\(texts\).*bert.tokenizer.encode"),
+        ("resize_token_embeddings", r"\[unused0\].*transformers"),
+        ("save_pretrained", r"save\(folder\)"),
+        ("to", "bert.pretraining.to"),
+        ("generate", "no decoder"),
+        ("no_such_thing", "a Bert has no 'no_such_thing'"),
+    ],
+)
+def test_what_a_bert_refuses(bert, name, way):
+    with pytest.raises(AttributeError, match=way):
+        getattr(bert, name)
+    assert copy.deepcopy(bert).config == bert.config
+
+
+@pytest.mark.parametrize("name", ["resize_token_embeddings", "get_input_embeddings"])
+def test_what_a_bert_model_refuses(bert, name):
+    with pytest.raises(
+        AttributeError, match=f"BertModel has no {name}: .*unused0|embeddings.token"
+    ):
+        getattr(bert.model, name)
+    with pytest.raises(AttributeError, match="no attribute 'no_such_thing'"):
+        bert.model.no_such_thing  # noqa: B018
+    assert bert.model.embeddings is bert.model.get_submodule("embeddings")

@@ -26,6 +26,11 @@ ELSEWHERE = {
     "return_dict": "leave it out: an output is a named tuple, and output['name'] works as well",
     "encoder_hidden_states": "BERT as published reads one text or pair and has no decoder",
     "past_key_values": "BERT as published has no decoder, and so nothing to keep between calls",
+    "resize_token_embeddings": (
+        "use a row that the vocabulary keeps free, such as [unused0]; or let transformers add the "
+        "token and resize (add_tokens, resize_token_embeddings, save_pretrained), and load that"
+    ),
+    "get_input_embeddings": "model.embeddings.token holds the rows of the tokens",
     "use_cache": "BERT as published has no decoder, and so nothing to keep between calls",
 }
 

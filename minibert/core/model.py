@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from minibert.core.attention import attention_bias_from_mask
-from minibert.core.checks import check_inputs, refuse_arguments
+from minibert.core.checks import ELSEWHERE, check_inputs, refuse_arguments
 from minibert.core.config import BertConfig
 from minibert.core.embeddings import BertEmbeddings
 from minibert.core.encoder import BertEncoder
@@ -92,6 +92,11 @@ class BertModel(nn.Module):
         self.encoder = BertEncoder(config)
         self.pooler = BertPooler(config) if add_pooling_layer else None
         initialize(self, config.initializer_range)
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        if name in ELSEWHERE:
+            raise AttributeError(f"BertModel has no {name}: {ELSEWHERE[name]}")
+        return super().__getattr__(name)
 
     def forward(
         self,

@@ -20,6 +20,17 @@ from minibert.vectors.pooling import COMBINATIONS, pools_of
 from minibert.vectors.recipe import Recipe
 
 LONG_TEXTS = ("cut", "windows")
+# What `encode` of sentence-transformers takes, and what to do here.
+ELSEWHERE = {
+    "batch_size": "texts are batched by length; batch_tokens=4096 tokens go through at a time",
+    "convert_to_tensor": "torch.from_numpy(bert.embed(texts)) is a tensor",
+    "convert_to_numpy": "leave it out: the vectors are a NumPy array",
+    "normalize_embeddings": "normalize=True gives vectors of length 1",
+    "show_progress_bar": "progress=True shows a bar",
+    "output_value": 'pooling="none" gives the vectors of all tokens',
+    "device": "move the model itself: bert.pretraining.to(device)",
+    "truncate_dim": "take the first columns: bert.embed(texts)[:, :256]",
+}
 
 
 class EmbedSettings(TypedDict, total=False):
@@ -90,9 +101,8 @@ class Plan:
     ) -> Plan:
         """Raises ValueError for what cannot be computed, TypeError for an option that is none."""
         for option in unknown:
-            raise TypeError(
-                f"no option {option!r}: the options are {', '.join(EmbedSettings.__annotations__)}"
-            )
+            options = f"the options are {', '.join(EmbedSettings.__annotations__)}"
+            raise TypeError(f"no option {option!r}: {ELSEWHERE.get(option, options)}")
         layers = [layer] if isinstance(layer, int) else list(layer)
         states = count_states(model)
         for number in layers:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from minibert.core.model import BertModel
+from minibert.core.rules import Rule, lowercase, strip_accents
 from minibert.fast.bert import Engine
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import chunk_by_chunk, count_cut
@@ -102,11 +105,52 @@ def span_vectors(tokens: TokenVectors, spans: Iterable[tuple[int, int]]) -> np.n
     return np.stack(rows) if rows else np.empty((0, tokens.vectors.shape[1]), np.float32)
 
 
-def spans_of(text: str, word: str) -> list[tuple[int, int]]:
-    """Where a word stands in a text, as a word of its own.
+# Scripts that put no spaces between words: Thai and Lao, Burmese, Khmer, kana, ideographs.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+
+
+def _continues(edge: str, neighbour: str) -> bool:
+    """Whether a character beside the edge of a word makes it part of a longer one."""
+    return bool(re.match(r"\w", neighbour)) and not any(map(_UNSPACED.match, (edge, neighbour)))
+
+
+def spans_of(text: str, word: str, rules: Collection[Rule] = ()) -> list[tuple[int, int]]:
+    """Where a word stands in a text, as a word of its own; in scripts without spaces, anywhere.
+
+    A letter with its accent is the same in one character or in two. `rules` are the tokenizer's
+    (`tokenizer.steps`): what it lower-cases, or strips of accents, is found without regard to them.
 
     >>> spans_of("The bank, not the banker: bank.", "bank")
     [(4, 8), (26, 30)]
+    >>> spans_of("Caf\u00e9, cafe\u0301!", "caf\u00e9", [lowercase])
+    [(0, 4), (6, 11)]
     """
-    matches = re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text)
-    return [match.span() for match in matches if word]
+
+    def fold(part: str) -> str:
+        part = unicodedata.normalize("NFD", part)
+        for rule in (lowercase, strip_accents):
+            if rule in rules:
+                part = unicodedata.normalize("NFD", rule(part))
+        return part
+
+    # A letter and the marks on it are compared as one, and never cut apart.
+    starts = [n for n, char in enumerate(text) if not n or unicodedata.category(char)[0] != "M"]
+    folded, letters = "", {0: 0}
+    for number, (start, end) in enumerate(pairwise([*starts, len(text)])):
+        letters[len(folded)] = number
+        folded += fold(text[start:end])
+    letters[len(folded)] = len(starts)
+    spans = []
+    for match in re.finditer(r"\s+".join(map(re.escape, fold(word).split())) or "(?!)", folded):
+        first, last = letters.get(match.start()), letters.get(match.end())
+        if first is None or last is None:
+            continue
+        before = text[starts[first - 1]] if first else " "
+        end = [*starts, len(text)][last]
+        if _continues(match[0][0], before) or _continues(match[0][-1], text[end : end + 1]):
+            continue
+        spans.append((starts[first], end))
+    return spans

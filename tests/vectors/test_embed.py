@@ -151,6 +151,63 @@ def test_words_by_span(minilm):
         minilm.embed_words(text, [(3, 4)])
 
 
+WORDS_IN_SCRIPTS = [  # text, word, where it stands for an uncased model, and for a cased one
+    ("私は東京に住む。東京！", "東京", ["東京", "東京"], ["東京", "東京"]),
+    ("我爱北京天安门", "北京", ["北京"], ["北京"]),
+    ("ロンドンに行く", "ロンドン", ["ロンドン"], ["ロンドン"]),
+    ("ฉันรักกรุงเทพมาก", "กรุงเทพ", ["กรุงเทพ"], ["กรุงเทพ"]),
+    ("私はBERTです。xBERTです", "BERT", ["BERT"], ["BERT"]),
+    ("2020年に", "2020", ["2020"], ["2020"]),
+    ("Caf\u00e9 cafe\u0301s cafe\u0301.", "caf\u00e9", ["Caf\u00e9", "cafe\u0301"], ["cafe\u0301"]),
+    ("the caf\u00e9!", "cafe\u0301", ["caf\u00e9"], ["caf\u00e9"]),
+    ("R\u00e9sum\u00e9 or resume", "resume", ["R\u00e9sum\u00e9", "resume"], ["resume"]),
+    ("e\u0323\u0302x \u1ec7", "e\u0302\u0323", ["\u1ec7"], ["\u1ec7"]),  # marks in another order
+    ("Bank, BANK and banks", "bank", ["Bank", "BANK"], []),
+    ("In New  York, not new yorker", "New York", ["New  York"], ["New  York"]),
+    ("\u0627\u0644\u0645\u0627 \u0645\u0627", "\u0645\u0627", ["\u0645\u0627"], ["\u0645\u0627"]),
+    ("서울은 서울", "서울", ["서울"], ["서울"]),
+    ("a [MASK] b", "[MASK]", ["[MASK]"], ["[MASK]"]),
+    ("bank", "", [], []),
+    ("", "bank", [], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "word", "uncased", "cased"), WORDS_IN_SCRIPTS)
+def test_words_as_the_model_reads_them(minilm, hugging_face, text, word, uncased, cased):
+    assert [text[a:b] for a, b in spans_of(text, word)] == cased
+    spans = spans_of(text, word, minilm.tokenizer.steps)
+    assert [text[a:b] for a, b in spans] == uncased
+    if not uncased:
+        with pytest.raises(ValueError, match="does not stand in the text"):
+            minilm.embed_words(text, word)
+        return
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm.source)
+    offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    states = states_of(hugging_face, text)[-1]
+    for vector, (start, end) in zip(minilm.embed_words(text, word), spans, strict=True):
+        inside = [n for n, (a, b) in enumerate(offsets) if a < end and b > start]
+        assert np.abs(vector - states[inside].mean(0)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("option", "way"),
+    [
+        ("batch_size", "batch_tokens=4096"),
+        ("convert_to_tensor", r"torch.from_numpy\(bert.embed\(texts\)\)"),
+        ("convert_to_numpy", "leave it out"),
+        ("normalize_embeddings", "normalize=True"),
+        ("show_progress_bar", "progress=True"),
+        ("output_value", 'pooling="none"'),
+        ("device", "bert.pretraining.to"),
+        ("layers", "the options are layer, combine"),
+    ],
+)
+def test_options_of_sentence_transformers(minilm, option, way):
+    for pooling in (None, "none"):
+        with pytest.raises(TypeError, match=f"no option '{option}': .*{way}"):
+            minilm.embed(["a"], pooling=pooling, **{option: 1})
+
+
 def test_the_company_a_text_keeps(minilm):
     shuffle = random.Random(1)
     texts = SENTENCES[:64]

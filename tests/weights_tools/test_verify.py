@@ -441,3 +441,25 @@ def test_without_transformers_installed(stand_in, monkeypatch):
     verdict = check(stand_in)
     assert verdict.rows[-1].detail == "transformers is not installed"
     assert verdict.exit_code == 0
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_a_number_on_one_page_alone_fails_and_says_whom_to_tell(stand_in, certain):
+    """The same wrong number, once with a second source: both fail, one asks for a report."""
+    path = stand_in.parent / "pack.json"
+    pack = json.loads(path.read_text())
+    (check_,) = (each for each in pack["checks"] if each["id"] == "pair")
+    check_.pop("array")
+    check_["expected"] = [[1.0, 2.0], [3.0, 4.0]]
+    if certain:
+        other = {"repository": "y/z", "commit": None, "licence": "x", "what": "a second"}
+        pack["sources"]["other"] = other
+        check_["confirmed_by"] = ["other"]
+    arrays = dict(np.load(stand_in.parent / "pack.npz"))
+    del arrays["pair"]
+    np.savez(stand_in.parent / "pack.npz", **arrays)
+    path.write_text(json.dumps(pack))
+    verdict = check(stand_in, with_transformers=False)
+    assert [row.name for row in verdict.failed] == ["pair"] and verdict.exit_code == 1
+    assert ("Please tell us" in verdict.summary) != certain
+    assert verdict.failed[0].detail.endswith("2 sources" if certain else "on one page alone")
