@@ -1,0 +1,279 @@
+"""Commands that are stopped at every file operation, run again, and compared with a quiet run.
+
+`python -m tests.cli.kills [-n POINTS] [MODE ...]` prints a table: how many points of each command,
+and what was wrong. A child process runs the command and is struck at its Nth file operation in its
+folder (open, rename, remove, make, ...), of which Python tells an audit hook:
+
+    kill     it ends at once, as by SIGKILL
+    SIGTERM  it gets that signal, as from `kill` or a job scheduler
+    SIGHUP   or that one, as when a terminal closes
+    full     no file can grow beyond N bytes (RLIMIT_FSIZE), as on a full disk
+    double   it waits, while a second process runs the same command to its end
+
+Then the same command runs undisturbed, and the folder must be, byte for byte, what it is without
+any disturbance: nothing lost, nothing mixed, nothing left over.
+"""
+
+import argparse
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import minibert.bert
+import minibert.diagnosis.checker
+import minibert.tasks.classification
+import minibert.training.curves
+import minibert.training.finetune
+import minibert.training.prepare
+import minibert.training.pretrain
+import minibert.vectors.file
+import minibert.view
+import weights_tools.cli
+import weights_tools.convert  # noqa: F401  all of it once, and not in every child
+from minibert.cli.main import main
+from minibert.weights.loading import save_weights
+from tests.parity.twins import trained_like
+from tests.test_bert import WORDS
+
+MODES = ("kill", "SIGTERM", "SIGHUP", "full", "double")
+EVENTS = {
+    *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"),
+    *("os.listdir", "os.scandir", "shutil.rmtree", "shutil.copyfile", "shutil.copytree"),
+}
+PRETRAIN = "pretrain data -o out --steps 4 --save-every 2 --log-every 2 --eval-every 2 --hidden 16"
+COMMANDS = {
+    "train-vocab": "train-vocab corpus.txt -o out.txt --size 60 --min-frequency 1",
+    "prepare": "prepare corpus.txt --vocab model -o out --length 16 --held-out 0.4",
+    "pretrain": f"{PRETRAIN} --heads 2 --blocks 1 --batch-size 4",
+    "finetune": "finetune labels.tsv --test labels.tsv -m model -o out --epochs 1 --threads 1",
+    "embed": "embed corpus.txt -m model -o out.npy",
+    "embed, every token": "embed corpus.txt -m model -o out.jsonl",
+    "convert": "weights convert model out --uncased",
+    "convert, a zip": "weights convert google.zip out --uncased",
+    "export": "weights export model out --format tf",
+    "trace": "trace river -m model --save out.npz",
+    "view": "view river -m model -o out.html",
+    "dump-probe": "diagnose --dump-probe out",
+}
+
+
+class Outcome(NamedTuple):
+    """How a child process ended, what it said, and how many file operations it came to."""
+
+    code: int
+    words: str
+    operations: int
+
+
+def make_inputs(folder: Path) -> None:
+    """What the commands read, into a new folder."""
+    folder.mkdir()
+    lines = ["The river was in the bank. He went in. A man was in.", "He was in. The bank went."]
+    texts = [*lines, "", *lines[::-1], "", "A river. The man was in the river. He."] * 3
+    (folder / "corpus.txt").write_text("\n".join(texts) + "\n")
+    rows = [f"the river was {word}\t{label}" for word, label in [("in", "a"), ("he", "b")] * 4]
+    (folder / "labels.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    (folder / "model").mkdir()
+    save_weights(trained_like().float(), folder / "model")
+    (folder / "model" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
+    os.chdir(folder)
+    for command in (
+        "prepare corpus.txt --vocab model -o data --length 16 --held-out 0.4",
+        "weights export model google --format tf",
+    ):
+        outcome = run(folder, command)
+        if outcome.code:
+            raise RuntimeError(outcome.words)
+    shutil.make_archive("google", "zip", "google")
+    shutil.rmtree("google")
+
+
+class Child:
+    """A process that runs a command in `folder`; before its file operation number `at` it strikes.
+
+    room  how many bytes a file may have
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        command: str,
+        strike: Callable[[], object] | None = None,
+        at: int = 0,
+        room: int | None = None,
+    ):
+        self.reading, writing = os.pipe()  # not a file, which could not grow either
+        self.number = os.fork()
+        if self.number:
+            os.close(writing)
+            return
+        os.chdir(folder)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        signal.alarm(300)
+        seen = _watch(str(folder), strike, at)
+        if room is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        code = 99
+        try:
+            code = main(command.split())
+        finally:
+            print(f"\n{len(seen)}", flush=True)
+            os._exit(code)
+
+    def outcome(self) -> Outcome:
+        with os.fdopen(self.reading) as stream:
+            words, _, count = stream.read().rpartition("\n\n")
+        code = os.waitstatus_to_exitcode(os.waitpid(self.number, 0)[1])
+        return Outcome(code, words or count, int(count) if code == 0 else 0)
+
+
+def run(folder: Path, command: str, *strike: Any, room: int | None = None) -> Outcome:
+    """Run a command as a `Child`, to its end."""
+    return Child(folder, command, *strike, room=room).outcome()
+
+
+def _watch(folder: str, strike: Callable[[], object] | None, at: int) -> list[str]:
+    """The file operations in the folder, which are put into the list as they come."""
+    seen: list[str] = []
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in EVENTS or not isinstance(arguments[0], str | os.PathLike):
+            return
+        path = os.path.abspath(os.fspath(arguments[0]))  # noqa: PTH100  it tells no hook
+        if path.startswith(folder + os.sep):
+            seen.append(f"{event} {path}")
+            if len(seen) == at and strike is not None:
+                strike()
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """All files by name, as bytes; of a training run without the seconds it took."""
+    files: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        files[name] = path.read_bytes() if path.is_file() else None
+        if name.endswith("checkpoint.pt"):
+            checkpoint = torch.load(path, weights_only=True)
+            del checkpoint["state"]["seconds"]
+            files[name] = repr(checkpoint)  # tensors this small are printed whole
+        if name.endswith("log.csv"):
+            rows = [line.split(",") for line in path.read_text().splitlines()]
+            files[name] = [[*row[:2], *row[4:]] for row in rows]
+    return files
+
+
+def check(name: str, mode: str, point: int, inputs: Path, expected: dict[str, Any]) -> str:
+    """What is wrong after a strike of this kind; "" if nothing is."""
+    folder = inputs.parent / "work"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(inputs, folder)
+    command = COMMANDS[name]
+    if mode == "double":
+        return _check_double(name, point, folder, expected)
+    number = getattr(signal, mode, None)
+    if mode == "full":
+        outcome = run(folder, command, room=point)
+        right = outcome.code in (0, 1, 2)
+    elif mode == "kill":
+        outcome = run(folder, command, lambda: os._exit(137), point)
+        right = outcome.code == 137
+    else:
+        outcome = run(folder, command, lambda: os.kill(os.getpid(), number), point)
+        right = outcome.code in (0, 128 + number, -number)  # early, nobody looks after signals
+    if not right or "Traceback" in outcome.words or "Errno" in outcome.words:
+        return f"ended with {outcome.code}: {outcome.words}"
+    again = run(folder, command)
+    done = again.code == 0 or "choose a new name" in again.words
+    if not done or content(folder) != expected:
+        return f"then {again.code}: {again.words} {_difference(content(folder), expected)}"
+    return ""
+
+
+def _check_double(name: str, point: int, folder: Path, expected: dict[str, Any]) -> str:
+    waits, told = os.pipe()
+    goes_on, release = os.pipe()
+
+    def wait() -> None:
+        os.write(told, b".")
+        os.read(goes_on, 1)
+
+    child = Child(folder, COMMANDS[name], wait, point)
+    os.read(waits, 1)
+    second = run(folder, COMMANDS[name])
+    os.write(release, b".")
+    first = child.outcome()
+    for end in (waits, told, goes_on, release):
+        os.close(end)
+    refusals = "another process is writing", "choose a new", "is there already"
+    for one, other in ((first, second), (second, first)):
+        refused = other.code in (1, 2) and any(sentence in other.words for sentence in refusals)
+        if one.code == 0 and (refused or other.code == 0) and content(folder) == expected:
+            return ""
+    return f"{first} and {second} {_difference(content(folder), expected)}"
+
+
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    differing = sorted(name for name in one.keys() & other if one[name] != other[name])
+    return f"extra {sorted(one.keys() - other)} lost {sorted(other.keys() - one)} other {differing}"
+
+
+def strike_all(points: int | None, modes: list[str], names: list[str]) -> tuple[int, list[str]]:
+    """Strike every command at so many points a mode (None: all); how many, and what was wrong."""
+    torch.set_printoptions(threshold=10**9, precision=9)
+    minibert.vectors.file.CHUNK = minibert.vectors.file.TOKEN_CHUNK = 4
+    draw = random.Random(0)
+    count, wrong = 0, []
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as place:
+        inputs = Path(os.path.realpath(place)) / "inputs"
+        make_inputs(inputs)
+        for name in names:
+            quiet = inputs.parent / "quiet"
+            shutil.copytree(inputs, quiet)
+            outcome = run(quiet, COMMANDS[name])
+            if outcome.code:
+                raise RuntimeError(f"{name}: {outcome.words}")
+            expected = content(quiet)
+            sizes = [path.stat().st_size for path in quiet.rglob("out*/**/*") if path.is_file()]
+            sizes += [path.stat().st_size for path in quiet.glob("out.*")]
+            shutil.rmtree(quiet)
+            for mode in modes:
+                last = max(sizes) if mode == "full" else outcome.operations
+                places = (
+                    list(range(1, last + 1))
+                    if mode != "full"
+                    else [0, 1, 100, *sizes, *(draw.randrange(last) for _ in range(20))]
+                )
+                if points is not None:
+                    places = draw.sample(places, min(points, len(places)))
+                for at in places:
+                    count += 1
+                    if problem := check(name, mode, at, inputs, expected):
+                        wrong.append(f"{name}, {mode} at {at}: {problem}")
+                print(f"{name:20} {mode:8} {len(places):4} points of {last}", file=sys.stderr)
+        os.chdir(here)
+    return count, wrong
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", "--points", type=int, help="of each mode at each command (all)")
+    parser.add_argument("-c", "--command", nargs="*", default=list(COMMANDS))
+    parser.add_argument("-m", "--mode", nargs="*", default=list(MODES))
+    arguments = parser.parse_args()
+    number, problems = strike_all(arguments.points, arguments.mode, arguments.command)
+    print(*problems, f"{number} points, {len(problems)} wrong", sep="\n")
+    sys.exit(bool(problems))
