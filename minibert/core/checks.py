@@ -136,6 +136,8 @@ def check_labels(name: str, labels: Tensor, logits: Tensor | None) -> Tensor:
         raise ValueError(
             f"{name} must have the shape {tuple(logits.shape[:-1])}, got {tuple(labels.shape)}"
         )
+    if labels.dtype != torch.int64:
+        raise TypeError(f"{name} must be whole numbers (torch.int64), got {labels.dtype}")
     classes, labelled = logits.shape[-1], labels[labels != IGNORE]
     if labelled.numel() == 0:
         raise ValueError(f"{name} are all {IGNORE}: there is no place to take a loss at")

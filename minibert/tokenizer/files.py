@@ -99,7 +99,7 @@ def _json(path: Path) -> dict[str, Any]:
     """A file's JSON object; an empty one for a file that is not there."""
     try:
         data = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, got {error}. Get the file again.") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a JSON object, got a {type(data).__name__}.")

@@ -15,15 +15,18 @@ import numpy as np
 
 from minibert.tokenizer.tokenizer import Tokenizer
 
+# A run of marks that ends nothing is matched, too, as a whole (group 2): it would be tried again
+# from each of its marks, which takes forever in a line of 40,000 dots.
 _sentence_end = re.compile(
-    r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])"
-    r"[.!?]+[\"'”’“»)\]]*\s+(?=[\"'“‘„«¿¡(\[]*(\w))|[。！？]+[”’」』）]*"
+    r"(?:(?=[.!?]{2})|(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z]))"
+    r"[.!?]+[\"'”’“»)\]]*\s+(?=[\"'“‘„«¿¡(\[]*(\w))|[。！？]+[”’」』）]*|([.!?]+)"
 )
 
 
-def _begins(letter: str | None) -> bool:
-    """Whether a sentence can begin so; the marks of Chinese and Japanese need no next letter."""
-    return letter is None or letter.isupper() or letter.isdigit()
+def _begins(match: re.Match[str]) -> bool:
+    """Whether a sentence can begin after it; marks of Chinese and Japanese need no next letter."""
+    letter, nothing = match.groups()
+    return not nothing and (letter is None or letter.isupper() or letter.isdigit())
 
 
 def split_sentences(paragraph: str) -> list[str]:
@@ -36,7 +39,7 @@ def split_sentences(paragraph: str) -> list[str]:
     ['"Is it deep?" asked Mr. Bank.', '"It is."', 'Then he swam.']
     """
     ends = _sentence_end.finditer(paragraph)
-    starts = [0, *(match.end() for match in ends if _begins(match[1]))]
+    starts = [0, *(match.end() for match in ends if _begins(match))]
     sentences = [paragraph[a:b].strip() for a, b in zip(starts, [*starts[1:], None])]
     return [sentence for sentence in sentences if sentence]
 

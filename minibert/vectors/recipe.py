@@ -16,7 +16,7 @@ from typing import Any
 from minibert.system.files import read_json
 from minibert.vectors.nearest import SIMILARITIES
 from minibert.vectors.pooling import pools_of
-from minibert.weights.files import model_folder
+from minibert.weights.files import beside, model_folder, read_modules
 
 MODULES = "sentence_transformers.models"
 
@@ -43,6 +43,16 @@ WRITTEN = {
     "last": "lasttoken",
 }
 LISTED = {"last": "lasttoken"}  # their names in the list `pooling_mode`, where not ours
+
+
+# What the files may say; null says nothing.
+WORDS = {bool: "true or false", int: "a whole number", str: "a string", dict: "an object"}
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("do_lower_case", "include_prompt"), bool),
+    **dict.fromkeys(("max_seq_length", "truncate_dim"), int),
+    **dict.fromkeys(("default_prompt_name", "similarity_fn_name"), str),
+    "prompts": dict,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +107,13 @@ class Recipe:
         if not (folder / "modules.json").is_file():
             return cls()
         pooling, normalize, include_prompt = "none", False, True
-        for module in read_json(folder / "modules.json", kind=list):
+        for module in read_modules(folder):
             library, _, kind = str(module.get("type")).rpartition(".")
             if library and not library.startswith("sentence_transformers."):
                 kind = f"{kind} of {library}"  # code of the model's own
             if kind == "Pooling":
-                config = read_json(folder / str(module.get("path", "1_Pooling")) / "config.json")
+                place = beside(folder, module.get("path", "1_Pooling"), "modules.json")
+                config = _read(place / "config.json")
                 pooling, include_prompt = _pooling(config), config.get("include_prompt", True)
             elif kind == "Normalize":
                 normalize = True
@@ -192,11 +203,11 @@ def _pooling(config: dict[str, Any]) -> str:
     """Their pooling settings -> our name for them."""
     if "pooling_mode" in config:  # sentence-transformers 5.4 and later
         modes = config["pooling_mode"]
-        names = [modes] if isinstance(modes, str) else list(modes)
+        names = modes if isinstance(modes, list) else [modes]
     else:
         keys = [key for key, value in config.items() if value and key.startswith("pooling_mode_")]
         names = [key.removeprefix("pooling_mode_") for key in keys] or ["mean"]  # as they read it
-    unknown = [name for name in names if name not in MODES]
+    unknown = [name for name in names if name not in list(MODES)]
     if unknown or not names:
         raise ValueError(f"this folder pools by {unknown or names}, expected some of {list(MODES)}")
     in_order = sorted(names, key=list(MODES).index) if "pooling_mode" not in config else names
@@ -205,7 +216,24 @@ def _pooling(config: dict[str, Any]) -> str:
 
 def _settings(*paths: Path) -> dict[str, Any]:
     """The content of the first of these files that is there."""
-    return next((read_json(path) for path in paths if path.is_file()), {})
+    return next((_read(path) for path in paths if path.is_file()), {})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Raises ValueError that names the file if a setting is of another kind than it must be."""
+    settings = read_json(path)
+    modes = {key: bool for key in settings if key.startswith("pooling_mode_")}
+    for key, kind in (KINDS | modes).items():
+        value = settings.get(key)
+        if value is not None and type(value) is not kind:
+            raise ValueError(
+                f"{path}: expected {key} to be {WORDS[kind]}, got {value!r:.60}. Correct the file, "
+                "or get it again"
+            )
+    for value in (settings.get("prompts") or {}).values():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{path}: expected prompts to be strings, got {value!r:.60}")
+    return settings
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -7,9 +7,9 @@ and an index of shards opens no file outside its own folder.
 import pickle
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from minibert.system.files import read_json
 
@@ -25,22 +25,38 @@ WEIGHT_FILES = (
 )
 
 
+def beside(folder: Path, name: object, source: str) -> Path:
+    """The file or folder `name` in `folder`. Raises ValueError for a name that leads elsewhere:
+    nothing outside the folder is opened because a file says so."""
+    if not isinstance(name, str) or name[:1] in ("", ".") or set(name) & set("/\\:\0"):
+        raise ValueError(
+            f"{folder / source} names {name!r:.100}: expected the name of a folder or file beside "
+            f"it; only files beside it are opened"
+        )
+    return folder / name
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The modules of a folder of sentence-transformers; none where there is no modules.json."""
+    path = folder / "modules.json"
+    modules = read_json(path, kind=list) if path.is_file() else []
+    if not all(isinstance(module, dict) for module in modules):
+        raise ValueError(f"{path} must hold a list of objects, one a module: get it again")
+    return modules
+
+
 def model_folder(folder: Path) -> Path:
     """Where in a folder of sentence-transformers the model is: up to 2021 in `0_Transformer`.
 
     Raises ValueError for a modules.json that names another place than a folder beside it.
     """
-    if not (folder / "modules.json").is_file():
-        return folder
-    for module in read_json(folder / "modules.json", kind=list):
+    for module in read_modules(folder):
         if str(module.get("type")).endswith((".Transformer", ".BERT")) and module.get("path"):
-            name = str(module["path"])
-            if Path(name).name != name or not (folder / name).is_dir():
-                raise ValueError(
-                    f"{folder}/modules.json says that the model is in {name!r}: expected the name "
-                    f"of a folder beside it"
-                )
-            return folder / name
+            inside = beside(folder, module["path"], "modules.json")
+            if not inside.is_dir():
+                raise ValueError(f"{folder}/modules.json says that the model is in {inside.name}: "
+                                 f"expected the name of a folder beside it")  # fmt: skip
+            return inside
     return folder
 
 
@@ -97,11 +113,7 @@ def read_shard_index(index: Path) -> dict[str, str]:
             f'{index} is no index of weights: expected {{"weight_map": {{tensor: file}}}}'
         )
     for name in names:
-        if not isinstance(name, str) or name[:1] in ("", ".") or set(name) & set("/\\:\0"):
-            raise ValueError(
-                f"{index} names {name!r}, which is no plain file name: only files beside it are "
-                f"opened"
-            )
+        beside(index.parent, name, index.name)
     return files
 
 
@@ -117,6 +129,11 @@ def read_tensors(file: Path) -> "dict[str, Tensor]":
     """All tensors of one .safetensors or .bin file, memory-mapped. Pickled code is never run."""
     import torch  # not at the top: hub.py needs this file, and `minibert tokenize` no torch
 
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{str(file)!r} is no path in UTF-8, as readers of weights need it: "
+                         f"rename the folder") from None  # fmt: skip
     with file.open("rb") as opened:  # a file that may not be read says so here
         zipped = opened.read(2) == b"PK"  # before torch 1.6 a .bin was no zip archive
     try:
@@ -129,16 +146,23 @@ def read_tensors(file: Path) -> "dict[str, Tensor]":
             f"{file} was not opened: it is damaged, or it holds more than tensors, and running "
             f"pickled code from a weights file is not safe ({str(error).splitlines()[0]})"
         ) from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, LookupError, ValueError) as error:
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
         raise ValueError(
             f"{file} is damaged or incomplete ({file.stat().st_size:,} bytes): "
             f"{str(error).partition(chr(10))[0]}. Fetch it again"
         ) from None
     if not isinstance(content, dict) or not all(
-        isinstance(t, torch.Tensor) for t in content.values()
+        isinstance(name, str) and isinstance(t, torch.Tensor) for name, t in content.items()
     ):
         raise ValueError(
             f"{file} is not a weights file: expected a dict of names and tensors, as "
             f"model.state_dict() gives it"
         )
+    for name, tensor in content.items():
+        if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+            kind = "meta" if tensor.is_meta else str(tensor.layout)
+            raise ValueError(
+                f"{file}: {name} holds no plain numbers ({kind}, {tensor.dtype}): save it as a "
+                f"dense tensor of floating-point numbers"
+            )
     return content

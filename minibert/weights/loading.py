@@ -12,7 +12,9 @@ Google's TensorFlow checkpoints are converted first, by `python -m weights_tools
 
 import dataclasses
 import json
+import math
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,7 @@ def load_weights(
         for key, ours in mapped.items()
     }
     model.load_state_dict(state, strict=True, assign=True)
+    _warn_if_not_finite(path, state)
     stored = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))
     names = tuple(file.name for file in files)
     return model.eval(), LoadReport(names, mapped, ignored | left_out, missing, stored)
@@ -156,6 +159,20 @@ def _fitting(
     if not tensor.is_floating_point():
         raise ValueError(f"{key} holds {tensor.dtype}, expected floating-point numbers")
     return torch.nn.Parameter(tensor if dtype is None else tensor.to(dtype))
+
+
+def _warn_if_not_finite(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    # A sum is NaN or infinite if a number of it is; only then is each one looked at.
+    sums = {name: float(tensor.detach().sum(dtype=torch.float64)) for name, tensor in state.items()}
+    suspects = [name for name, total in sums.items() if not math.isfinite(total)]
+    wrong = [name for name in suspects if not bool(state[name].isfinite().all())]
+    if wrong:
+        warnings.warn(
+            f"{path} holds numbers that are NaN or infinite in {len(wrong)} tensors, first "
+            f"{wrong[0]}: so will be what it computes. Get the file again, or a model whose "
+            "training did not fail",
+            stacklevel=3,
+        )
 
 
 def _full_name(ours: str) -> str:

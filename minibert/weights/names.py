@@ -106,6 +106,11 @@ def map_keys(
     tensors: Mapping[str, Tensor], config: BertConfig, architecture: Architecture = BERT
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Sort the keys of a file: {key: our parameter}, {key: reason to ignore it}."""
+    if ".N." in architecture.name_table and config.num_hidden_layers > len(tensors):
+        raise ValueError(  # before so many names and modules are made
+            f"config.json asks for {config.num_hidden_layers} blocks, the file holds "
+            f"{len(tensors)} tensors: the two do not belong together"
+        )
     table = name_table(config, architecture)
     names = {key: modern_name(key) for key in tensors}
     if "cls.predictions.bias" not in names.values():  # some files hold it under this name alone

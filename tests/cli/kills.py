@@ -1,7 +1,7 @@
 """Commands that are stopped at every file operation, run again, and compared with a quiet run.
 
-`python -m tests.cli.kills [-n POINTS] [MODE ...]` prints a table: how many points of each command,
-and what was wrong. A child process runs the command and is struck at its Nth file operation in its
+`python -m tests.cli.kills` prints a table: at how many points each command was struck, in which
+way, and what was wrong. A child process runs the command and is struck at its Nth file operation in its
 folder (open, rename, remove, make, ...), of which Python tells an audit hook:
 
     kill     it ends at once, as by SIGKILL
@@ -15,6 +15,7 @@ any disturbance: nothing lost, nothing mixed, nothing left over.
 """
 
 import argparse
+import math
 import os
 import random
 import resource
@@ -44,7 +45,7 @@ from minibert.weights.loading import save_weights
 from tests.parity.twins import trained_like
 from tests.test_bert import WORDS
 
-MODES = ("kill", "SIGTERM", "SIGHUP", "full", "double")
+MODES = ("kill", "SIGTERM", "SIGHUP", "double", "full")
 EVENTS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"),
     *("os.listdir", "os.scandir", "shutil.rmtree", "shutil.copyfile", "shutil.copytree"),
@@ -230,50 +231,51 @@ def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
     return f"extra {sorted(one.keys() - other)} lost {sorted(other.keys() - one)} other {differing}"
 
 
-def strike_all(points: int | None, modes: list[str], names: list[str]) -> tuple[int, list[str]]:
-    """Strike every command at so many points a mode (None: all); how many, and what was wrong."""
+def all_points(name: str, inputs: Path) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    """What a command leaves undisturbed, and where it can be struck, in which way."""
+    quiet = inputs.parent / "quiet"
+    shutil.rmtree(quiet, ignore_errors=True)
+    shutil.copytree(inputs, quiet)
+    outcome = run(quiet, COMMANDS[name])
+    if outcome.code:
+        raise RuntimeError(f"{name}: {outcome.words}")
+    new = [path for path in quiet.rglob("*") if not (inputs / path.relative_to(quiet)).exists()]
+    sizes = sorted({path.stat().st_size for path in new if path.is_file()})
+    rooms = {0, 1, *sizes[:-1], *(size // part for size in sizes for part in (2, 3, 5))}
+    places = [(mode, at) for mode in MODES[:-1] for at in range(1, outcome.operations + 1)]
+    return content(quiet), places + [("full", room) for room in sorted(rooms)]
+
+
+def strike_all(names: list[str], modes: list[str], total: int | None) -> tuple[int, list[str]]:
+    """Strike everywhere, or at so many points drawn at random; how many, and what was wrong."""
     torch.set_printoptions(threshold=10**9, precision=9)
     minibert.vectors.file.CHUNK = minibert.vectors.file.TOKEN_CHUNK = 4
-    draw = random.Random(0)
-    count, wrong = 0, []
-    here = Path.cwd()
+    here, wrong, draw = Path.cwd(), [], random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         inputs = Path(os.path.realpath(place)) / "inputs"
         make_inputs(inputs)
+        count = 0
         for name in names:
-            quiet = inputs.parent / "quiet"
-            shutil.copytree(inputs, quiet)
-            outcome = run(quiet, COMMANDS[name])
-            if outcome.code:
-                raise RuntimeError(f"{name}: {outcome.words}")
-            expected = content(quiet)
-            sizes = [path.stat().st_size for path in quiet.rglob("out*/**/*") if path.is_file()]
-            sizes += [path.stat().st_size for path in quiet.glob("out.*")]
-            shutil.rmtree(quiet)
-            for mode in modes:
-                last = max(sizes) if mode == "full" else outcome.operations
-                places = (
-                    list(range(1, last + 1))
-                    if mode != "full"
-                    else [0, 1, 100, *sizes, *(draw.randrange(last) for _ in range(20))]
-                )
-                if points is not None:
-                    places = draw.sample(places, min(points, len(places)))
-                for at in places:
-                    count += 1
-                    if problem := check(name, mode, at, inputs, expected):
-                        wrong.append(f"{name}, {mode} at {at}: {problem}")
-                print(f"{name:20} {mode:8} {len(places):4} points of {last}", file=sys.stderr)
+            expected, places = all_points(name, inputs)
+            places = [place for place in places if place[0] in modes]
+            if total is not None:
+                places = draw.sample(places, min(math.ceil(total / len(names)), len(places)))
+            for mode, at in places:
+                if problem := check(name, mode, at, inputs, expected):
+                    wrong.append(f"{name}, {mode} at {at}: {problem}")
+            count += len(places)
+            numbers = {mode: sum(mode == m for m, _ in places) for mode in modes}
+            print(f"{name:20}", *(f"{n:4} {mode}" for mode, n in numbers.items()), flush=True)
         os.chdir(here)
     return count, wrong
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-n", "--points", type=int, help="of each mode at each command (all)")
-    parser.add_argument("-c", "--command", nargs="*", default=list(COMMANDS))
-    parser.add_argument("-m", "--mode", nargs="*", default=list(MODES))
+    parser.add_argument("--total", type=int, metavar="N", help="points in all (everywhere)")
+    parser.add_argument("--command", nargs="*", default=list(COMMANDS), choices=COMMANDS)
+    parser.add_argument("--mode", nargs="*", default=list(MODES), choices=MODES)
     arguments = parser.parse_args()
-    number, problems = strike_all(arguments.points, arguments.mode, arguments.command)
+    number, problems = strike_all(arguments.command, arguments.mode, arguments.total)
     print(*problems, f"{number} points, {len(problems)} wrong", sep="\n")
     sys.exit(bool(problems))
