@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minibert.cli.main import run_parser
-from minibert.cli.options import Parser, add_command
+from minibert.cli.options import Parser, add_command, finite
 
 SUMMARY = "get checkpoints, look into them, convert them, prove them"
 
@@ -129,7 +129,7 @@ def _case_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _tell(arguments: argparse.Namespace, result: Any) -> None:
-    print(json.dumps(result.to_dict(), indent=1) if arguments.json else result)
+    print(json.dumps(finite(result.to_dict()), indent=1) if arguments.json else result)
 
 
 def _progress() -> bool:

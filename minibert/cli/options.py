@@ -131,4 +131,13 @@ def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
 def print_json(content: Any) -> None:
     """One line of JSON; where standard output is not UTF-8, with \\u escapes."""
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower() in ("utf-8", "utf8")
-    print(json.dumps(content, ensure_ascii=not unicode))
+    print(json.dumps(finite(content), ensure_ascii=not unicode))
+
+
+def finite(content: Any) -> Any:
+    """What JSON can hold: null for NaN and infinity.
+
+    >>> finite({"loss": float("nan"), "step": 1})
+    {'loss': None, 'step': 1}
+    """
+    return json.loads(json.dumps(content), parse_constant=lambda name: None)

@@ -6,13 +6,12 @@ Each calls one function of `training`. Heavy imports stand inside the commands.
 import argparse
 import dataclasses
 import io
-import json
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from minibert.cli.options import add_command, add_model
+from minibert.cli.options import add_command, add_model, print_json
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import DataSettings, FinetuneSettings, TrainSettings
 
@@ -295,7 +294,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             tuning = read_settings(FinetuneSettings, arguments)
             results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
     if arguments.json:
-        print(json.dumps(results))
+        print_json(results)
     else:
         print(as_table(results), end="")
 

@@ -138,14 +138,11 @@ class BertConfig:
         """Read `config.json` (Hugging Face) or `bert_config.json` (Google)."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is not a JSON file: {error}") from None
-        if not isinstance(values, dict) or "hidden_size" not in values:
-            raise ValueError(f"{path} is not a BERT config: expected an object with 'hidden_size'")
-        try:
+            if not isinstance(values, dict) or "hidden_size" not in values:
+                raise ValueError("expected an object with 'hidden_size'")
             return cls.from_dict(values)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: {error}") from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is not a BERT config: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dict, with `model_type`, as `config.json` wants them."""

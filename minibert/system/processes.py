@@ -15,7 +15,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch is imported where it is used: `minibert tokenize` does without
     import torch
@@ -154,6 +154,9 @@ def one_thread() -> Iterator[None]:
 # ---- Signals ----
 
 
+STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
 class Stop(KeyboardInterrupt):
     """Somebody asked the process to end, by the signal whose number is the argument."""
 
@@ -164,16 +167,23 @@ def stop_signals() -> Iterator[None]:
     being written is kept or removed. A signal that is ignored, as under nohup, stays so."""
 
     def stop(number: int, frame: object) -> None:
+        leave_terminal(number)
         raise Stop(number)
 
-    before = {}
+    before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():  # no other thread may
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is signal.SIG_DFL:
                 before[number] = signal.signal(number, stop)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_terminal(number: int) -> None:
+    """After SIGHUP the terminal is gone: what is written there goes nowhere instead of failing."""
+    for stream in (1, 2):
+        if number == getattr(signal, "SIGHUP", None) and os.isatty(stream):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

@@ -5,9 +5,7 @@ one at any moment. It holds tensors, numbers and strings; loading it runs no cod
 """
 
 import dataclasses
-import hashlib
 import pickle
-import shutil
 import signal
 import threading
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.settings import TrainSettings
 from minibert.training.step import Sums
+from minibert.weights.identity import identity
 from minibert.weights.loading import save_weights
 
 NAME = "checkpoint.pt"
@@ -108,9 +107,11 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
         raise ValueError(
             f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
         ) from None
+    # Older checkpoints do not say which tokenizer, and have other names for the weights.
+    unknown = set() if "data.tokenizer" in theirs else {"data.tokenizer", "start"}
     different = [
         f"{name} {theirs.get(name)!r}, now {run.get(name)!r}"
-        for name in sorted({*theirs, *run} - MAY_CHANGE_ON_RESUME)
+        for name in sorted({*theirs, *run} - MAY_CHANGE_ON_RESUME - unknown)
         if theirs.get(name) != run.get(name)
     ]
     if different:
@@ -134,39 +135,28 @@ def describe_run(
     about = {
         **dataclasses.asdict(settings),
         **{f"config.{name}": value for name, value in config.to_dict().items()},
-        "start": None if start is None else fingerprint(start),
+        "start": None if start is None else identity(start),
     }
     for number, examples in enumerate(phases):
         data = dataclasses.asdict(examples.settings)
         data |= {"rows": len(examples), "num_tokens": examples.statistics["num_tokens"]}
+        data |= {"tokenizer": identity(tokenizer=Tokenizer.from_folder(examples.folder))}
         about |= {f"data{number or ''}.{name}": value for name, value in data.items()}
     return about
-
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """A short name for these very weights: other weights have another one."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def export_model(folder: Path, model: BertForPreTraining, vocabulary: Path) -> None:
     """Put model and tokenizer into the folder, in the place of older ones, for `minibert.load`."""
     longest = model.config.max_position_embeddings
     tokenizer = Tokenizer.from_folder(vocabulary, model_max_length=longest)
-    new = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    with folder_written_whole(new) as temporary:
-        save_weights(model, temporary)
-        tokenizer.save_vocabulary(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    new.replace(folder)
+    with folder_written_whole(folder, replace=True) as new:
+        save_weights(model, new)
+        tokenizer.save_vocabulary(new)
 
 
 class StopRequest:
-    """Inside, SIGINT and SIGTERM do no more than set `signal`. A second one acts as ever."""
+    """Inside, SIGINT, SIGTERM and SIGHUP do no more than set `signal`. A second one acts as
+    ever; one that is ignored, as under nohup, stays so."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -174,12 +164,14 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # no other thread may
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self._note)
+            for number in (signal.SIGINT, *processes.STOP_SIGNALS):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self.before[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
+        processes.leave_terminal(number)
         signal.signal(number, self.before[number])
 
     def anywhere(self, device: torch.device) -> bool:

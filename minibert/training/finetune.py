@@ -10,6 +10,7 @@ a point or more, so a result is the mean over several seeds, with its deviation.
 Source: Devlin et al. 2018, section 4.1 and appendix A.3.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ def finetune(
 ) -> list[float]:
     """Train the model in place, and leave it in eval mode. Gives the loss of every step.
 
-    Raises ValueError if the texts have other classes than the model.
+    Raises ValueError if the texts have other classes than the model, or the loss is NaN.
     """
     settings = settings or FinetuneSettings()
     _check_classes(model, train)
@@ -61,6 +62,11 @@ def finetune(
                 batch = classifier_batch(tokenizer, texts, longest)
                 labels = torch.from_numpy(train.labels[chosen])
                 losses.append(classifier_step(model, optimizer, batch, labels, settings))
+                if not math.isfinite(losses[-1]):
+                    raise ValueError(
+                        f"the loss is {losses[-1]} in step {len(losses)}: try a smaller "
+                        "learning_rate, or other weights to start from"
+                    )
                 bar.update()
                 bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}")
     model.eval()

@@ -15,6 +15,7 @@ Source: Devlin et al. 2018, section 3.1 and appendix A.2.
 import copy
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -29,6 +30,7 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system import processes
+from minibert.system.files import locked
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples, rows_from
 from minibert.training.checkpoint import (
@@ -77,16 +79,19 @@ def pretrain(
     start  a config, for new weights, or a model to go on training
 
     `output` gets checkpoint.pt, log.csv and, at every save, the model as a folder that
-    `minibert.load` reads. SIGINT and SIGTERM save and stop after the step in hand. A model to
-    start from stays as it is. Raises ValueError if data and model do not fit, or the checkpoint is
-    of another run, FileExistsError if `output` holds a model and no checkpoint.
+    `minibert.load` reads. SIGINT, SIGTERM and SIGHUP save and stop after the step in hand. A model
+    to start from stays as it is. Raises ValueError if data and model do not fit, the checkpoint is
+    of another run, or the loss is NaN; FileExistsError if `output` holds a model and no checkpoint;
+    BlockingIOError if another process trains there.
     """
     settings = settings or TrainSettings()
-    with processes.join() as device, StopRequest() as stop:
+    with processes.join() as device, StopRequest() as stop, _alone(Path(output)):
         folders = [data] if isinstance(data, str | Path) else data
         run = Run([Path(folder) for folder in folders], Path(output), start, settings, device)
         unit = "step" if settings.minutes is None else "s"
         bar = tqdm(total=settings.total, initial=run.done, unit=unit, disable=not progress)
+        if run.finished:  # perhaps it was killed between its last checkpoint and the model
+            run.export()
         while not run.finished and not stop.anywhere(device):
             run.step()
             bar.update(run.done - bar.n)
@@ -99,6 +104,14 @@ def pretrain(
             run.save()
         bar.close()
         return Result(run.state.step, run.finished, stop.signal, run.output, processes.rank())
+
+
+def _alone(output: Path) -> AbstractContextManager[None]:
+    """Process 0 makes the folder and locks it: two runs would write one log."""
+    if processes.rank() > 0:
+        return nullcontext()
+    output.mkdir(parents=True, exist_ok=True)
+    return locked(output.resolve(), output, folder=True)
 
 
 class Run:
@@ -131,8 +144,6 @@ class Run:
             self.averaged = AveragedModel(self.model, multi_avg_fn=ema)
         self.optimizer = make_optimizer(self.model, settings)
 
-        if processes.rank() == 0:
-            output.mkdir(parents=True, exist_ok=True)
         given = None if isinstance(start, BertConfig) else start
         self.identity = describe_run(settings, self.model.config, self.phases, given)
         parts = {"model": self.model, "optimizer": self.optimizer, "averaged": self.averaged}
@@ -228,6 +239,7 @@ class Run:
     def measure(self, with_heldout: bool) -> dict[str, float]:
         """Means since the last call, and over held-out rows if asked for; into the log."""
         state, rate = self.state, self.optimizer.param_groups[0]["lr"]
+        self.check_finite()
         measured = means(state.sums)
         state.tokens += int(state.sums[0])
         state.sums.zero_()
@@ -246,10 +258,25 @@ class Run:
         return self.model
 
     def save(self) -> None:
-        """Write the checkpoint, and the model for everybody."""
+        """Write the checkpoint, and the model for everybody. Raises ValueError for NaN in it."""
+        self.check_finite()
         if processes.rank() == 0:
             write_checkpoint(self.output, self.parts, self.identity, self.state)
+        self.export()
+
+    def export(self) -> None:
+        """Write the model for everybody."""
+        if processes.rank() == 0:
             export_model(self.output / MODEL, self.best, self.examples.folder)
+
+    def check_finite(self) -> None:
+        numbers = [self.state.sums, *self.model.parameters()]
+        if not all(bool(tensor.isfinite().all()) for tensor in numbers):
+            raise ValueError(
+                f"the loss or the weights are no longer numbers (NaN) by step {self.state.step}: "
+                f"what {self.output} has of the last save is kept. Try another folder with a "
+                "smaller learning_rate, more warm-up, or other weights to start from"
+            )
 
 
 def check_fit(examples: Examples, config: BertConfig) -> None:

@@ -18,9 +18,9 @@ class RunLog:
 
     def __init__(self, path: Path, step: int):
         self.path = path
-        old = read_log(path) if path.exists() and path.stat().st_size else []
-        rows = [row for row in old if row["step"] <= step]
-        self.last = (rows[-1]["tokens"], rows[-1]["seconds"]) if rows else (0, 0.0)
+        old = _read(path) if path.exists() and path.stat().st_size else []
+        rows = [row for row in old if float(row["step"]) <= step]
+        self.last = (float(rows[-1]["tokens"]), float(rows[-1]["seconds"])) if rows else (0, 0.0)
         with written_whole(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
             writer.writeheader()
@@ -53,13 +53,19 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
     A last row that a crash cut short is left out. Raises OSError if the file cannot be read,
     ValueError if it is no log of a training run.
     """
+    return [{name: float(value) for name, value in row.items()} for row in _read(path)]
+
+
+def _read(path: str | Path) -> list[dict[str, str]]:
+    """The rows as they are written."""
     with Path(path).open(newline="", encoding="utf-8") as file:
         lines = [line for line in file if line.endswith("\n")]
     try:
         reader = csv.DictReader(lines, strict=True)
-        rows = [
-            {_today(name): float(value) for name, value in row.items() if value} for row in reader
-        ]
+        rows = [{_today(name): value for name, value in row.items() if value} for row in reader]
+        for row in rows:
+            for value in row.values():
+                float(value)
         if missing := {"step", "tokens"} - set(reader.fieldnames or ()):
             raise ValueError(f"no column {sorted(missing)[0]}")
     except (ValueError, TypeError, csv.Error) as error:

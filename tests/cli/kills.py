@@ -1,8 +1,8 @@
 """Commands that are stopped at every file operation, run again, and compared with a quiet run.
 
 `python -m tests.cli.kills` prints a table: at how many points each command was struck, in which
-way, and what was wrong. A child process runs the command and is struck at its Nth file operation in its
-folder (open, rename, remove, make, ...), of which Python tells an audit hook:
+way, and what was wrong. A child process runs the command and is struck at its Nth file operation in
+its folder (open, rename, remove, make, ...), of which Python tells an audit hook:
 
     kill     it ends at once, as by SIGKILL
     SIGTERM  it gets that signal, as from `kill` or a job scheduler

@@ -236,6 +236,13 @@ def test_the_mean_is_not_passed_off_as_transformers_classifier(tokenizer, tmp_pa
     assert {"classifier.weight", "classifier.bias"} == set(report["missing_keys"])
 
 
+def test_a_loss_that_is_no_number_stops(tokenizer):
+    model = new_classifier(fresh(), toy().classes)
+    model.classifier.bias.data[0] = torch.nan
+    with pytest.raises(ValueError, match="the loss is nan in step 1: try a smaller"):
+        finetune(model, tokenizer, toy(), FinetuneSettings(epochs=1))
+
+
 def test_a_folder_of_somebody_else_is_not_overwritten(tokenizer, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     model = new_classifier(trained_like().bert.float(), CLASSES)
