@@ -116,7 +116,7 @@ def _write_part(
         np.savez(corpus_file, **corpus._asdict())
         make = partial(_rows_and_counts, corpus_file, tokenizer, settings)
         for rows, counts in show(run(make, tasks), total=len(tasks)):
-            rows.tofile(file)
+            file.write(rows.tobytes())
             total += counts
     _read_corpus.cache_clear()
     corpus_file.unlink()

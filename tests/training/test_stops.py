@@ -111,7 +111,7 @@ def test_a_run_that_is_no_longer_numbers_keeps_its_last_state(data, tmp_path, mo
 
 
 def test_a_run_goes_on_with_its_own_tokenizer(tmp_path):
-    data = prepared(tmp_path / "data")
+    data = prepared(tmp_path)
     pretrain(data, tmp_path / "run", TINY, dataclasses.replace(SHORT, steps=2))
     settings = data / "tokenizer_config.json"
     changed = {**json.loads(settings.read_text()), "strip_accents": False}
