@@ -8,8 +8,9 @@ chunk remembered: most chunks of a text have been seen before. A new word is mat
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, count
 from operator import add
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ from minibert.core.rules import rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
 from minibert.tokenizer.origins import normalise
 from minibert.tokenizer.trie import Trie, build_tries, match
-from minibert.tokenizer.vocabulary import AddedTokens, Vocabulary
+from minibert.tokenizer.vocabulary import AddedToken, AddedTokens, Vocabulary
 
 Span = tuple[int, int]  # start and end in the text
 Piece = tuple[int, int, int, int]  # id, start, end and word, counted from the start of its chunk
@@ -115,17 +116,24 @@ class WordPieceTokenizer:
             self.settings["split_special_tokens"] = True
         self._lower = do_lower_case
         self.steps = rules_for(do_lower_case, strip_accents, tokenize_chinese_chars, self.rules)
-        self._prepare("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff" if tokenize_chinese_chars else "")
-
-    def _prepare(self, ideographs: str) -> None:
-        """The tables, patterns and memories of the fast way."""
-        added = list(self.vocabulary.added.values()) if self.rules.special_in_text else []
-        if "split_special_tokens" in self.settings:
+        ideographs = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff" if tokenize_chinese_chars else ""
+        added = [*self.vocabulary.added.values()] if self.rules.special_in_text else []
+        if split_special_tokens:
             added = [token for token in added if not token.special]
+        self._prepare(ideographs, added)
+        # An added token can lie across chunks. Then the text is cut at the tokens that stand in it,
+        # and what lies between goes to an engine that knows of none.
+        self._bare = self if self._chunked else copy.copy(self)
+        if not self._chunked:
+            self._bare._prepare(ideographs, ())
+
+    def _prepare(self, ideographs: str, added: Collection[AddedToken]) -> None:
+        """The tables, patterns and memories of the fast way."""
         self.typed = AddedTokens({t.content: t for t in added if not t.normalized})
         self._late = AddedTokens({self._spell(t.content): t for t in added if t.normalized})
         self._context = self.rules.lower_first or strip_accents in self.steps
         self._table = _Memory(self._normalise_char)
+        self._spelling = _Memory(self._spell_char)
         self._growing: set[str] = set()  # characters that become several, like Hangul syllables
         # str.split() finds chunks fastest. But it also cuts at seven control characters that the
         # rules delete, and not at ideographs; uncut, a Chinese chunk would never be seen again.
@@ -139,7 +147,7 @@ class WordPieceTokenizer:
         self._word_pieces = _Memory(self._find_word_pieces)
         self._tries: tuple[Trie, Trie] | None = None
         self._widths = _Memory(self._width)
-        # An added token can undo both shortcuts: by hiding in a word, or by lying across chunks.
+        # An added token can undo both shortcuts: by hiding in a word, and by lying across chunks.
         spellings = [*self.typed.tokens, *self._late.tokens]
         self._whole_words = not any(spelling.isalnum() for spelling in spellings)
         self._chunked = not any(
@@ -161,8 +169,16 @@ class WordPieceTokenizer:
         text, _ = normalise(chr(code), self.steps, self.rules)
         if len(text.strip()) > 1:
             self._growing.add(chr(code))
+        return text + self._mark(text)
+
+    def _spell_char(self, code: int) -> str:
+        """As `_normalise_char`, by the rules that added tokens are looked for after."""
+        text = self._spell(chr(code))
+        return text + self._mark(text)
+
+    def _mark(self, text: str) -> str:
         moves = self._context and any(char in self.rules.reordered for char in text)
-        return text + "\0" if moves else text
+        return "\0" if moves else ""
 
     def _width(self, number: int) -> int:
         return len(self.vocabulary.inverse[number].removeprefix("##"))
@@ -254,6 +270,28 @@ class WordPieceTokenizer:
         else:
             yield normal, [i for i, char in enumerate(text) for _ in self._table[ord(char)]], None
 
+    def _segments(self, text: str) -> list[tuple[int, int, int | None]] | None:
+        """Cut a text into (start, end, id), where the id is None between added tokens.
+
+        None if it takes a closer look: a character moves, or a token begins or ends inside what
+        one character becomes.
+        """
+        segments = []
+        for first, last, number in self.typed.split(text):
+            part = text[first:last]
+            spelled = part.translate(self._spelling) if number is None else ""
+            if "\0" in spelled:
+                return None
+            if not self._late.search(spelled):
+                segments.append((first, last, number))
+                continue
+            origins = [i for i, char in enumerate(part) for _ in self._spelling[ord(char)]]
+            for start, end, number in self._late.split(spelled):
+                if end < len(origins) and origins[end] == origins[end - 1]:
+                    return None
+                segments.append((first + origins[start], first + origins[end - 1] + 1, number))
+        return segments
+
     # ---- A text ----
 
     def _cut(self, text: str) -> list[str]:
@@ -263,6 +301,11 @@ class WordPieceTokenizer:
         """The ids of a text, without [CLS] and [SEP]. Raises TypeError, or ValueError (`clean`)."""
         if not isinstance(text, str):
             raise _not_a_text(text)
+        if not self._chunked and (segments := self._segments(text)) is not None:
+            ids: list[int] = []
+            for start, end, number in segments:
+                ids += self._bare.ids(text[start:end]) if number is None else [number]
+            return ids
         chunks = self._cut(text) if self._chunked else [text]
         # no Python code runs for a chunk seen before: this line is where the speed comes from
         return list(chain.from_iterable(map(self._chunk_ids.__getitem__, chunks)))
@@ -271,6 +314,14 @@ class WordPieceTokenizer:
         """Where each chunk starts, and its pieces."""
         if not isinstance(text, str):
             raise _not_a_text(text)
+        if not self._chunked and (segments := self._segments(text)) is not None:
+            for start, end, number in segments:
+                if number is not None:
+                    yield start, ((number, 0, end - start, 0),)
+                    continue
+                for position, pieces in self._bare._located(text[start:end]):
+                    yield start + position, pieces
+            return
         gap = 0
         if not self._chunked:
             chunks = [text]
@@ -279,7 +330,7 @@ class WordPieceTokenizer:
         else:
             chunks, gap = text.split(" "), 1
         starts = map(add, accumulate(map(len, chunks), initial=0), count(0, gap))
-        return zip(starts, map(self._chunk_pieces.__getitem__, chunks))
+        yield from zip(starts, map(self._chunk_pieces.__getitem__, chunks))
 
     def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
         """The ids, and for each the (start, end) of the characters it stands for."""

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -251,6 +252,56 @@ def test_added_tokens(chosen):
             theirs.token_to_id(token["content"]) for token in added
         ], first
         assert_equal(mine, theirs, texts)
+
+
+ACROSS = ["new york", "x.y", "a b", "東京", "é a", "ß", "İ", "가", "in the", "..", "york"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_added_tokens_across_words(setting):
+    """Tokens of several words, cut out of the text first; some begin inside what a letter becomes,
+    some lie beside marks that move."""
+    rng = random.Random(7)
+    parts = [*ACROSS, "New", "YORK", "covids", " ", "  ", "\t", "e\u0301", "東", "각", "i\u0307"]
+    parts += ["\u0323", "\u302e", "\u200b", "\xa0", "\0", "[MASK]", "s", "_", ",", "ǆ", "the"]
+    for _ in range(12):
+        texts = ["".join(rng.choices(parts, k=rng.randint(1, 12))) for _ in range(60)]
+        vocab = spelling_vocabulary(texts, SETTINGS[setting])
+        added = [
+            {
+                "content": content,
+                "normalized": rng.random() < 0.7,
+                "single_word": rng.random() < 0.3,
+                "lstrip": rng.random() < 0.2,
+                "rstrip": rng.random() < 0.2,
+            }
+            for content in rng.sample(ACROSS, 3)
+        ]
+        theirs = reference(
+            vocab, SETTINGS[setting], [tokenizers.AddedToken(**token) for token in added]
+        )
+        assert_equal(ours(vocab, SETTINGS[setting], added_tokens=added), theirs, texts)
+
+
+def test_an_added_token_of_two_words_costs_little(uncased, monkeypatch):
+    """Texts with or without it go the fast way; it was 40 times slower than no token."""
+    token = {"content": "of the", "normalized": True}
+    mine, added = WordPieceTokenizer(uncased), WordPieceTokenizer(uncased, added_tokens=[token])
+    monkeypatch.setattr(WordPieceTokenizer, "_look_closely", None)
+    lines = (ROOT / "tests" / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    texts = [" ".join(lines[start : start + 6]) for start in range(0, 120, 6)]
+
+    def seconds(tokenizer):
+        times = []
+        for _ in range(7):
+            start = time.process_time()
+            for text in texts:
+                tokenizer.ids(text)
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert added.vocabulary.vocab["of the"] in added.ids(" ".join(texts))
+    assert seconds(added) < 10 * seconds(mine)
 
 
 @pytest.fixture(scope="module")
