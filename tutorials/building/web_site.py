@@ -31,6 +31,7 @@ SETTINGS = {
     "myst_fence_as_directive": ["math"],
     "myst_heading_anchors": 6,
     "suppress_warnings": ["myst.xref_missing"],  # `rules` judges links, as GitHub shows them
+    "copybutton_selector": "div.highlight-python pre",
     "html_math_renderer": "mathml",
     "html_theme": "furo",
     "html_title": "minibert",
