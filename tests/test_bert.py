@@ -16,6 +16,7 @@ import minibert
 import minibert.view
 from minibert.core.config import BertConfig
 from minibert.tasks.labelled import read_labelled
+from minibert.view.lens import guesses
 from minibert.weights.loading import save_weights
 from tests.parity.twins import TINY, trained_like, twin_of
 
@@ -187,6 +188,7 @@ def test_answers_need_eval_mode(folder):
             lambda: bert.fill_mask("the [MASK]"),
             lambda: bert.next_sentence("the", "river"),
             lambda: bert.trace("the river"),
+            lambda: guesses(bert, "the [MASK]"),
         ):
             with pytest.raises(ValueError, match=r"eval\(\)"):
                 call()
@@ -221,8 +223,11 @@ def test_ids_with_a_gap(folder, tmp_path):
     with torch.no_grad():
         probabilities = bert.pretraining(**batch).prediction_logits[0, 2].softmax(-1)
     assert blank[0].probability == pytest.approx(float(probabilities[50]))
-    with pytest.raises(ValueError, match=r"1\.\.41, got 42"):
-        bert.fill_mask("the [MASK]", top=42)
+    last = guesses(bert, "the [MASK]", top=41)[-1]
+    assert [guess.token for guess in last] == [prediction.token for prediction in blank]
+    for call in (bert.fill_mask, lambda *text, top: guesses(bert, *text, top=top)):
+        with pytest.raises(ValueError, match=r"1\.\.41, got 42"):
+            call("the [MASK]", top=42)
 
 
 @pytest.mark.parametrize("said, expected", [(None, 16), (10**30, 16), (512, 16), (8, 8)], ids=str)

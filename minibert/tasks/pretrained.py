@@ -137,13 +137,22 @@ def fill_mask(
             "heads, such as google-bert/bert-base-uncased"
         )
     check_eval(model)
-    ids = sorted(tokenizer.inverse)  # the model's table may have rows that stand for no token
-    if not 1 <= top <= len(ids):
-        raise ValueError(f"top must lie in 1..{len(ids)}, got {top}")
+    check_top(tokenizer, top)
     batch, places = around_masks(model.bert, tokenizer, text)
     with torch.inference_mode(), full_float32(batch["input_ids"].device):
-        logits = model(**batch).prediction_logits[0, places]  # (masks, V)
-        best = logits.softmax(dim=-1)[:, ids].topk(top)
+        return likeliest(model(**batch).prediction_logits[0, places], tokenizer, top)
+
+
+def check_top(tokenizer: Tokenizer, top: int) -> None:
+    """Raises ValueError if there are not `top` tokens."""
+    if not 1 <= top <= len(tokenizer.inverse):
+        raise ValueError(f"top must lie in 1..{len(tokenizer.inverse)}, got {top}")
+
+
+def likeliest(logits: Tensor, tokenizer: Tokenizer, top: int) -> list[list[Prediction]]:
+    """Scores (n, V) -> for each row the `top` likeliest tokens, best first."""
+    ids = sorted(tokenizer.inverse)  # the model's table may have rows that stand for no token
+    best = logits.softmax(dim=-1)[:, ids].topk(top)
     return [
         [
             Prediction(tokenizer.inverse[ids[column]], ids[column], probability)

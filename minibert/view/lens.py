@@ -61,7 +61,8 @@ def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
     """For each layer, 0 to L, the `top` likeliest words at the first [MASK], best first."""
     import torch
 
-    from minibert.tasks.pretrained import around_masks
+    from minibert.fast.linear import full_float32
+    from minibert.tasks.pretrained import around_masks, check_eval, check_top, likeliest
 
     head = bert.pretraining.masked_word
     if head is None:
@@ -69,19 +70,15 @@ def guesses(bert: "Bert", text: str, top: int = 5) -> list[list[Guess]]:
             "the lens looks through the masked-word head, and this model has none: load weights "
             'with heads, such as google-bert/bert-base-uncased or "minibert-tiny"'
         )
-    words = len(bert.tokenizer)
-    if not 1 <= top <= words:
-        raise ValueError(f"top must lie in 1..{words}, got {top}")
+    check_eval(bert.pretraining)
+    check_top(bert.tokenizer, top)
     batch, places = around_masks(bert.model, bert.tokenizer, text)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_float32(batch["input_ids"].device):
         states = bert.model(**batch, output_hidden_states=True).hidden_states
         here = torch.stack([state[0, places[0]] for state in states])  # (L + 1, H)
         logits = head(here, bert.model.embeddings.token.weight)  # (L + 1, V)
-        best = logits.softmax(dim=-1)[:, :words].topk(top)
-    return [
-        [Guess(*pair) for pair in zip(bert.tokenizer.convert_ids_to_tokens(ids), shares)]
-        for ids, shares in zip(best.indices.tolist(), best.values.tolist())
-    ]
+        rows = likeliest(logits, bert.tokenizer, top)
+    return [[Guess(one.token, one.probability) for one in row] for row in rows]
 
 
 def _cell(x: float, y: float, width: float, guess: Guess, outlined: bool) -> str:
