@@ -352,6 +352,8 @@ def test_an_added_token_without_a_row(folder, tmp_path):
     bert.embed(["the river"])
     with pytest.raises(ValueError, match="must lie in 0..60, got 61"):
         bert.model(**bert.tokenizer("the <s> river"))
+    with pytest.raises(ValueError, match="ids in 0..60, got 61"):
+        bert.embed(["the", "the <s> river"])
 
 
 def test_what_cannot_be_loaded(tmp_path):

@@ -64,6 +64,7 @@ class Plan:
     prefix, lower  what becomes of a text before the tokenizer sees it
     skipped        tokens at the start of a text that its vector leaves out: [CLS] and a prompt
     truncate_dim   numbers of a vector that are kept; None: all
+    rows           of the model's table: larger ids cannot be read
     """
 
     layers: tuple[int, ...]
@@ -80,6 +81,7 @@ class Plan:
     lower: bool
     skipped: int
     truncate_dim: int | None
+    rows: int
 
     @classmethod
     def of(
@@ -168,6 +170,7 @@ class Plan:
             lower,
             0,
             recipe.truncate_dim,
+            model.config.vocab_size,
         )
         if recipe.include_prompt or not prefix:
             return plan

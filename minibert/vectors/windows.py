@@ -71,6 +71,11 @@ def run_windows(
     for run in cut_by_tokens(lengths, budget):
         chosen, order = order[: len(run)], order[len(run) :]
         ids = [token for i in chosen for token in parts[i].ids]
+        if max(ids) >= plan.rows:
+            raise ValueError(
+                f"the model reads ids in 0..{plan.rows - 1}, got {max(ids)}: a text holds a token "
+                f"that the tokenizer has and the model has not. Are they of one model?"
+            )
         pooler = "pooler" in plan.pools
         states = fast.states(torch.tensor(ids, device=fast.device), run, plan.layers, pooler=pooler)
         pooled = states.pop() if pooler else None
