@@ -260,6 +260,11 @@ def _settle_tied(
 
 def _check_complete(config: BertConfig, tensors: dict[str, StoredTensor], source: Path) -> None:
     """The encoder must be whole; a head may be absent, but not half there."""
+    if config.num_hidden_layers > len(tensors):
+        raise WeightsError(
+            f"the config asks for {config.num_hidden_layers} blocks, {source} holds {len(tensors)} "
+            "tensors: the two do not belong together"
+        )
     expected = expected_shapes(config)
     for head in ("bert.pooler.", "cls.predictions.", "cls.seq_relationship."):
         if not any(key.startswith(head) for key in tensors):
@@ -373,6 +378,7 @@ def unpacked(source: Path, inside: Path) -> Iterator[Path]:
 def _unpack(source: Path, folder: Path) -> None:
     """The files of a model out of a zip, without the folders in it."""
     with zipfile.ZipFile(source) as archive:
+        _check_room(source, archive, folder)
         for member in archive.infolist():
             name = PurePosixPath(member.filename).name  # the path in the zip is not followed
             if not _belongs_to_model(name) or member.is_dir():
@@ -381,6 +387,28 @@ def _unpack(source: Path, folder: Path) -> None:
                 raise CorruptError(f"{source} holds {name} twice: unpack the one you mean")
             with archive.open(member) as packed, (folder / name).open("wb") as plain:
                 shutil.copyfileobj(packed, plain, 1 << 20)
+
+
+def _check_room(source: Path, archive: zipfile.ZipFile, folder: Path) -> None:
+    """Refuse a zip that unpacks to more than its config asks for: weights, and the two averages
+    that an optimizer has of them."""
+    members = {PurePosixPath(member.filename).name: member for member in archive.infolist()}
+    size = sum(m.file_size for name, m in members.items() if _belongs_to_model(name))
+    config = next((members[name] for name in _CONFIG_NAMES if name in members), None)
+    allowed = 2**26
+    if config is not None and config.file_size < 2**20:
+        (folder / "sizes").write_bytes(archive.read(config))
+        c = BertConfig.from_json_file(folder / "sizes")
+        (folder / "sizes").unlink()
+        block = 4 * c.hidden_size**2 + 2 * c.hidden_size * c.intermediate_size
+        table = c.vocab_size + c.max_position_embeddings + c.type_vocab_size + 3 * c.hidden_size
+        numbers = c.num_hidden_layers * block + table * c.hidden_size
+        allowed += 3 * 2 * 4 * numbers  # twice as many, for norms and biases
+    if size > allowed:
+        raise CorruptError(
+            f"{source} would unpack to {size:,} bytes, and its config asks for {allowed:,} at "
+            "most: it is not opened"
+        )
 
 
 def _belongs_to_model(name: str) -> bool:

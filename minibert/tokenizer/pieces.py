@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import accumulate, chain, count
 from operator import add
 from typing import Any, NamedTuple, Protocol
@@ -57,16 +57,21 @@ def _not_a_text(value: object) -> TypeError:
 
 
 class _Memory(dict[Any, Any]):
-    """Computes what it does not hold. Bounded: keeps no long keys, and starts again when full."""
+    """Computes what it does not hold. Bounded: keeps no long keys, and starts again when full of
+    2^19 pieces, one more for each key."""
 
     def __init__(self, compute: Callable[[Any], Any]) -> None:
         self.compute = compute
+        self.room = 2**19
 
     def __missing__(self, key: Any) -> Any:
         value = self.compute(key)
         if isinstance(key, int) or len(key) <= 100:
-            if len(self) >= 2**18:
+            size = 1 + (len(value) if isinstance(value, Sized) else 0)
+            if size > self.room:
                 self.clear()
+                self.room = 2**19
+            self.room -= size
             self[key] = value
         return value
 

@@ -27,6 +27,9 @@ class Trie(dict[str, list[Any]]):
         for token, number in tokens:
             self.waiting[token[:1]].append((token, number))
 
+    def __reduce__(self) -> tuple[Any, ...]:  # as deep as the longest token, it cannot be pickled
+        return Trie, ([item for items in self.waiting.values() for item in items],)
+
     def __missing__(self, first: str) -> list[Any]:
         root: list[Any] = [{}, None]
         if first not in self.waiting:

@@ -10,6 +10,7 @@ people who are colour-blind.
 
 import math
 import unicodedata
+from bisect import bisect_right
 from typing import Any
 from xml.sax.saxutils import escape as escape_xml
 from xml.sax.saxutils import quoteattr
@@ -76,9 +77,10 @@ def shorten(text: str, width: float, size: float = SIZE, mono: bool = False) -> 
     text = visible(text)
     if width_of(text, size, mono=mono) <= width:
         return text
-    while text and width_of(text + "…", size, mono=mono) > width:
-        text = text[:-1]
-    return text + "…"
+    longer = bisect_right(
+        range(len(text) + 1), width, key=lambda end: width_of(text[:end] + "…", size, mono=mono)
+    )
+    return text[: max(longer - 1, 0)] + "…"
 
 
 def short(value: float) -> str:

@@ -125,6 +125,15 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def is_complete(file: Path) -> bool:
+    """Whether a .safetensors file can be opened, which compares its length with its header's."""
+    try:
+        with safe_open(file, framework="numpy"):
+            return True
+    except Exception:
+        return False
+
+
 def read_tensors(file: Path) -> "dict[str, Tensor]":
     """All tensors of one .safetensors or .bin file, memory-mapped. Pickled code is never run."""
     import torch  # not at the top: hub.py needs this file, and `minibert tokenize` no torch

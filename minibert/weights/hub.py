@@ -10,14 +10,21 @@ Source: the cache layout and the file names are those of huggingface_hub and tra
 
 import hashlib
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibert.weights.files import WEIGHT_FILES, read_shard_index
-from minibert.weights.hub_errors import HubError, explained, unreachable, ways_on
+from minibert.weights.files import WEIGHT_FILES, is_complete, read_shard_index
+from minibert.weights.hub_errors import (
+    HubError,
+    explained,
+    unreachable,
+    ways_on,
+    without_password,
+)
 from minibert.weights.known_models import (
     ALIASES,
     BUNDLED_FOLDER,
@@ -158,8 +165,8 @@ def _from_hub(
         if cached is None or not unreachable(error):
             raise explained(error, repo, revision) from error
         warnings.warn(
-            f"the hub cannot be reached ({error}); {repo} is taken from the cache, "
-            f"at commit {cached.name}",
+            f"the hub cannot be reached ({without_password(error)}); {repo} is taken from the "
+            f"cache, at commit {cached.name}",
             stacklevel=3,
         )
         return Resolved(cached, "hub", cached.name)
@@ -190,6 +197,9 @@ def _cached_folder(
         config = try_to_load_from_cache(name, "config.json", cache_dir=cache, revision=revision)
         if isinstance(config, str):
             folder = Path(config).parent
+            for path in folder.rglob("*"):
+                if path.is_file() and _is_damaged(path):
+                    _remove(path)  # it will be fetched again
             if _is_whole(folder, tokenizer_only) and all((folder / f).exists() for f in needed):
                 return folder
     return None
@@ -267,15 +277,28 @@ def _fetch(repo: str, file: Any, commit: str, cache: str | None, sums: dict[str,
         return path
     got = checksum(path, like=expected)
     if got != expected:
-        blob = path.resolve()  # in the cache, a file is a link to its content
-        path.unlink()
-        blob.unlink(missing_ok=True)
+        _remove(path)
         raise HubError(
             f"{name} of {repo} arrived damaged, or is not the file it should be: expected "
             f"checksum {expected}, got {got}. The bad file was deleted; run again. If it "
             "happens again, suspect the proxy or mirror in between"
         )
     return path
+
+
+def _remove(path: Path) -> None:
+    blob = path.resolve()  # in the cache, a file is a link to its content
+    path.unlink()
+    blob.unlink(missing_ok=True)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file of the cache has changed since it came; of a large one, if it is shorter."""
+    name = path.resolve().name  # the checksum that it came with
+    if path.stat().st_size < 2**24:
+        named = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name)
+        return named is not None and checksum(path, name) != name
+    return path.suffix == ".safetensors" and not is_complete(path)
 
 
 def checksum(path: Path, like: str = "") -> str:

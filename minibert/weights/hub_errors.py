@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,18 @@ from minibert.weights.known_models import BUNDLED_FOLDER, BUNDLED_NAME, SUGGESTI
 
 class HubError(OSError):
     """A repository of the hub could not be had; the text says why, and what to do next."""
+
+    def __init__(self, text: str):
+        super().__init__(without_password(text))
+
+
+def without_password(text: object) -> str:
+    """A text without the user and the password of the addresses in it.
+
+    >>> without_password("at https://me:secret@mirror.org/models")
+    'at https://mirror.org/models'
+    """
+    return re.sub(r"(?<=://)[^/\s]*@", "", str(text))
 
 
 def unreachable(error: Exception) -> bool:

@@ -116,7 +116,7 @@ def test_a_run_goes_on_with_its_own_tokenizer(tmp_path):
     settings = data / "tokenizer_config.json"
     changed = {**json.loads(settings.read_text()), "strip_accents": False}
     settings.write_text(json.dumps(changed))
-    with pytest.raises(ValueError, match="is of another run: tokenizer "):
+    with pytest.raises(ValueError, match="is of another run: data.tokenizer "):
         pretrain(data, tmp_path / "run", TINY, SHORT)
 
 
