@@ -297,6 +297,11 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
             names = {**around, **names}
     else:
         data, vocab = {}, read_vocab(path)
+    if sum(piece.startswith("\u2581") for piece in vocab) > max(2, len(vocab) // 10):
+        raise ValueError(
+            f"{path}: expected word pieces, ## inside words, got SentencePiece's, "
+            "with \u2581 before words, as KoBERT has them: minibert cannot give their ids."
+        )
     decoder = (config.get("added_tokens_decoder") or {}).items()
     added += _added_tokens(((int(n) if n.isdecimal() else n, t) for n, t in decoder), settings)
     added = _with_named(added, named, vocab)

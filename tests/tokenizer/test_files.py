@@ -264,6 +264,16 @@ def test_other_tokenizers_are_refused_by_name(tmp_path, name, content, words):
     assert Tokenizer.from_folder(tmp_path / "vocab.txt").vocab_size == len(VOCAB)
 
 
+def test_pieces_of_sentencepiece_are_refused(tmp_path):
+    """KoBERT as the hub has it: a plain vocab.txt, and its tokenizer in no file that is fetched."""
+    words = [*SPECIALS, "\u2581", "\u2581한국", "\u2581서울", "어", "에서"]
+    write(tmp_path / "vocab.txt", "\n".join(words))
+    with pytest.raises(ValueError, match="got SentencePiece's"):
+        Tokenizer.from_folder(tmp_path)
+    write(tmp_path / "vocab.txt", "\n".join([*VOCAB, "\u2581"]))
+    assert Tokenizer.from_folder(tmp_path).encode("ab") == [2, 5, 12, 3]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
