@@ -112,6 +112,9 @@ class Bert:
     ) -> np.ndarray | list[TokenVectors]:
         """One vector per text, (N, W) float32, in the order of `texts`.
 
+        The numbers are those of `model` in eval mode as it is now, to rounding: trained, hooked or
+        taken apart since the last call.
+
         texts          a list, or anything that yields texts, of any number
         pooling        "mean", "max", "mean-max", "cls", "last", "pooler", or "none" for a list of
                        TokenVectors; default: the model's own recipe (sentence-transformers'
