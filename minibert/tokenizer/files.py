@@ -127,7 +127,8 @@ def _added_tokens(entries: Iterable[tuple[Any, Any]], path: Path) -> list[dict[s
     tokens = []
     for number, fields in entries:
         token = {"id": number, **fields} if isinstance(fields, dict) else {}
-        if "content" not in token or any(type(v) is not kinds.get(k) for k, v in token.items()):
+        kind = all(type(value) is kinds.get(name) for name, value in token.items())
+        if "content" not in token or not kind or token["id"] < 0:
             raise ValueError(
                 f"{path}: expected an added token with {form}, got {(token or fields)!r:.100}. "
                 "Correct the file, or get it again."
@@ -162,6 +163,12 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: expected BERT's {part}, {value!r}, got {parts[part]!r}. "
                 "This file describes another kind of tokenizer, whose ids minibert cannot give."
             )
+    vocab = model.get("vocab")
+    if not isinstance(vocab, dict) or any(type(n) is not int or n < 0 for n in vocab.values()):
+        raise ValueError(
+            f"{path}: expected the vocab to be an object of tokens and their ids, whole numbers "
+            f"from 0, got {vocab!r:.60}. Get the file again."
+        )
     return model
 
 

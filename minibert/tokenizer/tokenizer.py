@@ -203,7 +203,10 @@ class Tokenizer:
         stored = read_tokenizer(path, **settings)
         if positions is not None:
             stored["model_max_length"] = min(stored.get("model_max_length", positions), positions)
-        return cls(**stored)
+        try:
+            return cls(**stored)
+        except ValueError as error:  # of the vocabulary, which knows no files
+            raise ValueError(f"{path}: {error}") from None
 
     def explain(self, text: str) -> Any:
         """What each rule did to a text and which prefixes were tried: see `explain.py`."""

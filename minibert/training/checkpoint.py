@@ -5,7 +5,6 @@ one at any moment. It holds tensors, numbers and strings; loading it runs no cod
 """
 
 import dataclasses
-import pickle
 import signal
 import threading
 from collections.abc import Sequence
@@ -102,11 +101,8 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
         state = State(**{"rows": rows, **content["state"]})
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
-    except (RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0] or "it ends too early"
-        raise ValueError(
-            f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
-        ) from None
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        raise _damaged(path, error) from None
     # Older checkpoints do not say which tokenizer, and have other names for the weights.
     unknown = set() if "data.tokenizer" in theirs else {"data.tokenizer", "start"}
     different = [
@@ -119,9 +115,19 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
             f"{path} is of another run: {'; '.join(different)}. Go on with the settings it was "
             "begun with, or choose a new output folder"
         )
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+    except Exception as error:
+        raise _damaged(path, error) from None
     return state
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    reason = str(error).partition("\n")[0] or "it ends too early"
+    return ValueError(
+        f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
+    )
 
 
 def describe_run(

@@ -58,9 +58,9 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
 
 def _read(path: str | Path) -> list[dict[str, str]]:
     """The rows as they are written."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("\n")]
     try:
+        with Path(path).open(newline="", encoding="utf-8") as file:
+            lines = [line for line in file if line.endswith("\n")]
         reader = csv.DictReader(lines, strict=True)
         rows = [{_today(name): value for name, value in row.items() if value} for row in reader]
         for row in rows:
@@ -68,7 +68,7 @@ def _read(path: str | Path) -> list[dict[str, str]]:
                 float(value)
         if missing := {"step", "tokens"} - set(reader.fieldnames or ()):
             raise ValueError(f"no column {sorted(missing)[0]}")
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise ValueError(
             f"{path} is no log of a training run ({error}): expected log.csv, as minibert pretrain "
             "writes it"
