@@ -169,6 +169,10 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
             f"{path}: expected the vocab to be an object of tokens and their ids, whole numbers "
             f"from 0, got {vocab!r:.60}. Get the file again."
         )
+    if not isinstance(model.get("unk_token", ""), str):
+        raise ValueError(
+            f"{path}: expected unk_token to be a string, got {model['unk_token']!r:.60}."
+        )
     return model
 
 

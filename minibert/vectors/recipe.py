@@ -114,7 +114,10 @@ class Recipe:
             if kind == "Pooling":
                 place = beside(folder, module.get("path", "1_Pooling"), "modules.json")
                 config = _read(place / "config.json")
-                pooling, include_prompt = _pooling(config), config.get("include_prompt", True)
+                pooling, include_prompt = (
+                    _pooling(config, place),
+                    config.get("include_prompt", True),
+                )
             elif kind == "Normalize":
                 normalize = True
             elif kind not in ("Transformer", "BERT", "Dropout"):  # Dropout is for training
@@ -199,7 +202,7 @@ class Recipe:
             _write_json(folder / "config_sentence_transformers.json", whole)
 
 
-def _pooling(config: dict[str, Any]) -> str:
+def _pooling(config: dict[str, Any], folder: Path) -> str:
     """Their pooling settings -> our name for them."""
     if "pooling_mode" in config:  # sentence-transformers 5.4 and later
         modes = config["pooling_mode"]
@@ -209,7 +212,9 @@ def _pooling(config: dict[str, Any]) -> str:
         names = [key.removeprefix("pooling_mode_") for key in keys] or ["mean"]  # as they read it
     unknown = [name for name in names if name not in list(MODES)]
     if unknown or not names:
-        raise ValueError(f"this folder pools by {unknown or names}, expected some of {list(MODES)}")
+        raise ValueError(
+            f"{folder}: this folder pools by {unknown or names}, expected some of {list(MODES)}"
+        )
     in_order = sorted(names, key=list(MODES).index) if "pooling_mode" not in config else names
     return "+".join(MODES[name] for name in in_order)
 
