@@ -78,7 +78,7 @@ def _simple(place: Place, sizes: Mapping[str, float], tolerance: float) -> Itera
 
 
 def _meaning(factor: float, sizes: Mapping[str, float]) -> str:
-    if factor == -1:
+    if abs(factor + 1) < 1e-6:
         return ": the sign is turned"
     for name, size in sizes.items():
         for value, words in ((size, name), (size**0.5, f"the square root of {name}")):

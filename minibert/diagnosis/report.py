@@ -31,6 +31,7 @@ class Diagnosis:
                   empty if none does, several if more than one set of that size does
     invariants    what must hold for any BERT and does not
     notes         what else was noticed, or not looked at
+    precision     how the explanations reproduce them: "exactly", or "to float32's precision"
     """
 
     subject: str
@@ -41,6 +42,7 @@ class Diagnosis:
     explanations: Sequence[tuple[str, ...]] = ()
     invariants: Sequence[str] = ()
     notes: Sequence[str] = ()
+    precision: str = "exactly"
     catalogue: Mapping[str, Mistake] = dataclasses.field(default_factory=lambda: CATALOGUE)
 
     @property
@@ -59,6 +61,7 @@ class Diagnosis:
             "explanations": [list(ids) for ids in self.explanations],
             "invariants": list(self.invariants),
             "notes": list(self.notes),
+            "precision": self.precision,
         }
 
     def text(self, hint: int = 3) -> str:
@@ -84,9 +87,10 @@ class Diagnosis:
             return ["", "No known mistake, and no combination tried, gives these very numbers."]
         count = len(self.explanations[0])
         things = "one known mistake" if count == 1 else f"{count} known mistakes together"
-        lines = ["", f"Shortest known explanation: {things} that reproduces your numbers exactly"]
+        lines = ["", f"Shortest known explanation: {things} that reproduces your numbers"]
         if count > 1:
-            lines[-1] = f"Shortest known explanation: {things} reproduce your numbers exactly"
+            lines[-1] = f"Shortest known explanation: {things} reproduce your numbers"
+        lines[-1] += f" {self.precision}"
         if len(self.explanations) > 1:
             lines[-1] += f"; {len(self.explanations)} such explanations cannot be told apart"
         if hint < 1:

@@ -86,7 +86,7 @@ class _Search:
             name: tolerance * unit_of(name, tensor) for name, tensor in self.observed.items()
         }
         self.place = {name: index for index, name in enumerate(self.observed)}
-        names = tuple(self.observed)
+        names = (*self.observed, str(tolerance))
         if names not in replay.shows:  # the tensor at which each mistake shows, alone
             replay.shows[names] = {
                 each.id: self.agree(right, replay.cached((each.id,))) for each in replay.mistakes

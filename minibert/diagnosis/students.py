@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.naming import by_name, known_names, our_name, outputs_by_name
-from minibert.diagnosis.traces import FLOAT32_TOLERANCE, TOLERANCE
 from minibert.weights.loading import hugging_face_state
 
 ARGUMENTS = {
@@ -47,7 +46,6 @@ class Student:
     `build(dropout_hidden, dropout_attention)` makes a fresh copy, where that is possible.
     """
 
-    tolerance = TOLERANCE
     module: nn.Module | None = None
     parameters: Mapping[str, list[str]] = {}
     notes: tuple[str, ...] = ()
@@ -75,8 +73,6 @@ class Arrays(Student):
                 f"{sorted(named)[:5]}; expected names such as {list(reference)[5:8]}, or "
                 f"Hugging Face's last_hidden_state, hidden_states.1, attentions.0"
             )
-        if any(t.dtype != torch.float64 for t in self._tensors.values()):
-            self.tolerance = FLOAT32_TOLERANCE
         unknown = [name for name in named if name not in known_names(named, reference, config)]
         if unknown:
             self.notes = (f"not looked at, no such tensor in the reference: {unknown[:5]}",)

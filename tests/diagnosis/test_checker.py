@@ -6,18 +6,21 @@ import types
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import transformers
 
 from minibert.cli.diagnose import dump_probe, make_student
 from minibert.cli.main import main
-from minibert.diagnosis.catalogue.all import CATALOGUE
+from minibert.diagnosis.catalogue.all import CATALOGUE, EQUIVALENT
+from minibert.diagnosis.catalogue.block import own_norms
+from minibert.diagnosis.catalogue.mistake import attentions, blocks, override
 from minibert.diagnosis.checker import GRADED, Checker, _gradient_difference
 from minibert.diagnosis.naming import our_name
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.relations import relations, where
 from minibert.diagnosis.students import Arrays, StudentError, build
 from minibert.diagnosis.targets import load_target
-from minibert.diagnosis.traces import FLOAT32_TOLERANCE, Place, first_difference, observe
+from minibert.diagnosis.traces import FLOAT32_TOLERANCE, Place, first_difference, observe, rounded
 from tests.diagnosis import own_berts as students
 
 
@@ -99,6 +102,114 @@ def test_a_module_that_runs_in_float32_alone_passes(checker):
     assert "there is none" in names["dropout"].text  # looked at, in float32
 
 
+def in_float32(module, compute):
+    override(module, "forward", lambda original, x: compute(x.float()).double())
+
+
+def softmax_in_float32(model):
+    for attention in attentions(model):
+        in_float32(attention.probabilities, lambda x: x.softmax(-1))
+
+
+def norms_in_float32(model):
+    for norm in own_norms(model):
+        weight, bias, eps = norm.weight.float(), norm.bias.float(), norm.eps
+        in_float32(
+            norm, lambda x, w=weight, b=bias, e=eps: F.layer_norm(x, x.shape[-1:], w, b, eps=e)
+        )
+
+
+def gelu_in_float32(model):
+    for block in blocks(model):
+        in_float32(block.feed_forward.activation, F.gelu)
+
+
+def constant_in_float32(model):
+    for attention in attentions(model):
+        attention.scale = 1 / float(torch.sqrt(torch.tensor(5, dtype=torch.float)))
+
+
+def kernels_in_float32(model):
+    for block in blocks(model):
+        for linear in (block.attention.query, block.attention.output, block.feed_forward.down):
+            weight, bias = linear.weight.float(), linear.bias.float()
+            in_float32(linear, lambda x, w=weight, b=bias: F.linear(x, w, b))
+
+
+SINGLE = (
+    softmax_in_float32,
+    norms_in_float32,
+    gelu_in_float32,
+    constant_in_float32,
+    kernels_in_float32,
+)
+
+
+def changed(*changes, outputs_alone=False):
+    """A builder of a right model with these changes: known mistakes by name, or functions."""
+
+    def build_changed(config, weights):
+        model = students.mine(config, weights)
+        for name in (each for each in changes if isinstance(each, str)):
+            CATALOGUE[name].apply(model)
+        for change in (each for each in changes if not isinstance(each, str)):
+            change(model)
+        model = explicit(model).eval()
+        if not outputs_alone:
+            return model
+        return lambda input_ids, token_type_ids, attention_mask: (
+            model(input_ids, token_type_ids, attention_mask).prediction_logits
+        )
+
+    return build_changed
+
+
+@pytest.mark.parametrize("outputs_alone", [False, True])
+@pytest.mark.parametrize("changes", [*((each,) for each in SINGLE), SINGLE])
+def test_float32_inside_is_right_and_said(checker, changes, outputs_alone):
+    diagnosis = diagnose(checker, changed(*changes, outputs_alone=outputs_alone))
+    assert diagnosis.passed, diagnosis.text()
+    assert "float32's precision" in diagnosis.text()
+    assert "something is computed in float32, first in" in " ".join(diagnosis.notes)
+
+
+@pytest.mark.parametrize("each", ["gelu_tanh", "norm_eps_1e6", "scale_missing", "mask_missing"])
+def test_a_mistake_beside_float32_is_named(checker, each):
+    one = softmax_in_float32 if each != "mask_missing" else norms_in_float32
+    diagnosis = diagnose(checker, changed(each, one))
+    assert diagnosis.explanations == [(each,)], diagnosis.text()
+    assert "reproduces your numbers to float32's precision" in diagnosis.text()
+    assert not diagnosis.invariants
+
+
+def test_a_sinusoidal_table_in_float32_is_recognised(checker):
+    def rounds(model):
+        table = model.bert.embeddings.position
+        override(table, "forward", lambda f, ids: f(ids).float().double())
+
+    diagnosis = diagnose(checker, changed("position_sinusoidal", rounds))
+    assert diagnosis.explanations == [("position_sinusoidal",)], diagnosis.text()
+    assert "to float32's precision" in diagnosis.text()
+
+
+@pytest.mark.parametrize("eps", [1e-7, 1e-8])
+def test_a_small_slip_is_not_taken_for_rounding(checker, eps):
+    def other_eps(model):
+        for norm in own_norms(model):
+            norm.eps = eps
+
+    diagnosis = diagnose(checker, changed(other_eps))
+    assert not diagnosis.passed
+    assert diagnosis.tensor == "embeddings.norm"
+
+
+def test_every_known_mistake_is_larger_than_rounding(checker):
+    mask = checker.batch["attention_mask"]
+    for name in checker.replay.by_id:
+        if name not in EQUIVALENT:
+            assert not rounded(checker.expected, checker.replay.cached((name,)), mask), name
+
+
 def test_the_noise_of_float32_gradients_is_far_from_their_tolerance(checker):
     single = Checker()
     single.model.float()
@@ -108,7 +219,7 @@ def test_the_noise_of_float32_gradients_is_far_from_their_tolerance(checker):
         for name in right
     )
     assert 1e-7 < worst < FLOAT32_TOLERANCE / 3
-    assert _gradient_difference(right, rough) == []
+    assert _gradient_difference(right, rough, FLOAT32_TOLERANCE) == []
 
 
 def test_a_right_model_that_returns_logits_alone_is_not_said_to_lack_dropout(checker):

@@ -78,6 +78,60 @@ def test_a_right_solution_passes(lesson):
     assert diagnosis.passed, diagnosis.text()
 
 
+def single(value):
+    """The same in float32; a function computes in it."""
+    if isinstance(value, dict):
+        return {name: single(each) for name, each in value.items()}
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.float()
+    return (lambda x: value(x.double()).float()) if callable(value) else value
+
+
+@each_lesson
+@pytest.mark.parametrize("back", [True, False], ids=["float64 again", "float32"])
+def test_a_right_solution_in_float32_passes_and_this_is_said(lesson, back):
+    model = probe_model()
+    function = getattr(exercise_solutions, lesson.function)
+
+    def wide(value):
+        if isinstance(value, tuple):
+            return tuple(map(wide, value))
+        real = isinstance(value, torch.Tensor) and value.is_floating_point()
+        return value.double() if back and real else value
+
+    diagnosis = diagnose(lesson.subject(model), lambda *xs: wide(function(*map(single, xs))), model)
+    assert diagnosis.passed, diagnosis.text()
+    whole = ["01", "02", "03", "11", "17", "19"]  # these give no numbers that could be rounded
+    assert ("float32" in diagnosis.text()) == (lesson.number not in whole)
+
+
+@pytest.mark.parametrize(
+    ("function", "source", "name"),
+    [
+        (
+            "attention_scores",
+            "q @ k.mT / torch.sqrt(torch.tensor(k.shape[1], dtype=torch.float))",
+            "scale_by_heads",
+        ),
+        ("gelu", "torch.nn.functional.gelu(q.float(), approximate='tanh').double()", "gelu_tanh"),
+    ],
+)
+def test_a_mistake_in_float32_is_named(function, source, name, tmp_path):
+    source = f"import torch\ndef {function}(q, k=None):\n    return {source}\n"
+    result = check(write(tmp_path, function, source), tmp_path)
+    assert result.diagnosis.explanations == [(name,)]
+    assert "your numbers to float32's precision" in told(result, 0)
+
+
+def test_small_slips_are_not_taken_for_float32(tmp_path):
+    source = (
+        "def layer_norm(x, weight, bias):\n"
+        "    x = x - x.mean(-1, keepdim=True)\n"
+        "    return x / (x.square().mean(-1, keepdim=True) + 1e-8).sqrt() * weight + bias\n"
+    )
+    assert check(write(tmp_path, "layer_norm", source), tmp_path).state == "wrong"
+
+
 @pytest.mark.parametrize("function", ["mask_tokens", "adamw_step"])
 def test_several_results_may_be_a_list(function):
     model = probe_model()
