@@ -20,7 +20,7 @@ from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
 from minibert.diagnosis.targets import import_file
 from minibert.system.lines import print_any_text
-from minibert.system.processes import one_thread
+from minibert.system.processes import Silent, apart, one_thread
 from tutorials.exercises.todo import NotDone
 from tutorials.lessons import LESSONS, Lesson
 
@@ -58,6 +58,30 @@ class Result:
             "message": self.message,
             "diagnosis": self.diagnosis.to_dict() if self.diagnosis else None,
         }
+
+
+def check_apart(
+    lesson: Lesson, folder: Path = EXERCISES, seconds: float = 60, mistakes: Path | None = None
+) -> Result:
+    """The same as check(), in a process of its own: what a student's code does there, endless or
+    fatal, ends no other exercise. An end without an answer is "broken", never "solved"."""
+    try:
+        state, diagnosis, message = apart(
+            _checked, lesson.number, folder, mistakes, seconds=seconds
+        )
+    except Silent as error:
+        return Result(lesson, "broken", message=str(error))
+    return Result(lesson, state, Diagnosis(**diagnosis) if diagnosis else None, message)
+
+
+def _checked(number: str, folder: Path, mistakes: Path | None) -> tuple[str, Any, str]:
+    """The result of check() in a form that can be sent to another process."""
+    if mistakes is not None and f"_imported_{mistakes.stem}" not in sys.modules:  # no fork
+        import_file(mistakes)
+    result = check(LESSONS[int(number) - 1], folder)
+    diagnosis = vars(result.diagnosis) if result.diagnosis else {}
+    sent = {name: value for name, value in diagnosis.items() if name != "catalogue"}
+    return result.state, sent, result.message
 
 
 def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
@@ -186,6 +210,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
     )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="how long an exercise may take (default: 60)"
+    )
     parser.add_argument("--folder", type=Path, default=EXERCISES, help="where the files are")
     args = parser.parse_args(argv)
     print_any_text()
@@ -204,11 +231,12 @@ def main(argv: list[str] | None = None) -> int:
             import_file(args.mistakes)
         except Exception as error:
             parser.error(f"cannot import {args.mistakes}: {type(error).__name__}: {error}")
-    results = [check(lesson, args.folder) for lesson in chosen]
-    if args.json:
-        for result in results:
-            print(json.dumps(result.to_dict()))
-    elif args.number is not None or args.all:
+    results = []
+    for lesson in chosen:
+        results.append(check_apart(lesson, args.folder, args.seconds, args.mistakes))
+        if args.json:
+            print(json.dumps(results[-1].to_dict()), flush=True)
+    if not args.json and (args.number is not None or args.all):
         print("\n\n".join(told(result, args.hint) for result in results))
     if args.number is None and not args.json:
         print(("\n" if args.all else "") + table(results))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import add_command
 from minibert.system.files import folder_written_whole
+from minibert.system.processes import Silent, apart
 
 if TYPE_CHECKING:
     import torch
@@ -56,16 +57,37 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
     parser.add_argument(
+        "--seconds", type=float, default=600, help="how long TARGET may take (default: 600)"
+    )
+    parser.add_argument(
         "--dump-probe", type=Path, metavar="DIR", help="write weights, inputs and expected tensors"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for; returns the exit code."""
+    """Do what the arguments ask for; returns the exit code.
+
+    A target runs in a process of its own: it can neither end this one nor print into its answer.
+    """
+    try:
+        code, words = apart(_diagnose, arguments, seconds=arguments.seconds)
+    except Silent as error:
+        code, words = 2, f"{arguments.target} gives no answer: {error}"
+    if code == 2 and arguments.json:
+        words = json.dumps({"subject": arguments.target, "passed": False, "error": words})
+    elif code == 2:
+        words = f"minibert: {words}"
+    print(words, file=sys.stderr if code == 2 and not arguments.json else sys.stdout)
+    return code
+
+
+def _diagnose(arguments: argparse.Namespace) -> tuple[int, str]:
+    """The exit code, and what is to be printed."""
     from minibert.diagnosis.checker import Checker
     from minibert.diagnosis.students import StudentError
     from minibert.diagnosis.targets import read_names
 
+    written = ""
     try:
         if arguments.dump_probe is None and arguments.target is None:
             raise StudentError(
@@ -75,19 +97,17 @@ def run(arguments: argparse.Namespace) -> int:
             _add_mistakes(arguments.mistakes)
         checker = Checker()
         if arguments.dump_probe is not None:
-            print(dump_probe(checker, arguments.dump_probe))
+            written = dump_probe(checker, arguments.dump_probe)
             if arguments.target is None:
-                return 0
+                return 0, written
         names = read_names(arguments.names) if arguments.names else {}
         diagnosis = checker.check(make_student(arguments.target, checker, names), arguments.target)
     except (StudentError, OSError) as error:
-        if arguments.json:
-            print(json.dumps({"subject": arguments.target, "passed": False, "error": str(error)}))
-        else:
-            print(f"minibert: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(diagnosis.to_dict()) if arguments.json else diagnosis.text(arguments.hint))
-    return 0 if diagnosis.passed else 1
+        return 2, str(error)
+    code = 0 if diagnosis.passed else 1
+    if arguments.json:
+        return code, json.dumps(diagnosis.to_dict())
+    return code, "\n".join([written, diagnosis.text(arguments.hint)]).lstrip()
 
 
 def _add_mistakes(path: Path) -> None:

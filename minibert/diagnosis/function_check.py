@@ -84,6 +84,13 @@ def _together(mistakes: Sequence[Mistake]) -> Callable[..., Any]:
 
 def diagnose(subject: Subject, student: Callable[..., Any], model: BertForPreTraining) -> Diagnosis:
     """Call `student` on every case and say whether it is right, and if not, where and why."""
+    with torch.enable_grad():
+        return _diagnose(subject, student, model)
+
+
+def _diagnose(
+    subject: Subject, student: Callable[..., Any], model: BertForPreTraining
+) -> Diagnosis:
     expected = subject.results(model)
     checks: list[Check] = []
     results = []
@@ -149,7 +156,7 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
             again = student(*copy.deepcopy(list(case)))
     except NotImplementedError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return None, [Check("runs", False, _told(error, student))]
     for place, (before, after) in enumerate(zip(case, arguments, strict=True)):
         if not callable(before) and not same(before, after):
@@ -310,7 +317,8 @@ def _gradient(
         leaves = [a for a in arguments if isinstance(a, Tensor) and a.is_floating_point()]
         for leaf in leaves:
             leaf.requires_grad_(True)
-        parts = _flat(function(*arguments)).values()
+        with torch.enable_grad():  # a switch of the student's ends here
+            parts = _flat(function(*arguments)).values()
         outputs = [p for p in parts if isinstance(p, Tensor) and p.requires_grad]
         if not leaves or not outputs:
             return None
@@ -328,7 +336,7 @@ def _gradient(
         return None
     try:
         got = run(student)
-    except Exception as error:
+    except BaseException as error:
         return Check("gradients", False, f"the backward pass fails: {_told(error, student)}")
     if got is None:
         text = "the result carries no gradient: look for .data, .detach(), .numpy(), torch.tensor()"

@@ -103,7 +103,7 @@ def _other_tensors(place: Place, others: Mapping[str, Tensor], tolerance: float)
             if _close(yours[allowed], other[allowed], tolerance):
                 yield f"yours equals another tensor of the reference: {title(name)}"
                 return
-        elif other.dim() != 1 or other.shape[0] != right.shape[-1]:
+        elif other.dim() != 1 or other.shape != right.shape[-1:]:
             continue
         for sign, word in ((-1, "-"), (1, "+")):
             wanted = (sign * other).expand(right.shape)

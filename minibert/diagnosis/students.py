@@ -144,7 +144,8 @@ class Callee(Student):
         for switch in ("output_hidden_states", "output_attentions", "return_dict"):
             if switch in wanted or _passes_on(self.call, wanted, switch):
                 arguments[switch] = True
-        return self.call(**arguments)
+        with torch.set_grad_enabled(torch.is_grad_enabled()):  # a switch of its own ends here
+            return self.call(**arguments)
 
 
 def _passes_on(call: Any, wanted: Mapping[str, inspect.Parameter], switch: str) -> bool:
@@ -249,7 +250,7 @@ def build(
                     filled = _filled(module, config, names)
         except StudentError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise StudentError(
                 f"{getattr(target, '__name__', target)} could not be built with the probe's sizes "
                 f"(hidden_size {config.hidden_size}, {config.num_attention_heads} heads, "

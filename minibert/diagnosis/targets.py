@@ -32,7 +32,7 @@ def load_target(text: str) -> Any:
                 module = importlib.import_module(place)
             finally:
                 sys.path.pop(0)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise StudentError(f"cannot import {place}: {type(error).__name__}: {error}") from error
     if name:
         if not hasattr(module, name):
@@ -66,9 +66,9 @@ def import_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, SystemExit):
+        if not isinstance(error, Exception):
             raise ImportError(
-                f"{path} ends the program while it is imported (SystemExit: {error}); "
+                f"{path} ends the program while it is imported ({type(error).__name__}: {error}); "
                 'put what does so under: if __name__ == "__main__"'
             ) from error
         raise

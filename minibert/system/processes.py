@@ -10,16 +10,21 @@ start sixty-four threads, which then wait for each other.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # torch is imported where it is used: `minibert tokenize` does without
     import torch
     from torch import Tensor
+
+Answer = TypeVar("Answer")
 
 
 # ---- Several processes ----
@@ -149,6 +154,56 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+# ---- Strangers' code ----
+
+
+class Silent(Exception):
+    """A process ended, or was ended, before it gave its answer; the message says how."""
+
+
+def apart(work: Callable[..., Answer], *arguments: Any, seconds: float) -> Answer:
+    """What `work(*arguments)` gives, computed in a process of its own.
+
+    Whatever `work` prints goes to standard error. Raises Silent if the process ends without an
+    answer, by os._exit() or a crash, or has none after `seconds`; it is then killed. On Linux the
+    process is a fork; elsewhere `work`, arguments and answer must be picklable.
+
+    >>> apart(sum, [1, 2], seconds=60)
+    3
+    """
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    sys.stdout.flush()  # or a fork would print it once more
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, work, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ready = multiprocessing.connection.wait([ours, process.sentinel], timeout=seconds)
+        if not ready:
+            raise Silent(f"it did not end within {seconds:g} seconds: is there an endless loop?")
+        try:
+            if ours.poll():
+                return ours.recv()
+            raise EOFError
+        except EOFError:
+            process.join()
+            raise Silent(
+                f"its process ended in the middle, with exit code {process.exitcode}: look for "
+                "os._exit(), or a crash"
+            ) from None
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _answer(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the caller ends this process
+    sys.stdout = sys.stderr
+    os.dup2(2, 1)
+    pipe.send(work(*arguments))
 
 
 # ---- Signals ----

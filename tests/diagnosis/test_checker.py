@@ -495,6 +495,73 @@ def test_a_student_that_ends_the_program_has_not_passed(inside, tmp_path, capsys
     assert "SystemExit: 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("os._exit(0)", 2, "ended in the middle, with exit code 0"),
+        ("while True: pass", 2, "is there an endless loop?"),
+        ("raise KeyboardInterrupt", 2, "KeyboardInterrupt"),
+        ("print('{')", 0, '"passed": true'),
+        ("os.write(1, b'{')", 0, '"passed": true'),
+        ("torch.set_default_dtype(torch.float64)", 0, '"passed": true'),
+    ],
+)
+@pytest.mark.parametrize("inside", ["import", "build", "forward"])
+def test_whatever_a_target_does_there_is_one_answer(line, code, words, inside, tmp_path, capfd):
+    lines = {"import": "pass", "build": "pass", "forward": "pass", inside: line}
+    (tmp_path / "my_bert.py").write_text(
+        f"import os, torch, transformers\n{lines['import']}\n"
+        "class MyBert(transformers.BertModel):\n"
+        f"    def __init__(self, config):\n        {lines['build']}\n"
+        "        super().__init__(config)\n"
+        "    def forward(self, input_ids, token_type_ids=None, attention_mask=None):\n"
+        f"        {lines['forward']}\n"
+        "        return super().forward(input_ids, attention_mask, token_type_ids)\n"
+    )
+    seconds = "5" if "endless" in words else "300"
+    assert command(f"{tmp_path}/my_bert.py:MyBert", "--json", "--seconds", seconds) == code
+    (answer,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert words in json.dumps(answer)
+
+
+def test_gradients_switched_off_by_an_import_are_switched_on_again(checker):
+    torch.set_grad_enabled(False)
+    try:
+        diagnosis = diagnose(checker, transformers.BertModel)
+        assert diagnosis.passed and diagnosis.checks[-1].passed, diagnosis.text()
+        assert not torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)
+
+
+def test_gradients_switched_off_in_forward_are_said_and_do_not_end_the_check(checker):
+    class SwitchesOff(students.OtherWords):
+        def forward(self, tokens, segments, mask):
+            torch.set_grad_enabled(False)
+            return super().forward(tokens, segments, mask)
+
+    diagnosis = diagnose(checker, SwitchesOff, students.NAMES)
+    assert diagnosis.checks[-1].text == "the output carries no gradient at all"
+    assert torch.is_grad_enabled()
+
+
+def test_a_loss_that_alone_differs_is_placed(checker):
+    arrays = {**checker.expected, "loss": checker.expected["loss"] * 3}
+    diagnosis = checker.check(Arrays(arrays, checker.expected, checker.model.config))
+    assert diagnosis.tensor == "loss" and diagnosis.relations == ["yours = reference x 3"]
+
+
+def test_a_longer_table_of_positions_is_no_end_of_the_gradients(checker):
+    def longer(config, weights):
+        model = students.hugging_face(config, weights)
+        table = model.bert.embeddings.position_embeddings
+        table.weight = torch.nn.Parameter(torch.cat([table.weight.detach()] * 2))
+        return model
+
+    diagnosis = diagnose(checker, longer)
+    assert diagnosis.passed, diagnosis.text()
+
+
 def test_a_file_with_a_dataclass_can_be_imported(tmp_path):
     (tmp_path / "own.py").write_text(
         "from __future__ import annotations\nimport dataclasses\n"

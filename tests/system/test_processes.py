@@ -1,13 +1,22 @@
 """Who am I among the processes; no more threads than the processors that a container may use."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from minibert.system import processes
-from minibert.system.processes import available_cpus, count, one_thread, rank, use_threads
+from minibert.system.processes import (
+    Silent,
+    apart,
+    available_cpus,
+    count,
+    one_thread,
+    rank,
+    use_threads,
+)
 
 
 @pytest.fixture
@@ -61,3 +70,30 @@ def test_torchrun_tells_each_process_its_number(monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (rank(), count()) == (2, 4)
+
+
+def test_work_apart_gives_its_answer_or_says_that_there_is_none():
+    assert apart(divmod, 7, 2, seconds=60) == (3, 1)
+    with pytest.raises(Silent, match="exit code 3"):
+        apart(os._exit, 3, seconds=60)
+    with pytest.raises(Silent, match=r"within 0\.5 seconds"):
+        apart(time.sleep, 600, seconds=0.5)
+
+
+def test_an_answer_larger_than_a_pipe_arrives():
+    assert apart(bytes, 3_000_000, seconds=60) == bytes(3_000_000)
+
+
+def grandchild():
+    if os.fork() == 0:
+        os.closerange(0, 3)  # who reads what the tests print need not wait
+        time.sleep(100)
+    os._exit(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_that_ends_but_for_a_child_of_its_own_is_not_waited_for():
+    start = time.monotonic()
+    with pytest.raises(Silent, match="exit code 0"):
+        apart(grandchild, seconds=300)
+    assert time.monotonic() - start < 90

@@ -110,8 +110,8 @@ def test_a_right_solution_in_float32_passes_and_this_is_said(lesson, back):
     [
         (
             "attention_scores",
-            "q @ k.mT / torch.sqrt(torch.tensor(k.shape[1], dtype=torch.float))",
-            "scale_by_heads",
+            "q @ k.mT * torch.sqrt(torch.tensor(k.shape[3], dtype=torch.float))",
+            "scale_multiplied",
         ),
         ("gelu", "torch.nn.functional.gelu(q.float(), approximate='tanh').double()", "gelu_tanh"),
     ],
@@ -344,6 +344,66 @@ def test_what_is_broken_or_borrowed_is_said(source, tmp_path):
     assert result.state == state, told(result, 3)
     assert words in told(result, 3)
     assert "/torch/" not in told(result, 3)
+
+
+RIGHT = "import os, sys, threading, torch\n{}\ndef gelu(x):\n    {}\n" + (
+    "    return x * (1 + torch.erf(x / 2**0.5)) / 2\n"
+)
+STRANGE = {
+    "os._exit(0)": ("broken", "exit code 0"),
+    "os.kill(os.getpid(), 9)": ("broken", "exit code -9"),
+    "raise KeyboardInterrupt": ("", "KeyboardInterrupt"),
+    "raise GeneratorExit('over')": ("", "GeneratorExit: over"),
+    "sys.stdout.close()": ("solved", ""),
+    "print('solved', flush=True); os.write(1, b'solved')": ("solved", ""),
+    "torch.set_default_dtype(torch.float64)": ("solved", ""),
+    "threading.Thread(target=threading.Event().wait).start()": ("solved", ""),
+}
+
+
+@pytest.mark.parametrize("line", STRANGE)
+@pytest.mark.parametrize("inside", [False, True], ids=["at import", "in the function"])
+def test_what_a_file_does_stays_in_its_process(line, inside, tmp_path, capfd):
+    source = RIGHT.format("", line) if inside else RIGHT.format(line, "pass")
+    write(tmp_path, "gelu", source)
+    state, words = STRANGE[line]
+    code = main(["13", "--json", "--folder", str(tmp_path)])
+    (result,) = map(json.loads, capfd.readouterr().out.splitlines())
+    assert result["state"] == (state or ("wrong" if inside else "broken"))
+    assert words in json.dumps(result)
+    assert code == (0 if state == "solved" else 1)
+
+
+def test_gradients_switched_off_for_good_are_switched_on_again(tmp_path):
+    try:
+        source = RIGHT.format("torch.set_grad_enabled(False)", "pass")
+        result = check(write(tmp_path, "gelu", source), tmp_path)
+        assert result.state == "solved"
+        assert [each.name for each in result.diagnosis.checks][-1] == "gradients"
+        source = RIGHT.format("", "torch.set_grad_enabled(False)")
+        assert "no gradient" in told(check(write(tmp_path, "gelu", source), tmp_path), 0)
+    finally:
+        torch.set_grad_enabled(True)
+
+
+def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_path, capfd):
+    for lesson in LESSONS:
+        (tmp_path / lesson.file).write_text((EXERCISES / lesson.file).read_text())
+    write(tmp_path, "layer_norm", "def layer_norm(x, weight, bias):\n    while True: pass\n")
+    write(tmp_path, "feed_forward", "import os\ndef feed_forward(*x):\n    os._exit(0)\n")
+    write(tmp_path, "gelu", RIGHT.format("print('{')", "print('}')"))
+    assert main(["--json", "--folder", str(tmp_path), "--seconds", "30"]) == 1
+    results = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [each["exercise"] for each in results] == [lesson.number for lesson in LESSONS]
+    states = {each["function"]: each["state"] for each in results}
+    for function, state in (
+        ("layer_norm", "broken"),
+        ("feed_forward", "broken"),
+        ("gelu", "solved"),
+    ):
+        assert states.pop(function) == state
+    assert set(states.values()) == {"not written"}
+    assert "within 30 seconds: is there an endless loop" in results[4]["message"]
 
 
 # ---- The command ----
