@@ -511,7 +511,7 @@ def test_used_berts_in_workers():
 
 
 def test_threads_with_different_settings():
-    """While one thread changes the weights to and fro, so that copies are made all the time."""
+    """While one thread changes the weights back and forth, so that copies are made all the time."""
     bert = new_bert()
     settings = [
         {},

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from safetensors.torch import save
 
@@ -174,7 +175,9 @@ def few(stand_in):
     inputs = {"minbert", "rust-bert-fill", "hf-integration", "bumblebee-nsp"}
     inputs.add("lincoln-pair-masked")
     checks = tuple(check for check in pack.gates if check.input in inputs)
-    return minibert.load(folder).pretraining, dataclasses.replace(pack, checks=checks)
+    return minibert.load(folder, dtype=torch.float64).pretraining, dataclasses.replace(
+        pack, checks=checks
+    )
 
 
 def failing(model, pack) -> list[str]:
