@@ -53,6 +53,9 @@ def add_commands(commands: Any) -> None:
         "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
     )
     parser.add_argument(
+        "--accept", default="", metavar="ID,...", help="mistakes that are right in your course"
+    )
+    parser.add_argument(
         "--hint", type=int, choices=range(4), default=3, help="0: the place alone ... 3: the fix"
     )
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON")
@@ -95,14 +98,14 @@ def _diagnose(arguments: argparse.Namespace) -> tuple[int, str]:
             )
         if arguments.mistakes is not None:
             _add_mistakes(arguments.mistakes)
-        checker = Checker()
+        checker = Checker(accept=arguments.accept.replace(",", " ").split())
         if arguments.dump_probe is not None:
             written = dump_probe(checker, arguments.dump_probe)
             if arguments.target is None:
                 return 0, written
         names = read_names(arguments.names) if arguments.names else {}
         diagnosis = checker.check(make_student(arguments.target, checker, names), arguments.target)
-    except (StudentError, OSError) as error:
+    except (ValueError, OSError) as error:  # a StudentError is a ValueError
         return 2, str(error)
     code = 0 if diagnosis.passed else 1
     if arguments.json:

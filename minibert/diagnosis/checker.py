@@ -12,6 +12,7 @@ The checker says "reproduces your numbers", never "you wrote": another slip may 
 """
 
 import copy
+import difflib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from minibert.diagnosis.naming import outputs_by_name, title
 from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.search import Replay, explain
+from minibert.diagnosis.search import Replay, explain, possible, with_accepted
 from minibert.diagnosis.students import Callee, Student, StudentError
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
@@ -61,10 +62,16 @@ class Checker:
     True
     """
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, accept: Sequence[str] = ()):
+        """`accept` names mistakes of the catalogue that are right here: a course's own BERT.
+
+        Raises ValueError for one that is not in the catalogue, or not of the model, and for two
+        that exclude each other.
+        """
         self.model = probe_model(seed)
         self.batch = full_batch()
-        self.replay = Replay(self.model, self.batch)
+        self.accepted = _accepted(accept)
+        self.replay = Replay(self.model, self.batch, accepted=self.accepted)
         self.expected = self.replay.cached(())
 
     def check(self, student: Student, subject: str = "your model") -> Diagnosis:
@@ -75,6 +82,8 @@ class Checker:
     def _check(self, student: Student, subject: str) -> Diagnosis:
         checks, tensors = self._contract(student)
         notes = list(student.notes)
+        if self.accepted:
+            notes.append(f"held to be right: {', '.join(each.id for each in self.accepted)}")
         if any(check.passed is False for check in checks):
             return Diagnosis(subject, checks, notes=notes)
 
@@ -298,7 +307,7 @@ class Checker:
             return Check("dropout", True, "every place, shown by a probability of 1"), "", []
         kind, _, name = place.name.partition(": ")
         words = f"{title(name)} in train mode with {kind} dropout of probability 1, {where(place)}"
-        explanations = explain(_of_kind("train"), self._dropped, _tensors_agree, got)
+        explanations = explain(self._of_kind("train"), self._dropped, _tensors_agree, got)
         return Check("dropout", False, "it is in other places"), words, explanations
 
     def _dropped(self, mistakes: Sequence[Mistake], on: bool = True) -> dict[str, Tensor]:
@@ -312,7 +321,7 @@ class Checker:
                     if isinstance(module, nn.Dropout):
                         module.p = attention if ".attention." in name else hidden
                         module.train(on)
-                with patched(model, mistakes):
+                with patched(model, with_accepted(self.accepted, mistakes)):
                     output = model(**batch, output_hidden_states=True, output_attentions=True)
             states = dict(zip(STATES, output.hidden_states[1:], strict=True))
             tensors.update({f"{kind}: {n}": t for n, t in blank(states, mask).items()})
@@ -360,8 +369,12 @@ class Checker:
         def agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
             return not _gradient_difference(one, other, allowed)
 
-        explanations = explain(_of_kind("gradient"), gradients, agree, got)
+        explanations = explain(self._of_kind("gradient"), gradients, agree, got)
         return Check("gradients", False, "the backward pass differs"), words, explanations
+
+    def _of_kind(self, kind: str) -> list[Mistake]:
+        known = [each for each in CATALOGUE.values() if each.kind == kind]
+        return [each for each in known if each not in self.accepted]
 
     def _reference_gradients(
         self, mistakes: Sequence[Mistake], graded: Sequence[str]
@@ -374,7 +387,7 @@ class Checker:
             )
         )
         batch = {name: t for name, t in self.batch.items() if "label" not in name}
-        with patched(model, mistakes):
+        with patched(model, with_accepted(self.accepted, mistakes)):
             output = model(**batch, output_attentions=True)
             live["masked_word.logits"] = output.prediction_logits
             live["next_sentence.logits"] = output.seq_relationship_logits
@@ -386,6 +399,19 @@ class Checker:
             else parameter.grad
             for name, parameter in model.named_parameters()
         }
+
+
+def _accepted(ids: Sequence[str]) -> list[Mistake]:
+    known = {name: each for name, each in CATALOGUE.items() if each.kind != "function"}
+    for name in ids:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, 3, 0.4)
+            hint = f"; did you mean one of {similar}?" if similar else ""
+            raise ValueError(f"no mistake of the model is called {name!r}, to be accepted{hint}")
+    accepted = [known[name] for name in dict.fromkeys(ids)]
+    if not possible(accepted):
+        raise ValueError(f"these exclude each other, and cannot all be accepted: {list(ids)}")
+    return accepted
 
 
 def real_rows(padded: Tensor, table: Tensor) -> Tensor:
@@ -445,7 +471,3 @@ def _gradient_difference(
 
 def _tensors_agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return all(name in one and close(one[name], other[name], FLOAT32_TOLERANCE) for name in other)
-
-
-def _of_kind(kind: str) -> list[Mistake]:
-    return [each for each in CATALOGUE.values() if each.kind == kind]

@@ -43,10 +43,13 @@ class Replay:
         model: BertForPreTraining,
         batch: Mapping[str, Tensor],
         mistakes: Sequence[Mistake] | None = None,
+        accepted: Sequence[Mistake] = (),
     ):
         self.model = model
         self.batch = batch
-        self.mistakes = list(model_mistakes() if mistakes is None else mistakes)
+        self.accepted = accepted
+        known = model_mistakes() if mistakes is None else mistakes
+        self.mistakes = [each for each in known if each not in accepted]
         self.by_id = {each.id: each for each in self.mistakes}
         self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
         self.shows: dict[tuple[str, ...], dict[str, int]] = {}
@@ -57,7 +60,7 @@ class Replay:
         stop: Callable[[str, Tensor], bool] | None = None,
     ) -> dict[str, Tensor]:
         """The blanked tensors of the reference with these mistakes in it."""
-        with patched(self.model, mistakes):
+        with patched(self.model, with_accepted(self.accepted, mistakes)):
             return observe(self.model, self.batch, stop)
 
     def cached(self, ids: tuple[str, ...]) -> dict[str, Tensor]:
@@ -194,6 +197,12 @@ def explain(
         if explanations:
             return explanations
     return []
+
+
+def with_accepted(accepted: Sequence[Mistake], mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """`mistakes`, and of the accepted ones all but those whose place they take."""
+    mistakes = list(mistakes)
+    return [a for a in accepted if not any(a.excludes(each) for each in mistakes)] + mistakes
 
 
 def possible(mistakes: Sequence[Mistake]) -> bool:

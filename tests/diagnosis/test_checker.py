@@ -1,7 +1,9 @@
 """The checker as a whole: right students pass, in whatever form; wrong ones hear what is wrong."""
 
 import json
+import re
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -548,7 +550,7 @@ def test_gradients_switched_off_in_forward_are_said_and_do_not_end_the_check(che
 def test_a_loss_that_alone_differs_is_placed(checker):
     arrays = {**checker.expected, "loss": checker.expected["loss"] * 3}
     diagnosis = checker.check(Arrays(arrays, checker.expected, checker.model.config))
-    assert diagnosis.tensor == "loss" and diagnosis.relations == ["yours = reference x 3"]
+    assert diagnosis.tensor == "loss" and diagnosis.explanations == []
 
 
 def test_a_longer_table_of_positions_is_no_end_of_the_gradients(checker):
@@ -560,6 +562,55 @@ def test_a_longer_table_of_positions_is_no_end_of_the_gradients(checker):
 
     diagnosis = diagnose(checker, longer)
     assert diagnosis.passed, diagnosis.text()
+
+
+ACCEPTED = ["norm_eps_1e5", "segment_all_zero", "gelu_tanh", "embedding_dropout_before_norm"]
+
+
+def test_a_course_s_own_bert_is_right_when_it_is_accepted(checker):
+    wrong = diagnose(checker, changed(*ACCEPTED))
+    assert wrong.explanations == [tuple(sorted(ACCEPTED[:3]))]
+    lenient = Checker(accept=ACCEPTED)
+    diagnosis = diagnose(lenient, changed(*ACCEPTED))
+    assert [each.passed for each in diagnosis.checks] == [True] * 7, diagnosis.text()
+    assert "held to be right: norm_eps_1e5, segment_all_zero" in diagnosis.text()
+    for more in ("scale_missing", "norm_eps_1e6", "attention_dropout_missing", "pooler_detached"):
+        rest = [each for each in ACCEPTED if not CATALOGUE[each].excludes(CATALOGUE[more])]
+        diagnosis = diagnose(lenient, changed(*rest, more))
+        assert diagnosis.explanations == [(more,)], diagnosis.text()
+    assert not diagnose(lenient, changed()).passed  # the paper's BERT is not this course's
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["norm_eps1e5"], "did you mean one of"),
+        (["loss_summed"], "no mistake of the model is called 'loss_summed'"),
+        (["norm_eps_1e5", "norm_eps_1e6"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_accepted_is_said(ids, words, capsys):
+    with pytest.raises(ValueError, match=words):
+        Checker(accept=ids)
+    assert command("tests.diagnosis.own_berts:OtherWords", "--accept", ",".join(ids)) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_command_accepts_what_the_page_for_teachers_lists(tmp_path):
+    page = Path("tutorials/teachers.md").read_text(encoding="utf-8")
+    options = re.findall(r"`--accept (\S+)`", page)
+    assert len(options) == 7
+    for option in options:
+        Checker(accept=option.split(","))
+    (tmp_path / "own.py").write_text(
+        "import transformers\n"
+        "class Own(transformers.BertModel):\n"
+        "    def __init__(self, config):\n"
+        "        config.layer_norm_eps = 1e-5\n"
+        "        super().__init__(config)\n"
+    )
+    assert command(f"{tmp_path}/own.py:Own", "--accept", "norm_eps_1e5") == 0
+    assert command(f"{tmp_path}/own.py:Own") == 1
 
 
 def test_a_file_with_a_dataclass_can_be_imported(tmp_path):
