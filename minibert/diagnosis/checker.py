@@ -27,7 +27,7 @@ from minibert.diagnosis.probe import full_batch, probe_model
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.search import Replay, explain, possible, with_accepted
-from minibert.diagnosis.students import Callee, Student, StudentError
+from minibert.diagnosis.students import Callee, Student, StudentError, in_words
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
     TOLERANCE,
@@ -136,7 +136,7 @@ class Checker:
 
         again = _call(student, self._fresh_batch())
         other = [n for n in tensors if n in again and not close(tensors[n], again[n])]
-        twin = student.with_dropout(0.5, 0.5)
+        twin, _ = _twin(student, 0.5, 0.5)
         if other:
             text = (
                 f"two calls give other numbers, first in {title(other[0])}: is a layer built "
@@ -254,7 +254,7 @@ class Checker:
                     other = back(student.tensors(changed)["last_hidden_state"])
             except BaseException as error:
                 what = words.split(" changes")[0]
-                yield f"with {what}, it fails: {type(error).__name__}: {error}"
+                yield f"with {what}, it fails: {in_words(error)}"
                 continue
             if other.shape != states.shape or not close(other[real], states[real], 1e-4):
                 yield words
@@ -283,7 +283,9 @@ class Checker:
         mask = self.batch["attention_mask"]
         got: dict[str, Tensor] = {}
         for kind, setting in DROPOUTS.items():
-            twin = student.with_dropout(*setting)
+            twin, refused = _twin(student, *setting)
+            if refused:
+                return Check("dropout", None, f"not looked at: {refused}"), "", []
             if not isinstance(twin, Callee) or twin.module is None:
                 text = "not looked at: give a class, or build(config, weights) of a torch module"
                 return Check("dropout", None, text), "", []
@@ -343,7 +345,7 @@ class Checker:
                 return Check("gradients", False, "the output carries no gradient at all"), "", []
             total.backward()
         except BaseException as error:
-            text = f"the backward pass fails: {type(error).__name__}: {error}"
+            text = f"the backward pass fails: {in_words(error)}"
             return Check("gradients", False, text), "", []
         own = dict(module.named_parameters(remove_duplicate=False))
         got = {}
@@ -414,6 +416,14 @@ def _accepted(ids: Sequence[str]) -> list[Mistake]:
     return accepted
 
 
+def _twin(student: Student, hidden: float, attention: float) -> tuple[Student | None, str]:
+    """The student with these dropouts; or None, and why its constructor refuses them."""
+    try:
+        return student.with_dropout(hidden, attention), ""
+    except StudentError as error:
+        return None, str(error)
+
+
 def real_rows(padded: Tensor, table: Tensor) -> Tensor:
     """Rows of real queries, for a table (B, A, T, T)."""
     return (~padded)[:, None, :, None].expand(table.shape)
@@ -442,7 +452,7 @@ def _call(
             except BaseException as second:
                 error = second
         raise StudentError(
-            f"it fails on the probe's batch (6 texts, 7 tokens): {type(error).__name__}: {error}"
+            f"it fails on the probe's batch (6 texts, 7 tokens): {in_words(error)}"
         ) from error
 
 

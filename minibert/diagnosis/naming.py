@@ -98,7 +98,7 @@ def our_name(path: str, config: BertConfig, names: Mapping[str, str], modules: b
     """
     for theirs, standard in names.items():
         form = re.sub(NUMBER, r"(\\d+)", re.escape(theirs))
-        match = re.fullmatch(rf"{form}(\.weight|\.bias)?", path)
+        match = re.fullmatch(rf"{form}(\.(?:weight|bias|gamma|beta|a_2|b_2))?", path)
         if match:
             groups = [group for group in match.groups() if group is not None]
             number = next((group for group in groups if group.isdigit()), "")
@@ -106,7 +106,7 @@ def our_name(path: str, config: BertConfig, names: Mapping[str, str], modules: b
             path = re.sub(NUMBER, number, standard) + leaf
             break
     path = re.sub(r"^(module\.)?(bert\.)?", "", path)
-    path = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", path))
+    path = re.sub(r"\.(gamma|a_2)$", ".weight", re.sub(r"\.(beta|b_2)$", ".bias", path))
     table = name_table(config)
     if path in ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias") and not modules:
         return "embeddings.token.weight" if path.endswith("weight") else "masked_word.bias"

@@ -14,8 +14,10 @@ Names of parameters and modules may be Hugging Face's, minibert's, or one's own 
 
 import copy
 import inspect
+import traceback
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,16 +30,34 @@ from minibert.diagnosis.naming import by_name, known_names, our_name, outputs_by
 from minibert.weights.loading import hugging_face_state
 
 ARGUMENTS = {
-    "input_ids": ("input_ids", "ids", "tokens", "token_ids", "x"),
-    "token_type_ids": ("token_type_ids", "segment_ids", "segments", "segment_info", "type_ids"),
-    "attention_mask": ("attention_mask", "mask", "padding_mask", "attn_mask"),
+    "input_ids": ("input_ids", "ids", "tokens", "token_ids", "inputs", "input", "src", "x"),
+    "token_type_ids": (
+        *("token_type_ids", "segment_ids", "segments", "segment_info", "segment_label", "type_ids"),
+        *("segment_labels", "segment", "seg_ids", "seg", "token_types", "token_type"),
+    ),
+    "attention_mask": (
+        *("attention_mask", "mask", "padding_mask", "attn_mask", "input_mask", "pad_mask"),
+        "src_mask",
+    ),
     "labels": ("labels",),
     "next_sentence_label": ("next_sentence_label",),
 }
 
 
+TABLES = ("embeddings.token.weight", "embeddings.segment.weight", "embeddings.position.weight")
+
+
 class StudentError(ValueError):
     """The student's model cannot be built, filled or called; the message says what to do."""
+
+
+def in_words(error: BaseException) -> str:
+    """The error, and the last line of the student's own code on the way to it."""
+    ours = (str(Path(__file__).parents[1]), "site-packages", "<frozen")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(part in frame.filename for part in ours)]
+    lines = [f'{Path(frame.filename).name}, line {frame.lineno}: "{frame.line}"' for frame in own]
+    return f"{type(error).__name__}: {error}" + (f" ({lines[-1]})" if lines else "")
 
 
 class Student:
@@ -176,38 +196,50 @@ def fill(
     """Copy the probe's weights into a student's module, by name, and make it float64.
 
     Gives {our name: the student's names} and notes on what the student has no place for. Raises
-    StudentError for a parameter whose name nobody knows or whose shape does not fit.
+    StudentError for a parameter whose name nobody knows, if it may be one that is lacking, and for
+    one whose shape does not fit. A table may have further rows, and an axis of 1 in front.
     """
     module.double()
     right = {
         name.removeprefix("bert."): tensor.detach() for name, tensor in reference.named_parameters()
     }
     filled: dict[str, list[str]] = {}
-    unknown = []
+    unknown: dict[str, torch.Size] = {}
+    notes = []
     with torch.no_grad():
         for key, own in [*module.named_parameters(remove_duplicate=False), *module.named_buffers()]:
             ours = our_name(key, reference.config, names)
             if not ours:
                 if isinstance(own, nn.Parameter):
-                    unknown.append(key)
+                    unknown[key] = own.shape
                 continue
-            if own.shape != right[ours].shape:
+            rows = own[0] if own.dim() == 3 and len(own) == 1 else own
+            table = ours in TABLES and rows.shape[1:] == right[ours].shape[1:]
+            if table and len(rows) > len(right[ours]):
+                notes.append(f"{key} has more rows than the probe's {len(right[ours])}: not filled")
+                rows = rows[: len(right[ours])]
+            if rows.shape != right[ours].shape:
                 turned = own.dim() == 2 and own.shape == right[ours].shape[::-1]
                 advice = "store it as (out, in), as nn.Linear does" if turned else "check its sizes"
                 raise StudentError(
                     f"your parameter {key} has the shape {tuple(own.shape)}, expected "
                     f"{tuple(right[ours].shape)} ({ours}): {advice}"
                 )
-            own.copy_(right[ours])
+            rows.copy_(right[ours])
             filled.setdefault(ours, []).append(key)
-    if unknown:
+    body = [n for n in right if n.startswith(("embeddings", "encoder")) and n not in filled]
+    if unknown and {right[name].shape for name in body} & set(unknown.values()):
         raise StudentError(
             f"{len(unknown)} of your parameters have names that are neither Hugging Face's nor "
-            f"minibert's, first {unknown[:3]}: give a table with --names, see --help"
+            f"minibert's, first {list(unknown)[:3]}: give a table with --names, see --help"
+        )
+    if unknown:
+        notes.append(
+            f"left as your model makes them, since nothing in the probe has their names: "
+            f"{', '.join(list(unknown)[:4])}{', ...' if len(unknown) > 4 else ''}"
         )
     parts = {name.split(".")[0] for name in filled}
     lacking = [name for name in right if name.split(".")[0] in parts and name not in filled]
-    notes = []
     if lacking:
         notes.append(
             f"the weights file has {len(lacking)} tensors that your model has no place for: "
@@ -254,7 +286,7 @@ def build(
             raise StudentError(
                 f"{getattr(target, '__name__', target)} could not be built with the probe's sizes "
                 f"(hidden_size {config.hidden_size}, {config.num_attention_heads} heads, "
-                f"{config.num_hidden_layers} blocks): {type(error).__name__}: {error}"
+                f"{config.num_hidden_layers} blocks): {in_words(error)}"
             ) from error
         if not callable(module):
             raise StudentError(

@@ -564,6 +564,90 @@ def test_a_longer_table_of_positions_is_no_end_of_the_gradients(checker):
     assert diagnosis.passed, diagnosis.text()
 
 
+class Wild(students.OtherWords):
+    """What public code has: tables of its own sizes, a head of its own, other leaf names."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        H = config.hidden_size
+        self.kinds = torch.nn.Embedding(3, H)
+        self.places = torch.nn.Parameter(torch.zeros(1, 512, H))
+        self.classifier = torch.nn.Linear(H, 2)
+        self.first = OldNorm(H)
+
+    def forward(self, inputs, segment_label, src_mask):
+        x = self.places[0, : inputs.shape[1]] + (self.kinds(segment_label) + self.words(inputs))
+        x = self.first(x)
+        for layer in self.layers:
+            x = layer(x, src_mask[:, None, None, :].bool(), self.heads)
+        return x
+
+
+class OldNorm(torch.nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.a_2 = torch.nn.Parameter(torch.ones(size))
+        self.b_2 = torch.nn.Parameter(torch.zeros(size))
+
+    def forward(self, x):
+        return F.layer_norm(x, x.shape[-1:], self.a_2, self.b_2, eps=1e-12)
+
+
+def test_what_public_code_has_is_let_in(checker):
+    diagnosis = diagnose(checker, Wild, students.NAMES)
+    assert diagnosis.passed, diagnosis.text()
+    notes = " ".join(diagnosis.notes)
+    assert "places has more rows than the probe's" in notes and "kinds.weight has more" in notes
+    assert "left as your model makes them" in notes and "classifier.weight" in notes
+
+
+def test_what_public_code_has_is_still_judged(checker):
+    class Shifted(Wild):
+        def forward(self, inputs, segment_label, src_mask):
+            return super().forward(inputs, segment_label, src_mask * 0 + 1)
+
+    assert diagnose(checker, Shifted, students.NAMES).explanations == [("mask_missing",)]
+
+
+@pytest.mark.parametrize("places", [(1, 5), (2, 512)])
+def test_tables_that_do_not_fit_are_refused(checker, places):
+    class Short(Wild):
+        def __init__(self, config):
+            super().__init__(config)
+            self.places = torch.nn.Parameter(torch.zeros(*places, config.hidden_size))
+
+    with pytest.raises(StudentError, match="your parameter places has the shape"):
+        diagnose(checker, Short, students.NAMES)
+
+
+def test_a_constructor_that_refuses_a_dropout_of_1_is_noted(checker):
+    class Refuses(students.OtherWords):
+        def __init__(self, config):
+            assert config.hidden_dropout_prob == 0, "no dropout here"
+            super().__init__(config)
+
+    diagnosis = diagnose(checker, Refuses, students.NAMES)
+    assert diagnosis.passed
+    (dropout,) = (check for check in diagnosis.checks if check.name == "dropout")
+    assert dropout.passed is None and "no dropout here" in dropout.text
+
+
+@pytest.mark.parametrize("inside", ["build", "forward"])
+def test_an_error_comes_with_its_line(checker, inside):
+    class Fails(students.OtherWords):
+        def __init__(self, config):
+            super().__init__(config)
+            self.places.nothing if inside == "build" else None  # noqa: B018
+
+        def forward(self, tokens, segments, mask):
+            return torch.ones(2) @ tokens.double()
+
+    line = "self.places.nothing" if inside == "build" else "torch.ones(2) @"
+    with pytest.raises(StudentError, match=r"test_checker\.py, line \d+: ") as error:
+        diagnose(checker, Fails, students.NAMES)
+    assert line in str(error.value)
+
+
 ACCEPTED = ["norm_eps_1e5", "segment_all_zero", "gelu_tanh", "embedding_dropout_before_norm"]
 
 
