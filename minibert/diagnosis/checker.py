@@ -183,7 +183,10 @@ class Checker:
             if parameter.dim() == 1:
                 others[name.removeprefix("bert.")] = parameter.detach()
         sizes = sizes_of(self.model.config, self.batch["input_ids"].shape[1])
-        related = relations(place, others, sizes, max(1e-7, tolerance))
+        related = [
+            *itertools.islice(self._loaded_wrong(student), 4),
+            *relations(place, others, sizes, max(1e-7, tolerance)),
+        ]
         ids = {each for explanation in explanations for each in explanation}
         if not ids and len(got) < FEW:
             notes.append(
@@ -203,6 +206,19 @@ class Checker:
             notes,
             "exactly" if tolerance == TOLERANCE else "to float32's precision",
         )
+
+    def _loaded_wrong(self, student: Student) -> Iterator[str]:
+        """Sentences about parameters of a module that do not hold what their names say."""
+        own = {} if student.module is None else dict(student.module.named_parameters())
+        right = {n.removeprefix("bert."): p.detach() for n, p in self.model.named_parameters()}
+        for name, key in ((n, key) for n, keys in student.parameters.items() for key in keys):
+            held = own[key].detach() if key in own else right[name]
+            turned = held.dim() == 2 and close(held.T, right[name], 1e-6)
+            if close(held, right[name], 1e-6) or not (turned or held.shape == right[name].shape):
+                continue
+            other = next((each for each, p in right.items() if close(held, p, 1e-6)), "")
+            what = "it transposed" if turned else other or "other numbers"
+            yield f"your {key} does not hold {name} of the weights file, but {what}"
 
     def _invariants(
         self, student: Student, raw: Mapping[str, Tensor], place: Place

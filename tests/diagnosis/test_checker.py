@@ -648,6 +648,50 @@ def test_an_error_comes_with_its_line(checker, inside):
     assert line in str(error.value)
 
 
+QUERY, KEY, VALUE = (
+    f"bert.encoder.layer.1.attention.self.{name}.weight" for name in ("query", "key", "value")
+)
+NORM = "bert.encoder.layer.{}.output.LayerNorm.{}"
+SLIPS = {  # the key that is filled: what it is filled with, and what is said of it
+    "query and key exchanged": {QUERY: KEY, KEY: QUERY},
+    "a block with another's weights": {KEY: KEY.replace("1", "2")},
+    "a norm one late": {NORM.format(1, leaf): NORM.format(0, leaf) for leaf in ("weight", "bias")},
+    "a bias of another layer": {
+        "bert.pooler.dense.bias": "bert.encoder.layer.0.output.dense.bias",
+    },
+    "a kernel transposed": {VALUE: VALUE},
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_loading_slips_have_a_sentence(checker, slip):
+    def loads(config, weights):
+        changed = dict(weights)
+        for key, other in SLIPS[slip].items():
+            changed[key] = weights[other].T if key == other else weights[other]
+        return students.hugging_face(config, changed)
+
+    diagnosis = diagnose(checker, loads)
+    assert not diagnosis.passed
+    for key, other in SLIPS[slip].items():
+        what = "it transposed" if key == other else our_name(other, checker.model.config, {})
+        ours = our_name(key, checker.model.config, {})
+        said = f"your {key} does not hold {ours} of the weights file, but {what}"
+        assert said in diagnosis.relations, diagnosis.text()
+
+
+def test_of_a_model_that_is_loaded_rightly_nothing_is_said(checker):
+    def wrong(config, weights):
+        model = students.hugging_face(config, weights).float()
+        for layer in model.bert.encoder.layer:
+            layer.attention.self.scaling = 1.0
+        return model
+
+    diagnosis = diagnose(checker, wrong)
+    assert diagnosis.explanations == [("scale_missing",)]
+    assert "weights file" not in diagnosis.text()
+
+
 ACCEPTED = ["norm_eps_1e5", "segment_all_zero", "gelu_tanh", "embedding_dropout_before_norm"]
 
 
