@@ -48,6 +48,7 @@ WORDS = {
     "a whole word": "river",
     "a word that ends in unknown letters": "playzz",
     "a word of unknown letters": "zzz",
+    "a word of 100 letters": "a" + "b" * 99,
     "a word of 101 letters": "a" + "b" * 100,
 }
 

@@ -135,7 +135,8 @@ class Checker:
             return checks, tensors
 
         again = _call(student, self._fresh_batch())
-        other = [n for n in tensors if n in again and not close(tensors[n], again[n])]
+        names = common(self.expected, tensors)  # in the order of computation
+        other = [n for n in names if n in again and not close(tensors[n], again[n])]
         twin, _ = _twin(student, 0.5, 0.5)
         if other:
             text = (
@@ -144,7 +145,7 @@ class Checker:
             )
         elif twin is not None and not touched:
             loose = _call(twin, self._fresh_batch())
-            other = [n for n in tensors if n in loose and not close(tensors[n], loose[n], 1e-6)]
+            other = [n for n in names if n in loose and not close(tensors[n], loose[n], 1e-6)]
             text = (
                 f"in eval mode, dropout changes {title(other[0])}: it must be off there (self."
                 "training; scaled_dot_product_attention's dropout_p too)"
@@ -378,7 +379,8 @@ class Checker:
         if not wrong:
             return Check("gradients", True, f"{len(got)} parameters agree"), "", []
         none = [name for name in wrong if not bool(got[name].any())]
-        words = f"{wrong[0]} gets no gradient" if wrong[0] in none else f"gradient of {wrong[0]}"
+        last = wrong[-1]  # nearest the output, where the backward pass begins
+        words = f"{last} gets no gradient" if last in none else f"gradient of {last}"
         words += f"; {len(wrong)} of {len(got)} parameters differ"
 
         def gradients(mistakes: Sequence[Mistake]) -> dict[str, Tensor]:

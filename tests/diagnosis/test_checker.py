@@ -692,6 +692,25 @@ def test_of_a_model_that_is_loaded_rightly_nothing_is_said(checker):
     assert "weights file" not in diagnosis.text()
 
 
+def test_the_first_tensor_that_is_not_repeatable_is_told(checker):
+    class Random(students.OtherWords):
+        def __init__(self, config):
+            super().__init__(config)
+            self.first.register_forward_hook(lambda module, inputs, x: x + torch.rand(1).double())
+
+    (failed,) = (c for c in diagnose(checker, Random, students.NAMES).checks if c.passed is False)
+    assert failed.name == "repeatable" and "the embeddings after LayerNorm" in failed.text
+
+
+def test_the_gradient_that_is_told_is_the_one_nearest_the_output(checker):
+    def cut(model):
+        block = blocks(model)[1]
+        override(block, "forward", lambda original, x, *more: original(x.detach(), *more))
+
+    diagnosis = diagnose(checker, changed(cut))
+    assert "encoder.blocks.0.output_norm.bias gets no gradient" in diagnosis.text()
+
+
 ACCEPTED = ["norm_eps_1e5", "segment_all_zero", "gelu_tanh", "embedding_dropout_before_norm"]
 
 

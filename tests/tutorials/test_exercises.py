@@ -132,6 +132,13 @@ def test_small_slips_are_not_taken_for_float32(tmp_path):
     assert check(write(tmp_path, "layer_norm", source), tmp_path).state == "wrong"
 
 
+def test_a_limit_that_is_one_off_is_seen(tmp_path):
+    source = Path(exercise_solutions.__file__).read_text().replace("> 100", ">= 100")
+    assert "in the case 'a word of 100 letters'" in told(
+        check(write(tmp_path, "wordpiece", source), tmp_path), 0
+    )
+
+
 @pytest.mark.parametrize("function", ["mask_tokens", "adamw_step"])
 def test_several_results_may_be_a_list(function):
     model = probe_model()
