@@ -27,7 +27,7 @@ def held_out_words(
     """
     heldout = Examples(data, "heldout")
     heldout.check_tokenizer(tokenizer)
-    sums = PretrainingSums(model, most_hidden=heldout.settings.most_hidden)
+    sums = PretrainingSums(model, most_hidden=heldout.settings.most_hidden).eval()
     measured = evaluate_heldout(sums, heldout, rows, torch.device("cpu"))
     train = Examples(data).rows
     known = np.bincount(_labels(train[: min(len(train), 100_000)]), minlength=heldout.vocab_size)

@@ -123,7 +123,7 @@ def test_an_index_cannot_point_elsewhere(tmp_path, name):
     safetensors.torch.save_file({"x": torch.ones(2)}, tmp_path / "secret.safetensors")
     index = tmp_path / "in" / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"x": name}}))
-    with pytest.raises(CorruptError, match="plain file name"):
+    with pytest.raises(CorruptError, match="expected the name of a f|expected a"):
         open_weights(tmp_path / "in")
 
 
