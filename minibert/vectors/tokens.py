@@ -125,7 +125,7 @@ def spans_of(text: str, word: str, rules: Collection[Rule] = ()) -> list[tuple[i
 
     >>> spans_of("The bank, not the banker: bank.", "bank")
     [(4, 8), (26, 30)]
-    >>> spans_of("Caf\u00e9, cafe\u0301!", "caf\u00e9", [lowercase])
+    >>> spans_of("Caf\\u00e9, cafe\\u0301!", "caf\\u00e9", [lowercase])
     [(0, 4), (6, 11)]
     """
 
