@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -180,9 +180,13 @@ def apart(work: Callable[..., Answer], *arguments: Any, seconds: float) -> Answe
     process.start()
     theirs.close()
     try:
-        ready = multiprocessing.connection.wait([ours, process.sentinel], timeout=seconds)
-        if not ready:
-            raise Silent(f"it did not end within {seconds:g} seconds: is there an endless loop?")
+        # The process is asked, not its sentinel, which a child of its own would keep open.
+        deadline = time.monotonic() + seconds
+        while not ours.poll(0.05) and process.is_alive():
+            if time.monotonic() > deadline:
+                raise Silent(
+                    f"it did not end within {seconds:g} seconds: is there an endless loop?"
+                )
         try:
             if ours.poll():
                 return ours.recv()
