@@ -110,7 +110,7 @@ def _diagnose(arguments: argparse.Namespace) -> tuple[int, str]:
     code = 0 if diagnosis.passed else 1
     if arguments.json:
         return code, json.dumps(diagnosis.to_dict())
-    return code, "\n".join([written, diagnosis.text(arguments.hint)]).lstrip()
+    return code, "\n".join([written, diagnosis.text(arguments.hint)]).lstrip("\n")
 
 
 def _add_mistakes(path: Path) -> None:
