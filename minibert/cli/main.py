@@ -102,7 +102,14 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_plugins(commands: Any) -> None:
     """The commands of other packages, which this library does not import: `weights_tools`' here."""
     for entry in entry_points(group=GROUP):
-        entry.load()(commands)
+        try:
+            entry.load()(commands)
+        except Exception as error:  # whatever is wrong there, the other commands work
+            print(
+                f"minibert: the commands of {entry.value} are left out, since they cannot be "
+                f"loaded ({type(error).__name__}: {error}): update or remove that package",
+                file=sys.stderr,
+            )
     if "verify" in commands.choices:
         return
     if find_spec("weights_tools"):  # installed before it had entry points, or not installed

@@ -52,6 +52,10 @@ def prepare(
     not at all.
     """
     settings = settings or DataSettings()
+    if processes is not None and processes < 1:
+        raise ValueError(
+            f"processes must be at least 1, got {processes}: leave it out for one a processor"
+        )
     special = ("cls_token", "sep_token", "mask_token", "pad_token")
     if absent := [n for n in special if tokenizer.special_tokens[n] not in tokenizer.vocab]:
         wanted = ", ".join(tokenizer.special_tokens[name] for name in absent)

@@ -127,6 +127,8 @@ class Run:
     ):
         self.output, self.settings, self.device = output, settings, device
         self.phases = [Examples(folder, device=device) for folder in data]
+        for examples in self.phases[1:]:
+            examples.check_tokenizer(Tokenizer.from_folder(data[0]), str(data[0]))
         torch.manual_seed(settings.seed)
         if isinstance(start, BertConfig):
             self.model = BertForPreTraining(BertModel(start))

@@ -105,6 +105,11 @@ class TrainSettings:
         for name in ("micro_batch_size", "first_batch_size"):
             if getattr(self, name) is not None:
                 _check_at_least(self, 1, name)
+        if (self.first_batch_size or 1) > self.batch_size:
+            raise ValueError(
+                f"first_batch_size must be at most batch_size, {self.batch_size}, to which it "
+                f"grows; got {self.first_batch_size}"
+            )
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes must be above 0, got {self.minutes}")
         for name in ("warmup", "ramp", "last_phase", "beta2", "average"):

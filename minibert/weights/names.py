@@ -141,13 +141,10 @@ def map_keys(
     if not mapped:
         first = next((key for key in tensors if key.endswith(".word_embeddings.weight")), None)
         prefix = "" if first is None else first.removesuffix("embeddings.word_embeddings.weight")
+        inside = f", or a BERT inside another module: then take {prefix!r} from its keys"
         raise ValueError(
             f"the keys of the file are not BERT's, such as {', '.join(list(tensors)[:3])}: another "
-            f"architecture"
-            + (
-                f", or a BERT inside another module: then take {prefix!r} from its keys"
-                * bool(prefix)
-            )
+            f"architecture{inside if prefix else ''}"
         )
     return mapped, ignored
 

@@ -303,6 +303,19 @@ def test_commands_of_other_packages(capsys, monkeypatch):
     assert "verify" in make_parser().format_help(), "weights_tools is there, if not as an entry"
 
 
+def test_a_broken_package_takes_nothing_else_away(capsys, monkeypatch):
+    class Entry:
+        value = "greetings:add_commands"
+
+        def load(self):
+            raise ModuleNotFoundError("No module named 'greetings'")
+
+    monkeypatch.setattr("minibert.cli.main.entry_points", lambda group: [Entry()])
+    code, out, err = run(capsys, "tokenize", "-m", "minibert-tiny", "a cat")
+    assert code == 0 and "cat" in out
+    assert "greetings:add_commands are left out" in err and "update or remove" in err
+
+
 def test_verify_without_its_package(capsys, monkeypatch):
     monkeypatch.setattr("minibert.cli.main.entry_points", lambda group: [])
     monkeypatch.setattr("minibert.cli.main.find_spec", lambda name: None)

@@ -29,6 +29,8 @@ def is_condition(node: ast.expr, booleans: set[str]) -> bool:
         return node.attr in booleans
     if isinstance(node, ast.UnaryOp):
         return isinstance(node.op, ast.Not)
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "bool"
     return isinstance(node, (ast.Compare, ast.BoolOp))
 
 

@@ -273,6 +273,7 @@ def test_clever_arithmetic_is_seen():
         "def f(a: bool): return a * 'text'",
         "x = -(-a // b)",
         "x = (a and b) * 2",
+        "x = f'{a}!' * bool(a)",
     ):
         assert clever_arithmetic(ast.parse(line)), line
     for line in ("x = [0] * n", "x = '-' * 30", "x = -(a // b)", "x = mask * 2"):

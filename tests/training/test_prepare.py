@@ -232,6 +232,11 @@ def test_more_processes_write_the_same_folder(tokenizer, tmp_path):
     assert {path.suffix for path in (tmp_path / "1").iterdir()} <= {".bin", ".json", ".txt"}
 
 
+def test_no_process_is_refused(tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="processes must be at least 1, got 0"):
+        prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "data", processes=0)
+
+
 def test_the_same_seed_gives_the_same_rows(tokenizer):
     corpus = build_corpus(DOCUMENTS, tokenizer)
 

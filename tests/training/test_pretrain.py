@@ -1,6 +1,7 @@
 """The loop against transformers and torch, against itself when stopped, and on two processes."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -547,16 +549,30 @@ def test_fresh_masks_are_drawn_anew_and_fairly(data):
     assert (inner - 1).abs().max() < 0.15, "every place alike"
 
 
-def test_a_run_by_the_clock_ends_with_it(data, tmp_path):
-    """The rate falls to nothing when the minutes are over, however many steps that were."""
-    settings = dataclasses.replace(SHORT, minutes=0.05, log_every=5)
-    began = time.monotonic()
+def test_a_run_by_the_clock_ends_with_it(data, tmp_path, monkeypatch):
+    """Steps of an eighth of a second: the rate is that of as many steps as fit into the time."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 8))
+    settings = dataclasses.replace(SHORT, minutes=0.1, log_every=1, warmup=0.25)
     result = pretrain(data, tmp_path / "run", QUIET, settings)
-    assert result.finished and 2.9 < time.monotonic() - began < 30
+    assert result.finished and result.step == 48
     rows = read_log(tmp_path / "run" / "log.csv")
-    assert rows[-1]["learning_rate"] < 0.2 * settings.learning_rate
-    assert max(row["learning_rate"] for row in rows) > 0.5 * settings.learning_rate
-    assert pretrain(data, tmp_path / "run", QUIET, settings).step == result.step
+    assert [row["seconds"] for row in rows] == [round(n / 8, 1) for n in range(1, 49)]
+    seconds = dataclasses.replace(settings, minutes=None, steps=6)
+    expected = [learning_rate(n / 8, seconds) for n in range(48)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
+    assert max(expected) == settings.learning_rate and expected[-1] < 0.04 * max(expected)
+    assert pretrain(data, tmp_path / "run", QUIET, settings).step == 48, "the time is over"
+
+
+def test_folders_of_two_vocabularies_are_refused(data, longer, tmp_path):
+    """The same ids would stand for other pieces from the second phase on."""
+    other = shutil.copytree(longer, tmp_path / "other")
+    tokens = (other / "vocab.txt").read_text().splitlines()
+    tokens[-2:] = tokens[:-3:-1]
+    (other / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    with pytest.raises(ValueError, match="other was prepared with another vocabulary than that"):
+        pretrain([data, other], tmp_path / "run", LONG, RICH)
 
 
 def test_whole_words_cannot_be_hidden_anew(tmp_path):
@@ -569,6 +585,7 @@ def test_whole_words_cannot_be_hidden_anew(tmp_path):
     ("setting", "message"),
     [
         ({"minutes": 0.0}, "minutes must be above 0"),
+        ({"first_batch_size": 65}, "first_batch_size must be at most batch_size, 64"),
         ({"beta2": 1.0}, "beta2 must be a share"),
         ({"first_batch_size": 0}, "first_batch_size must be at least 1"),
         ({"micro_batch_size": 0}, "micro_batch_size must be at least 1"),
