@@ -13,6 +13,8 @@ from minibert.core.config import BertConfig
 
 IGNORE = -100  # a label at which no loss is taken
 
+_NO_DECODER = "BERT as published has no decoder, and so nothing to keep between calls"
+
 # What other libraries' models take, and what to do here instead.
 ELSEWHERE = {
     "inputs_embeds": (
@@ -25,13 +27,13 @@ ELSEWHERE = {
     ),
     "return_dict": "leave it out: an output is a named tuple, and output['name'] works as well",
     "encoder_hidden_states": "BERT as published reads one text or pair and has no decoder",
-    "past_key_values": "BERT as published has no decoder, and so nothing to keep between calls",
+    "past_key_values": _NO_DECODER,
     "resize_token_embeddings": (
         "use a row that the vocabulary keeps free, such as [unused0]; or let transformers add the "
         "token and resize (add_tokens, resize_token_embeddings, save_pretrained), and load that"
     ),
     "get_input_embeddings": "model.embeddings.token holds the rows of the tokens",
-    "use_cache": "BERT as published has no decoder, and so nothing to keep between calls",
+    "use_cache": _NO_DECODER,
 }
 
 

@@ -2,7 +2,8 @@
 
 Read in this order: wordpiece_trainer.py (text -> the word pieces worth having); prepare.py (text
 -> examples, once), which is made of corpus.py, segments.py, masking.py and rows.py; batches.py
-(examples -> batches, in an order that can be resumed); step.py (losses, optimizer, one step);
+(examples -> batches, in an order that can be resumed) and fresh_masks.py (which hides other words
+in each of them); step.py (losses, optimizer, one step);
 settings.py (all the numbers of a run); start.py (starting values from counts, a longer position
 table); checkpoint.py and run_log.py (stop and go on, what was measured); pretrain.py (the loop);
 finetune.py (all of it trained on labelled texts); evaluate_words.py, evaluate_grammar.py

@@ -8,7 +8,8 @@
     masking.py   ids -> ids with words hidden, and what stood there
     rows.py      all of it as rows of fixed size, and the shares that came out
 
-All of it is drawn once, from a seed, and written to disk. Training maps the file into memory.
+All of it is drawn once, from a seed, and written to disk. Training maps the file into memory, and
+may hide other words at every step (`fresh_masks.py`).
 
 Source: Devlin et al. 2018, section 3.1 and appendix A.1 and A.2.
 """

@@ -114,10 +114,8 @@ class Recipe:
             if kind == "Pooling":
                 place = beside(folder, module.get("path", "1_Pooling"), "modules.json")
                 config = _read(place / "config.json")
-                pooling, include_prompt = (
-                    _pooling(config, place),
-                    config.get("include_prompt", True),
-                )
+                pooling = _pooling(config, place)
+                include_prompt = config.get("include_prompt", True)
             elif kind == "Normalize":
                 normalize = True
             elif kind not in ("Transformer", "BERT", "Dropout"):  # Dropout is for training
