@@ -65,16 +65,16 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def check_tokenizer(self, tokenizer: Tokenizer, whose: str = "the model") -> None:
+    def check_tokenizer(self, tokenizer: Tokenizer, other: str = "the model") -> None:
         """Raise ValueError if these rows were made with another vocabulary than a model's, or than
         that of another folder."""
         own = Tokenizer.from_folder(self.folder)
         cased = "do_lower_case"
         if own.vocab != tokenizer.vocab or own.settings[cased] != tokenizer.settings[cased]:
             raise ValueError(
-                f"{self.folder} was prepared with another vocabulary than that of {whose}: its "
-                f"ids stand for other pieces. Prepare the text again, with --vocab and the folder "
-                f"of {whose}"
+                f"{self.folder} was prepared with another vocabulary than {other}'s: its ids "
+                f"stand for other pieces. Prepare the text again, with --vocab and the folder of "
+                f"{other}"
             )
 
     def batch(self, numbers: np.ndarray, masks: FreshMasks | None = None) -> dict[str, Tensor]:

@@ -571,7 +571,9 @@ def test_folders_of_two_vocabularies_are_refused(data, longer, tmp_path):
     tokens = (other / "vocab.txt").read_text().splitlines()
     tokens[-2:] = tokens[:-3:-1]
     (other / "vocab.txt").write_text("\n".join(tokens) + "\n")
-    with pytest.raises(ValueError, match="other was prepared with another vocabulary than that"):
+    with pytest.raises(
+        ValueError, match="other was prepared with another vocabulary than .*data's:"
+    ):
         pretrain([data, other], tmp_path / "run", LONG, RICH)
 
 
