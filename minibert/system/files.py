@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,8 +54,9 @@ def written_whole(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterat
     with _in_words(path, temporary), locked(temporary, path):
         try:
             os.truncate(temporary, 0)  # what a killed process left
+            mode = stat.S_IMODE(temporary.stat().st_mode)
             yield temporary
-            _complete(temporary)
+            _complete(temporary, mode)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -76,8 +78,9 @@ def folder_written_whole(path: str | Path, replace: bool = False) -> Iterator[Pa
             for left in temporary.iterdir():  # by a killed process
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             yield temporary
-            for file in [temporary, *temporary.rglob("*")]:
-                _complete(file)
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            for file in temporary.rglob("*"):
+                _complete(file, mode)
             if replace and path.exists():
                 for file in sorted(temporary.iterdir()):
                     file.replace(path / file.name)
@@ -195,14 +198,13 @@ def _part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.minibert.part")
 
 
-def _complete(path: Path) -> None:
-    """On the disk, since a power cut may follow, and readable for all who may read new files."""
+def _complete(path: Path, mode: int) -> None:
+    """On the disk, since a power cut may follow, and readable for all who may read new files:
+    `mode` is that of the temporary file or folder, safetensors gives its files another."""
     if path.is_file():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+    path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ stopped goes on with the very rows that would have come next, and two processes 
 which rows without a word between them.
 """
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ import torch
 from torch import Tensor
 
 from minibert.core.checks import IGNORE
+from minibert.system.files import read_json
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.fresh_masks import FreshMasks
 from minibert.training.rows import example_type
 from minibert.training.settings import DataSettings
 
+COUNTS = ("rows", "num_tokens")
 RENAMED = {"pieces": "num_tokens", "pieces_per_row": "tokens_per_row"}  # in older folders
 
 
@@ -34,13 +35,19 @@ class Examples:
         self.folder, self.device = Path(folder), torch.device(device)
         wanted = f"expected a folder made by `minibert prepare FILES -o {folder}`"
         try:
-            about = json.loads((self.folder / "data.json").read_text(encoding="utf-8"))
+            about = read_json(self.folder / "data.json")
             self.settings = DataSettings(**about["settings"])
             self.vocab_size = int(about["vocab_size"])
-            parts: dict[str, Any] = dict(about["statistics"])
+            parts = {
+                name: {RENAMED.get(key, key): value for key, value in numbers.items()}
+                for name, numbers in about["statistics"].items()
+            }
+            counts = {
+                name: {key: int(numbers[key]) for key in COUNTS} for name, numbers in parts.items()
+            }
         except FileNotFoundError:
             raise FileNotFoundError(f"no data.json in {folder}: {wanted}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"{self.folder / 'data.json'} is not as expected ({error!r}): {wanted}"
             ) from None
@@ -48,7 +55,7 @@ class Examples:
             raise ValueError(
                 f"{folder} has no {part} part: prepare the text again, with a share held out"
             )
-        self.statistics = {RENAMED.get(name, name): value for name, value in parts[part].items()}
+        self.statistics: dict[str, Any] = parts[part] | counts[part]
         kind = example_type(self.settings, self.vocab_size)
         path = self.folder / f"{part}.bin"
         expected = self.statistics["rows"] * kind.itemsize

@@ -5,6 +5,7 @@ one at any moment. It holds tensors, numbers and strings; loading it runs no cod
 """
 
 import dataclasses
+import math
 import signal
 import threading
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
         content = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {**dataclasses.asdict(TrainSettings()), **content["run"]}  # older: fewer settings
         rows = content["state"]["step"] * theirs["batch_size"]  # older: equal batches
-        state = State(**{"rows": rows, **content["state"]})
+        state = _checked(State(**{"rows": rows, **content["state"]}))
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
     except Exception as error:  # torch raises half a dozen kinds for damaged files
@@ -120,6 +121,19 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
             part.load_state_dict(content[name])
     except Exception as error:
         raise _damaged(path, error) from None
+    return state
+
+
+def _checked(state: State) -> State:
+    """Raises ValueError unless each field is of its type, and none is negative."""
+    for field in dataclasses.fields(State):
+        value = getattr(state, field.name)
+        if type(value) is not type(getattr(State(), field.name)):
+            raise ValueError(f"{field.name} is a {type(value).__name__}")
+        if isinstance(value, Tensor) and value.shape != State().sums.shape:
+            raise ValueError(f"{field.name} has the shape {tuple(value.shape)}")
+        if not isinstance(value, Tensor) and not 0 <= value < math.inf:
+            raise ValueError(f"{field.name} is {value}")
     return state
 
 

@@ -89,12 +89,15 @@ def load_weights(
         later = {key for key in tensors if block_of(key) >= num_hidden_layers}
         left_out = dict.fromkeys(sorted(later), reason)
     present = {key: tensor for key, tensor in tensors.items() if key not in left_out}
-    mapped, ignored = map_keys(present, config, architecture)
-    model, missing = _empty_model(config, architecture, set(mapped.values()))
-    state = {
-        _full_name(ours): _fitting(tensors[key], key, ours, model, dtype)
-        for key, ours in mapped.items()
-    }
+    try:
+        mapped, ignored = map_keys(present, config, architecture)
+        model, missing = _empty_model(config, architecture, set(mapped.values()))
+        state = {
+            _full_name(ours): _fitting(tensors[key], key, ours, model, dtype)
+            for key, ours in mapped.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     model.load_state_dict(state, strict=True, assign=True)
     _warn_if_not_finite(path, state)
     stored = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))

@@ -355,6 +355,29 @@ def test_a_damaged_checkpoint_is_refused(data, tmp_path):
         pretrain(data, tmp_path / "run", TINY, SHORT)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("step", "3"),
+        ("step", -1),
+        ("step", 1.5),
+        ("phase", torch.zeros(1)),
+        ("rows", None),
+        ("seconds", float("nan")),
+        ("sums", 0.0),
+        ("sums", torch.zeros(2)),
+    ],
+)
+def test_a_checkpoint_of_a_wrong_state_is_refused(data, tmp_path, field, value):
+    pretrain(data, tmp_path / "run", TINY, SHORT)
+    file = tmp_path / "run" / "checkpoint.pt"
+    content = torch.load(file, weights_only=True)
+    content["state"][field] = value
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=f"checkpoint.pt is damaged.*{field} "):
+        pretrain(data, tmp_path / "run", TINY, SHORT)
+
+
 def test_a_model_of_somebody_else_is_not_overwritten(data, tmp_path):
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "thesis.txt").write_text("all of it")
