@@ -15,13 +15,14 @@ import pytest
 
 from tutorials import build
 from tutorials.build import site_writer
-from tutorials.building import running
-from tutorials.building.chapter import read_chapter
+from tutorials.building import checking, running
+from tutorials.building.chapter import chapter_files, read_chapter
 from tutorials.building.compare import first_difference, same_line
 from tutorials.building.rules import find_quotation
 from tutorials.building.source import note_markdown, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
+CHAPTERS = [path.stem for path in chapter_files(ROOT / "tutorials")]
 with_sphinx = pytest.mark.skipif(
     importlib.util.find_spec("myst_parser") is None, reason="pages need Sphinx and myst-parser"
 )
@@ -702,11 +703,17 @@ def test_notes_are_text_in_which_nothing_is_markup_but_code():
     assert note_markdown("a *b* <c> $d$ `e * f` {g}") == r"a \*b\* \<c\> \$d\$ `e * f` \{g\}"
 
 
-def test_all_chapters_are_what_their_cells_give(capsys):
-    """The real check, of every chapter: `python -m tutorials.build --check`."""
-    code = build.main(["--check"])
+@pytest.mark.parametrize("chapters", [CHAPTERS[::2], CHAPTERS[1::2]], ids=["even", "odd"])
+def test_all_chapters_are_what_their_cells_give(chapters, capsys):
+    """The real check, `python -m tutorials.build --check`, in two halves for two processes."""
+    code = build.main(["--check", *chapters])
     said = capsys.readouterr().out
     assert code == 0, said
+
+
+def test_every_figure_and_notebook_belongs_to_a_chapter():
+    every = [read_chapter(ROOT / "tutorials" / f"{name}.md") for name in CHAPTERS]
+    assert checking.strangers(ROOT / "tutorials", every) == []
 
 
 @with_sphinx
