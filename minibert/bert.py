@@ -18,9 +18,17 @@ from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
-from minibert.tasks.pretrained import Prediction, check_text, fill_mask, next_sentence, whole_batch
+from minibert.tasks.pretrained import (
+    Prediction,
+    check_text,
+    fill_mask,
+    next_sentence,
+    replaced_tokens,
+    whole_batch,
+)
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
+from minibert.variants.table import architecture_in, architecture_of
 from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file
 from minibert.vectors.nearest import SIMILARITIES, Neighbour, nearest
@@ -250,6 +258,11 @@ class Bert:
         """The probability that `second` followed `first`."""
         return next_sentence(self.pretraining, self.tokenizer, first, second)
 
+    def replaced_tokens(self, text: str) -> list[tuple[str, float]]:
+        """For every token of a text how likely it is that another one stood in its place: the
+        question of a discriminator. Raises ValueError for a model that was not trained on it."""
+        return replaced_tokens(self.pretraining, self.tokenizer, text)
+
     def trace(self, text: str, pair: str | None = None) -> Trace:
         """Every named intermediate for one text (or pair of texts)."""
         texts = [text] if pair is None else [text, pair]
@@ -264,7 +277,7 @@ class Bert:
         The folder must be new or empty; it appears whole or not at all.
         """
         with folder_written_whole(folder) as new:
-            save_weights(self.pretraining, new, dtype)
+            save_weights(self.pretraining, new, dtype, architecture_of(self.config))
             self.tokenizer.save_vocabulary(new)
             self.recipe.save(new, self.config.hidden_size)
 
@@ -294,8 +307,13 @@ def load(
     files = hub.resolve(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
     )
-    model, report = load_weights(files.path, dtype, num_hidden_layers=num_hidden_layers)
     folder = files.path.parent if files.path.is_file() else files.path
+    model, report = load_weights(
+        files.path,
+        dtype,
+        architecture=architecture_in(model_folder(folder)),
+        num_hidden_layers=num_hidden_layers,
+    )
     positions = model.config.max_position_embeddings
     tokenizer = Tokenizer.from_folder(model_folder(folder), positions=positions)
     rows = model.config.vocab_size

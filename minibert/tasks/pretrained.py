@@ -1,6 +1,6 @@
-"""What the two pretraining heads say: fill the blank, and does B follow A.
+"""What the heads of pretraining say: fill the blank, does B follow A, was this token replaced.
 
-Source: Devlin et al. 2018, section 3.1, tasks 1 and 2.
+Source: Devlin et al. 2018, section 3.1, tasks 1 and 2; Clark et al. 2020 (replaced tokens).
 """
 
 import warnings
@@ -181,3 +181,23 @@ def next_sentence(
     with torch.inference_mode(), full_float32(batch["input_ids"].device):
         logits = model(**batch).seq_relationship_logits  # (1, 2)
     return float(logits.softmax(dim=-1)[0, 0])  # label 0 is "follows"
+
+
+def replaced_tokens(
+    model: BertForPreTraining, tokenizer: Tokenizer, text: str
+) -> list[tuple[str, float]]:
+    """(token, the probability that it was put in the place of another) for a whole text.
+
+    Raises TypeError for what is no text, and ValueError if the weights have no replaced-token
+    head, the text is too long, or the model is in train mode.
+    """
+    if getattr(model, "replaced_token", None) is None:
+        raise ValueError(
+            "this model has no replaced-token head: load a discriminator, such as "
+            "google/electra-small-discriminator"
+        )
+    check_eval(model)
+    batch = whole_batch(model.bert, tokenizer, [text], "give the sentence that you look at")
+    with torch.inference_mode(), full_float32(batch["input_ids"].device):
+        probabilities = model(**batch).logits[0].sigmoid().tolist()  # type: ignore[attr-defined]
+    return list(zip(tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist()), probabilities))

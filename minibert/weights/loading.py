@@ -28,13 +28,14 @@ from torch.overrides import TorchFunctionMode
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.weights.files import find_config, find_weights, read_tensors
-from minibert.weights.names import BERT, Architecture, block_of, map_keys, name_table
+from minibert.weights.names import BERT, HEADS, Architecture, block_of, map_keys, name_table
 
 # Parts that a file may lack as a whole.
 OPTIONAL_PARTS = {
     "pooler": "no pooler in this file: pooler_output is not available",
     "masked_word": "no masked-word head in this file: fill-mask is not available",
     "next_sentence": "no next-sentence head in this file: next-sentence is not available",
+    "replaced_token": "no replaced-token head in this file: replaced_tokens is not available",
 }
 
 
@@ -98,7 +99,10 @@ def load_weights(
         }
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    model.load_state_dict(state, strict=True, assign=True)
+    first = {parameter: name for name, parameter in model.named_parameters()}  # of shared ones
+    everywhere = model.named_parameters(remove_duplicate=False)
+    filled = {name: state[first[parameter]] for name, parameter in everywhere}
+    model.load_state_dict(filled, strict=True, assign=True)
     _warn_if_not_finite(path, state)
     stored = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()}))
     names = tuple(file.name for file in files)
@@ -127,16 +131,22 @@ def _empty_model(
     parts = {name.split(".")[0] for name in present}
     with torch.device("meta"), _NoInitialization():
         encoder = architecture.encoder_class(config, add_pooling_layer="pooler" in parts)
-        heads = ("masked_word" in parts, "next_sentence" in parts)
-        model = architecture.model_class(encoder, *heads)
+        heads = {head: head in parts for head in (*BERT.heads, *architecture.heads)}
+        model = architecture.model_class(encoder, **heads)
     wanted = {_short_name(name) for name, _ in model.named_parameters()}
+    if more := sorted(present - wanted):
+        raise ValueError(
+            f"the file holds {more[0]}, and config.json describes a model without it: the two do "
+            "not belong together"
+        )
     lacking = sorted(wanted - present)
     if lacking:
         raise ValueError(
             f"the weights file lacks {len(lacking)} of {len(wanted)} tensors of this model, "
             f"first {lacking[0]}: it is incomplete, or config.json belongs to another file"
         )
-    missing = [sentence for part, sentence in OPTIONAL_PARTS.items() if part not in parts]
+    possible = [part for part in OPTIONAL_PARTS if f" {part}." in architecture.name_table]
+    missing = [OPTIONAL_PARTS[part] for part in possible if part not in parts]
     return model, tuple(missing)
 
 
@@ -179,41 +189,49 @@ def _warn_if_not_finite(path: str | Path, state: Mapping[str, Tensor]) -> None:
 
 
 def _full_name(ours: str) -> str:
-    return ours if ours.startswith(("masked_word.", "next_sentence.")) else f"bert.{ours}"
+    return ours if _is_of_head(ours) else f"bert.{ours}"
+
+
+def _is_of_head(name: str) -> bool:
+    return name.split(".")[0] in HEADS
 
 
 def _short_name(name: str) -> str:
     return name.removeprefix("bert.")
 
 
-def hugging_face_state(model: BertForPreTraining) -> dict[str, Tensor]:
+def hugging_face_state(
+    model: BertForPreTraining, architecture: Architecture = BERT
+) -> dict[str, Tensor]:
     """The parameters under Hugging Face's names; `bert.` in front where there are heads."""
-    heads = model.masked_word is not None or model.next_sentence is not None
-    theirs = {ours: name for name, ours in name_table(model.config).items()}
-    state = {}
-    for name, parameter in model.named_parameters():
-        key = theirs[_short_name(name)]
-        prefix = "bert." if heads and not key.startswith("cls.") else ""
-        state[prefix + key] = parameter.detach()
-    return state
+    theirs = {ours: name for name, ours in name_table(model.config, architecture).items()}
+    prefix = f"{architecture.prefix}." if heads_of(model) else ""
+    return {
+        ("" if _is_of_head(name) else prefix) + theirs[_short_name(name)]: parameter.detach()
+        for name, parameter in model.named_parameters()
+    }
+
+
+def heads_of(model: BertForPreTraining) -> tuple[str, ...]:
+    """The heads that a model has."""
+    return tuple(head for head in HEADS if getattr(model, head, None) is not None)
 
 
 def save_weights(
-    model: BertForPreTraining, folder: Path, dtype: torch.dtype | str | None = None
+    model: BertForPreTraining,
+    folder: Path,
+    dtype: torch.dtype | str | None = None,
+    architecture: Architecture = BERT,
 ) -> None:
     """Write config.json and model.safetensors as transformers expects them, into `folder`."""
     dtype = floating(dtype)
-    architecture = "BertModel"
-    if model.masked_word is not None:
-        architecture = "BertForMaskedLM" if model.next_sentence is None else "BertForPreTraining"
-    elif model.next_sentence is not None:
-        architecture = "BertForNextSentencePrediction"
     state = {
         key: tensor.to(dtype or tensor.dtype).contiguous()
-        for key, tensor in hugging_face_state(model).items()
+        for key, tensor in hugging_face_state(model, architecture).items()
     }
     stored = str(next(iter(state.values())).dtype).removeprefix("torch.")
-    config: dict[str, Any] = {"architectures": [architecture], "dtype": stored}
+    name = architecture.classes[heads_of(model)]
+    config: dict[str, Any] = {"architectures": [name], "dtype": stored}
     text = json.dumps({**config, **model.config.to_dict()}, indent=2) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")
     write_tensors(state, folder / "model.safetensors")

@@ -52,25 +52,44 @@ TIED = {
 
 
 # What a key may begin with: the attributes under which modules are kept that hold a BERT.
-WRAPPERS = r"_orig_mod|module|model|auto_model|base_model|bert|\d+"
+WRAPPERS = r"_orig_mod|module|model|auto_model|base_model|\d+"
+
+# Parts that stand beside the encoder, in `BertForPreTraining` and its like.
+HEADS = ("masked_word", "next_sentence", "replaced_token")
+
+# The class of transformers that has these heads, for the config.json of a model that is saved.
+CLASSES = {
+    (): "BertModel",
+    ("masked_word",): "BertForMaskedLM",
+    ("next_sentence",): "BertForNextSentencePrediction",
+    ("masked_word", "next_sentence"): "BertForPreTraining",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A kind of BERT, as far as loading it is concerned.
+    """A kind of BERT, as far as loading and saving it is concerned.
 
-    `model_class` takes an encoder and whether there are a masked-word and a next-sentence head.
+    `model_class` takes an encoder, and by name whether each of `heads` is there. `prefix` is what
+    transformers calls the encoder beside its heads, `classes` its class for each set of heads.
     """
 
-    config_class: type[BertConfig]
-    encoder_class: type[BertModel]
-    model_class: type[BertForPreTraining]
-    name_table: str
-    ignored: Mapping[str, str]
-    tokenizer: str  # the kind of its pieces
+    config_class: type[BertConfig] = BertConfig
+    encoder_class: type[BertModel] = BertModel
+    model_class: type[BertForPreTraining] = BertForPreTraining
+    name_table: str = NAME_TABLE
+    ignored: Mapping[str, str] = dataclasses.field(default_factory=lambda: IGNORED)
+    tied: Mapping[str, str] = dataclasses.field(default_factory=lambda: TIED)
+    prefix: str = "bert"
+    classes: Mapping[tuple[str, ...], str] = dataclasses.field(default_factory=lambda: CLASSES)
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads that it may have."""
+        return [head for head in HEADS if f" {head}." in self.name_table]
 
 
-BERT = Architecture(BertConfig, BertModel, BertForPreTraining, NAME_TABLE, IGNORED, "wordpiece")
+BERT = Architecture()
 
 
 def general_names(table: str = NAME_TABLE) -> dict[str, str]:
@@ -112,9 +131,11 @@ def map_keys(
             f"{len(tensors)} tensors: the two do not belong together"
         )
     table = name_table(config, architecture)
-    names = {key: modern_name(key) for key in tensors}
-    if "cls.predictions.bias" not in names.values():  # some files hold it under this name alone
-        table["cls.predictions.decoder.bias"] = table.pop("cls.predictions.bias")
+    names = {key: modern_name(key, architecture.prefix) for key in tensors}
+    for twin, name in architecture.tied.items():
+        if name in table and name not in names.values():  # some files hold it as its twin alone
+            table[twin] = table.pop(name)
+    ours = {name.split(".")[0] for name in table} - {"cls"} | {"cls.predictions"}
     by_name = {name: tensors[key] for key, name in names.items()}
     mapped: dict[str, str] = {}
     ignored: dict[str, str] = {}
@@ -126,9 +147,9 @@ def map_keys(
                 raise ValueError(f"two keys of the file fill {table[name]}; one is {key}")
             mapped[key] = table[name]
         elif reason is not None:
-            _check_tied(name, by_name)
+            _check_tied(name, by_name, architecture.tied)
             ignored[key] = reason
-        elif name.startswith(("embeddings.", "encoder.", "pooler.", "cls.predictions.")):
+        elif name.startswith(tuple(f"{part}." for part in ours)):
             count = config.num_hidden_layers
             shorter = f". The first blocks alone: load(..., num_hidden_layers={count})"
             raise ValueError(
@@ -151,22 +172,22 @@ def map_keys(
 
 def block_of(key: str) -> int:
     """The number of the block that a tensor of a file belongs to, -1 for other tensors."""
-    match = re.search(r"encoder\.layer\.(\d+)\.", key)
+    match = re.search(r"(?:encoder|transformer)\.layer\.(\d+)\.", key)
     return int(match[1]) if match else -1
 
 
-def modern_name(key: str) -> str:
+def modern_name(key: str, prefix: str = "bert") -> str:
     """The plain Hugging Face name behind the prefixes of wrappers and the words gamma and beta.
 
     >>> modern_name("_orig_mod.module.bert.embeddings.LayerNorm.gamma")
     'embeddings.LayerNorm.weight'
     """
-    name = re.sub(rf"^(({WRAPPERS})\.)+", "", key)
+    name = re.sub(rf"^(({WRAPPERS}|{prefix})\.)+", "", key)
     return re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
 
 
-def _check_tied(name: str, tensors: Mapping[str, Tensor]) -> None:
-    twin = TIED.get(name, "")
+def _check_tied(name: str, tensors: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
+    twin = tied.get(name, "")
     if twin in tensors and not torch.equal(tensors[name], tensors[twin]):
         raise ValueError(
             f"{name} differs from {twin}: in BERT they are one tensor (tied), and minibert "

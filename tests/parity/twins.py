@@ -26,11 +26,16 @@ TINY = BertConfig(
 
 def trained_like(config: BertConfig = TINY, seed: int = 0) -> BertForPreTraining:
     """A minibert model in eval mode, float64, with numbers as large as training makes them."""
-    generator = torch.Generator().manual_seed(seed)
     model = BertForPreTraining(BertModel(config))
     if config.hidden_size < 100:
         model = model.double()
-    spread = 2.0 / config.hidden_size**0.5
+    return draw_weights(model, seed).eval()
+
+
+def draw_weights(model: BertForPreTraining, seed: int) -> BertForPreTraining:
+    """Give a BERT, or a variant of it, trained-like numbers, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    spread = 2.0 / model.config.hidden_size**0.5
 
     def draw(parameter: torch.Tensor, mean: float, deviation: float) -> None:
         parameter.data.normal_(mean, deviation, generator=generator)
@@ -44,7 +49,7 @@ def trained_like(config: BertConfig = TINY, seed: int = 0) -> BertForPreTraining
             draw(parameter, 0.0, spread)
         else:
             draw(parameter, 0.0, 0.3)
-    return model.eval()
+    return model
 
 
 def twin_of(model: BertForPreTraining) -> transformers.BertForPreTraining:

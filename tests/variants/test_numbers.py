@@ -1,0 +1,89 @@
+"""Every number of every variant, against transformers. Would miss: what needs a real vocabulary."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minibert.weights.names import HEADS, name_table
+from tests.parity.test_ladder import assert_close
+from tests.variants.twins import (
+    CASES,
+    batch_for,
+    inputs_of_twin,
+    labels_for,
+    twin_of,
+    variant,
+)
+
+WANTED = {"output_hidden_states": True, "output_attentions": True}
+
+
+def logits_of(output) -> dict[str, torch.Tensor]:
+    """The logits of either side by one set of names."""
+    fields = output._asdict() if hasattr(output, "_asdict") else dict(output)
+    names = {"sop_logits": "seq_relationship_logits", "logits": "prediction_logits"}
+    return {
+        names.get(name, name): tensor
+        for name, tensor in fields.items()
+        if name.endswith("logits") and tensor is not None
+    }
+
+
+def assert_same(ours, theirs, tolerance: float) -> None:
+    for kind in ("hidden_states", "attentions"):
+        pairs = zip(getattr(ours, kind), getattr(theirs, kind), strict=True)
+        for layer, (a, b) in enumerate(pairs):
+            assert_close(a, b, tolerance, f"{kind} {layer}")
+    mine, expected = logits_of(ours), logits_of(theirs)
+    assert mine.keys() == expected.keys() and mine
+    for name, logits in mine.items():
+        assert_close(logits, expected[name], tolerance, name)
+
+
+@pytest.mark.rung(2)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("case", CASES)
+def test_all_numbers_and_gradients_float64(case, seed):
+    model, kind = variant(case, seed)
+    twin = twin_of(model, kind, case)
+    batch = batch_for(case, seed)
+    labels = labels_for(case, batch)
+    ours = model(**batch, **labels, **WANTED)
+    theirs = twin(**inputs_of_twin(case, batch), **labels, **WANTED)
+    assert_same(ours, theirs, 1e-12)
+    loss = theirs.loss
+    if loss.dtype != torch.float64:  # transformers rounds the loss of the discriminator to float32
+        real = batch["attention_mask"] == 1
+        loss = F.binary_cross_entropy_with_logits(
+            theirs.logits[real], labels["labels"][real].double()
+        )
+        assert_close(theirs.loss, loss, 1e-6, "rounded loss")
+    assert_close(ours.loss, loss, 1e-12, "loss")
+    ours.loss.backward()
+    loss.backward()
+    names = {ours: theirs for theirs, ours in name_table(model.config, kind).items()}
+    for name, parameter in model.named_parameters():
+        key = names[name.removeprefix("bert.")]
+        if name.startswith("bert.pooler.") and "next_sentence" not in CASES[case][1]:
+            assert parameter.grad is None  # no head reads it
+            continue
+        head = name.split(".")[0] in HEADS
+        grad = twin.get_parameter(key if head else f"{kind.prefix}.{key}").grad
+        scale = max(1.0, float(grad.abs().max()))
+        assert_close(parameter.grad / scale, grad / scale, 1e-12, f"gradient of {name}")
+        if not name.endswith("attention.key.bias"):  # softmax does not see it
+            assert float(parameter.grad.abs().max()) > 1e-6, f"{name} has no gradient"
+
+
+@pytest.mark.rung(2)
+@pytest.mark.parametrize("case", CASES)
+def test_float32(case):
+    """Bit-equal, but for the tanh GELU, which transformers writes out in other steps."""
+    model, kind = variant(case)
+    model = model.float()
+    twin = twin_of(model, kind, case)
+    batch = batch_for(case)
+    with torch.no_grad():
+        ours = model(**batch, **WANTED)
+        theirs = twin(**inputs_of_twin(case, batch), **WANTED)
+    assert_same(ours, theirs, 1e-4 if model.config.hidden_act == "gelu_new" else 0.0)
