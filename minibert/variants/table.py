@@ -28,13 +28,13 @@ TABLE = {
 def architecture_in(folder: Path) -> Architecture:
     """What the config.json of a folder describes; where it does not say, a BERT.
 
-    Raises FileNotFoundError, or ValueError for a model that minibert does not compute.
+    Raises ValueError for a model that minibert does not compute.
     """
-    config = find_config(folder)
     try:
+        config = find_config(folder)
         values: Any = json.loads(config.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError):
-        return BERT  # whose config says what is wrong with the file
+    except (FileNotFoundError, ValueError, RecursionError):
+        return BERT  # whose loader says what is wrong with the files
     name = values.get("model_type", "bert") if isinstance(values, dict) else "bert"
     if not isinstance(name, str) or name not in TABLE:
         raise ValueError(
