@@ -48,7 +48,6 @@ METHODS = {
     "encode": "embed(texts) gives their vectors, bert.tokenizer.encode(text) the ids of one",
     "resize_token_embeddings": ELSEWHERE["resize_token_embeddings"],
     "save_pretrained": "save(folder) writes what minibert, transformers and others load",
-    "to": "bert.pretraining.to(device) moves the model; texts follow by themselves",
     "generate": "BERT is no decoder: fill_mask(text) fills a [MASK]",
 }
 
@@ -76,6 +75,15 @@ class Bert:
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(METHODS.get(name, f"a Bert has no {name!r}"))
 
+    def __repr__(self) -> str:
+        config, source = self.config, f"{self.source}: " if self.source else ""
+        above = [name for name, part in self.pretraining.named_children() if name != "bert"]
+        return (
+            f"Bert({source}{config.num_hidden_layers} blocks of {config.num_attention_heads} "
+            f"heads, {config.hidden_size} wide, {len(self.tokenizer):,} pieces; "
+            f"above it {' and '.join(above) or 'nothing'})"
+        )
+
     @property
     def model(self) -> BertModel:
         return self.pretraining.bert
@@ -83,6 +91,17 @@ class Bert:
     @property
     def config(self) -> BertConfig:
         return self.model.config
+
+    def to(self, *device_or_dtype: Any) -> Bert:
+        """Move the model with its heads, as `torch.nn.Module.to` does; texts follow by themselves.
+
+        >>> import minibert, torch
+        >>> bert = minibert.load("minibert-tiny").to(torch.float64)
+        >>> bert.pretraining.masked_word.bias.dtype
+        torch.float64
+        """
+        self.pretraining.to(*device_or_dtype)
+        return self
 
     @overload
     def embed(  # type: ignore[overload-overlap]
@@ -203,10 +222,22 @@ class Bert:
         )  # fmt: skip
         return span_vectors(tokens[0], spans)
 
-    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    @overload
+    def similarity(self, first: str, second: str) -> float: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray: ...
+
+    def similarity(
+        self, first: str | Sequence[str], second: str | Sequence[str]
+    ) -> float | np.ndarray:
         """How alike the texts' vectors are, (len(first), len(second)): their cosines, or what the
-        model's own recipe says ("dot", or a distance, which counts negatively)."""
-        return SIMILARITIES[self.recipe.similarity](self.embed(first), self.embed(second))
+        model's own recipe says ("dot", or a distance, which counts negatively). Of two single
+        texts a number."""
+        single = isinstance(first, str) and isinstance(second, str)
+        texts = [[one] if isinstance(one, str) else one for one in (first, second)]
+        scores = SIMILARITIES[self.recipe.similarity](*map(self.embed, texts))
+        return float(scores[0, 0]) if single else scores
 
     def nearest(
         self,

@@ -385,7 +385,6 @@ def test_config_of_the_twin_is_the_same_model():
         ("encode", r"embed\(texts\).*bert.tokenizer.encode"),
         ("resize_token_embeddings", r"\[unused0\].*transformers"),
         ("save_pretrained", r"save\(folder\)"),
-        ("to", "bert.pretraining.to"),
         ("generate", "no decoder"),
         ("no_such_thing", "a Bert has no 'no_such_thing'"),
     ],
@@ -405,3 +404,39 @@ def test_what_a_bert_model_refuses(bert, name):
     with pytest.raises(AttributeError, match="no attribute 'no_such_thing'"):
         bert.model.no_such_thing  # noqa: B018
     assert bert.model.embeddings is bert.model.get_submodule("embeddings")
+
+
+def test_the_heads_move_too(folder):
+    bert = minibert.load(folder)
+    assert bert.to(torch.float64) is bert
+    kinds = {tensor.dtype for tensor in bert.pretraining.state_dict().values()}
+    assert kinds == {torch.float64}
+    here, there = bert.fill_mask("the [MASK]")[0], minibert.load(folder).fill_mask("the [MASK]")[0]
+    assert [word.id for word in here] == [word.id for word in there]
+
+
+def test_two_single_texts_have_a_number(bert):
+    number = bert.similarity("the river", "a man")
+    assert isinstance(number, float)
+    assert number == pytest.approx(bert.similarity(["the river"], ["a man"])[0, 0])
+    assert bert.similarity("the river", ["a man", "he"]).shape == (1, 2)
+
+
+def test_each_answers_in_one_line(bert):
+    output = bert.model(**bert.tokenizer("the river"), output_hidden_states=True)
+    assert repr(output) == (
+        "BertOutput(last_hidden_state=(1, 4, 20), pooler_output=(1, 20), "
+        "hidden_states=4 x (1, 4, 20))"
+    )
+    heads = bert.pretraining(**bert.tokenizer("the river"))
+    assert repr(heads) == (
+        "PreTrainingOutput(prediction_logits=(1, 4, 61), seq_relationship_logits=(1, 2))"
+    )
+    picture = minibert.view.lens(bert, "the [MASK]")
+    for thing, words in (
+        (bert, "3 blocks of 4 heads, 20 wide, 61 pieces; above it masked_word and next_sentence"),
+        (bert.tokenizer, "61 pieces by WordPieceTokenizer, at most 16 tokens"),
+        (bert.report, "tensors (float32) loaded, 0 ignored, 0 parts missing"),
+        (picture, "What would stand at [MASK]? the [MASK]"),
+    ):
+        assert words in repr(thing) and "\n" not in repr(thing)

@@ -17,6 +17,18 @@ from weights_tools.verify.verdict import FAIL
 
 OFFICIAL = "google-bert/bert-base-uncased"
 BANKS = ["He sat on the bank of the river.", "She robbed the bank at noon."]
+BLANKS = ["He opened the [MASK] and went in.", "The United [MASK] of America.",
+          "The [MASK] man looked at her."]  # fmt: skip
+PARIS = "Paris is the [MASK] of France."
+FIRST = "He opened the door."
+SECONDS = ["Then he went in.", "The committee was elected in 1912."]
+NEXT = """
+Go on: activate the environment that was made here (on Windows .venv\\Scripts\\activate), and type
+
+  source .venv/bin/activate
+  minibert fill-mask "She shook her [MASK]."
+  minibert diagnose tutorials/student_bert.py:StudentBert
+  python -m tutorials.run 00"""
 TEXTS = ["A man is eating food.", "A man eats a piece of bread.", "The sky is blue tonight."]
 
 
@@ -60,12 +72,27 @@ def heading(text: str) -> None:
     print(f"\n{text}\n{'-' * len(text)}")
 
 
+def words_for(bert: "minibert.Bert", text: str) -> str:
+    return ", ".join(f"{p.token} {p.probability:.2f}" for p in bert.fill_mask(text)[0])
+
+
 def main() -> None:
     print_any_text()
     bert = choose()
     config = bert.config
     parameters = sum(p.numel() for p in bert.model.parameters())
     print(f"{config.num_hidden_layers} blocks, {config.hidden_size} wide, {parameters:,} numbers.")
+
+    if bert.pretraining.masked_word is None:
+        print("These weights have no masked-word head, so they cannot fill a [MASK].")
+    else:
+        heading("Fill the blank, and say whether one sentence follows another")
+        for text in BLANKS:
+            print(f"{text:36} {words_for(bert, text)}")
+        for second in SECONDS:
+            print(f"{FIRST} {second:40} follows: {bert.next_sentence(FIRST, second):.3f}")
+        print("A model knows what it has read: a small one knows doors, and few capitals.")
+        print(f"{PARIS:36} {words_for(bert, PARIS)}")
 
     heading("Text -> word pieces -> ids")
     text = "The unaffable naïve tokenizer splits words."
@@ -90,13 +117,7 @@ def main() -> None:
     for text, row in zip(TEXTS, cosine):
         print(f"{text:32}", "  ".join(f"{value:5.2f}" for value in row))
 
-    heading("Fill the blank")
-    if bert.pretraining.masked_word is None:
-        print("These weights have no masked-word head, so they cannot fill a [MASK].")
-        return
-    for text in ("Paris is the [MASK] of France.", "The river [MASK] was flooded."):
-        words = ", ".join(f"{p.token} {p.probability:.2f}" for p in bert.fill_mask(text)[0])
-        print(f"{text:32} {words}")
+    print(NEXT)
 
 
 if __name__ == "__main__":

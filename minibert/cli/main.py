@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
+from minibert import __version__
 from minibert.cli import diagnose, text, training, vectors, view
 from minibert.cli.options import Parser
 from minibert.system.lines import print_any_text
@@ -91,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="minibert COMMAND --help explains each command, with an example. "
         "MINIBERT_MODEL=NAME sets the model for all; MINIBERT_DEBUG=1 shows tracebacks.",
     )
+    parser.add_argument("--version", action="version", version=f"minibert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in (text, vectors, view, training):
         module.add_commands(commands)

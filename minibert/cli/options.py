@@ -1,11 +1,12 @@
 """What the commands share: how one is added, its options, its texts, its model."""
 
 import argparse
+import difflib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from minibert.system.lines import decode_lines
 
@@ -13,7 +14,14 @@ if TYPE_CHECKING:
     from minibert.bert import Bert
     from minibert.tokenizer.tokenizer import Tokenizer
 
-DEFAULT_MODEL = "google-bert/bert-base-uncased"
+T = TypeVar("T")
+
+
+class Unasked(str):
+    """The model that nobody named; where it cannot be had, the one in the box does."""
+
+
+DEFAULT_MODEL = Unasked("google-bert/bert-base-uncased")
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +37,25 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self._words = list(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # said here, by the command that has the options
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
+        return namespace, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = ", ".join(map(str, action.choices))
+            close = _similar(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(
+                action, f"invalid choice: {value!r}{close}; choose from {known}"
+            )
+
+    def _meant(self, words: Sequence[str]) -> str:
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        for word in words:
+            if word.startswith("--") and (close := _similar(word.partition("=")[0], options)):
+                return close
+        return ""
 
     def _parse_optional(self, arg_string: str) -> Any:
         if " " in arg_string.partition("=")[0]:  # no option has a space in its name
@@ -46,6 +72,16 @@ class Parser(argparse.ArgumentParser):
                 f'{self.prog} -- "-text"; or after =, as in --pair=-text'
             )
         super().error(message)
+
+
+def _similar(word: str, known: Iterable[str]) -> str:
+    """What may have been meant.
+
+    >>> _similar("fill_mask", ["fill-mask", "finetune", "view"])
+    ' (did you mean fill-mask?)'
+    """
+    close = difflib.get_close_matches(word, list(known), n=2)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def add_command(
@@ -69,7 +105,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "-m",
         "--model",
         default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
-        help="a folder, or a name on the hub (%(default)s)",
+        help="a folder, a name on the hub, or minibert-tiny, the model in the box (%(default)s)",
     )
 
 
@@ -116,7 +152,7 @@ def load_model(arguments: argparse.Namespace) -> "Bert":
     from minibert.system.processes import use_threads
 
     use_threads()
-    return load(arguments.model)
+    return _or_in_the_box(load, arguments.model)
 
 
 def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
@@ -125,7 +161,28 @@ def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
     from minibert.weights.files import model_folder
     from minibert.weights.hub import resolve
 
-    return Tokenizer.from_folder(model_folder(resolve(arguments.model, tokenizer_only=True).path))
+    def load(name: str) -> Tokenizer:
+        return Tokenizer.from_folder(model_folder(resolve(name, tokenizer_only=True).path))
+
+    return _or_in_the_box(load, arguments.model)
+
+
+def _or_in_the_box(load: Callable[[str], T], name: str) -> T:
+    """load(name); without a network the model in the box, if no model was asked for."""
+    from minibert.weights.hub_errors import HubUnreachable
+    from minibert.weights.known_models import BUNDLED_NAME
+
+    try:
+        return load(name)
+    except HubUnreachable:
+        if not isinstance(name, Unasked):
+            raise
+        print(
+            f"minibert: {name} is not on this machine and the hub is out of reach: this is "
+            f"{BUNDLED_NAME}, the small model in the box (-m NAME takes another)",
+            file=sys.stderr,
+        )
+        return load(BUNDLED_NAME)
 
 
 def print_json(content: Any) -> None:

@@ -55,8 +55,9 @@ def tokenize(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--explain is to be read, --json is for programs: leave one of the two out"
         )
+    texts = texts_of(arguments)
     tokenizer = load_tokenizer(arguments)
-    for text in texts_of(arguments):
+    for text in texts:
         if arguments.explain:
             from minibert.tokenizer.explain import explain, format_explanation
 
@@ -98,8 +99,11 @@ def _columns(text: str) -> int:
 
 
 def fill_mask(arguments: argparse.Namespace) -> None:
+    texts = texts_of(arguments)
+    if arguments.top < 1:
+        raise ValueError(f"--top must be at least 1, got {arguments.top}")
     bert = load_model(arguments)
-    for text in texts_of(arguments):
+    for text in texts:
         blanks = bert.fill_mask(text, top=arguments.top)
         if arguments.json:
             print_json({"text": text, "masks": [[p._asdict() for p in b] for b in blanks]})

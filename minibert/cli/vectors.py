@@ -14,6 +14,22 @@ from minibert.cli.options import (
     standard_input,
 )
 
+# Sentences of which no two are about the same: what a cosine is worth depends on the model.
+UNRELATED = [
+    "The bread is still warm from the oven.",
+    "Her train was cancelled because of the snow.",
+    "The court rejected the appeal in March.",
+    "Whales sleep with half of their brain.",
+    "He scored twice in the second half.",
+    "Copper conducts electricity better than iron.",
+    "They painted the kitchen yellow.",
+    "The orchestra plays Mozart tonight.",
+    "Prices rose faster than wages last year.",
+    "My grandfather kept bees behind the house.",
+    "The patient was given two tablets a day.",
+    "A dry summer ruined the grape harvest.",
+]
+
 
 def add_commands(commands: Any) -> None:
     """Add `similarity`, `embed` and `nearest` to the sub-parsers of `minibert`."""
@@ -101,17 +117,24 @@ def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
 
 
 def similarity(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
     bert = load_model(arguments)
-    name, score = bert.recipe.similarity, bert.similarity([arguments.first], [arguments.second])
+    name, score = bert.recipe.similarity, bert.similarity(arguments.first, arguments.second)
+    others = bert.similarity(UNRELATED, UNRELATED)[np.triu_indices(len(UNRELATED), k=1)]
     if arguments.json:
-        print_json({name: float(score[0, 0])})
+        print_json({name: score, "unrelated": float(others.mean())})
     else:
-        print(f"{score[0, 0]:.4f}  {name} of the two vectors")
+        print(f"{score:.4f}  {name} of the two vectors")
+        print(f"{others.mean():.4f}  that of unrelated sentences in this model, on average; "
+              f"one pair in ten has {np.quantile(others, 0.9):.4f} or more")  # fmt: skip
 
 
 def embed(arguments: argparse.Namespace) -> None:
     import shutil
     import tempfile
+
+    from minibert.vectors.file import check_paths
 
     output = Path(arguments.output)
     settings = {name: getattr(arguments, name) for name in arguments.settings}
@@ -126,8 +149,9 @@ def embed(arguments: argparse.Namespace) -> None:
             "write them to a file first"
         )
     device = _device(arguments.device)
+    check_paths(os.devnull if arguments.file == "-" else arguments.file, output)
     bert = load_model(arguments)
-    bert.pretraining.to(device)
+    bert.to(device)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(arguments.file)
         if arguments.file == "-":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minibert.core.checks import IGNORE, check_labels
 from minibert.core.config import BertConfig
 from minibert.core.encoder import activation_function
-from minibert.core.model import BertModel, by_name_or_number, initialize
+from minibert.core.model import BertModel, by_name_or_number, in_shapes, initialize
 
 
 class PreTrainingOutput(NamedTuple):
@@ -32,6 +32,9 @@ class PreTrainingOutput(NamedTuple):
 
     def __getitem__(self, key: Any) -> Any:  # type: ignore[override]
         return by_name_or_number(self, key)
+
+    def __repr__(self) -> str:
+        return in_shapes(self)
 
 
 class MaskedWordHead(nn.Module):

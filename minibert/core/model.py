@@ -27,6 +27,17 @@ def by_name_or_number(output: Any, key: Any) -> Any:
     return tuple.__getitem__(output, key)
 
 
+def in_shapes(output: Any) -> str:
+    """What an output prints as: the name and the shape of each tensor, not its numbers."""
+    parts = []
+    for name, value in zip(output._fields, output):
+        if isinstance(value, Tensor):
+            parts.append(f"{name}={tuple(value.shape)}")
+        elif value is not None:
+            parts.append(f"{name}={len(value)} x {tuple(value[0].shape)}")
+    return f"{type(output).__name__}({', '.join(parts)})"
+
+
 class BertOutput(NamedTuple):
     """What a BERT gives back.
 
@@ -44,6 +55,9 @@ class BertOutput(NamedTuple):
 
     def __getitem__(self, key: Any) -> Any:  # type: ignore[override]
         return by_name_or_number(self, key)
+
+    def __repr__(self) -> str:
+        return in_shapes(self)
 
 
 class BertPooler(nn.Module):

@@ -117,6 +117,12 @@ class Tokenizer:
     def __len__(self) -> int:
         return len(self.vocabulary)
 
+    def __repr__(self) -> str:
+        return (
+            f"Tokenizer({len(self):,} pieces by {type(self.engine).__name__}, "
+            f"at most {self.model_max_length:,} tokens)"
+        )
+
     def ids(self, text: str) -> list[int]:
         """The ids of a text, without [CLS] and [SEP]. Raises TypeError, or ValueError (`clean`)."""
         return self.engine.ids(text)

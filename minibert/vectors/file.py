@@ -110,8 +110,8 @@ def embed_file(
 
     Raises FileNotFoundError, PermissionError, OSError or ValueError, in words.
     """
+    real = check_paths(source, target)
     _check_options(Path(target), plan, errors)
-    real = check_writable(target, [source])
     run = _Run(engine, tokenizer, Path(source), real, Path(target).suffix, plan, errors)
     new = not run.part.exists()
     try:
@@ -255,10 +255,16 @@ class _Run:
         return Done(self.rows, self.width, cut)
 
 
+def check_paths(source: str | Path, target: str | Path) -> Path:
+    """Raise what can be known of the two before a model is loaded; gives the real `target`."""
+    if Path(target).suffix not in FORMATS:
+        raise ValueError(f"the output must end in {', '.join(FORMATS)}, got {target}")
+    Path(source).open("rb").close()
+    return check_writable(target, [source])
+
+
 def _check_options(target: Path, plan: Plan, errors: str) -> None:
     as_json = target.suffix == ".jsonl"
-    if target.suffix not in FORMATS:
-        raise ValueError(f"the output must end in {', '.join(FORMATS)}, got {target}")
     if errors not in ("strict", "replace"):
         raise ValueError(f'errors must be "strict" or "replace", got {errors!r}')
     if as_json and (plan.pools or plan.combine != "concat"):

@@ -42,6 +42,9 @@ class Picture:
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", svg.visible(self.title))  # no mark that turns it round
 
+    def __repr__(self) -> str:
+        return f"Picture({self.title!r}); .save('picture.html') writes it"
+
     def page(self) -> str:
         """A page of HTML in one file: no network, light and dark."""
         drawing = f'<div class="drawing" tabindex="0">{_without_heading(self.svg)}</div>'

@@ -20,6 +20,7 @@ from typing import Any
 from minibert.weights.files import WEIGHT_FILES, is_complete, read_shard_index
 from minibert.weights.hub_errors import (
     HubError,
+    HubUnreachable,
     explained,
     unreachable,
     ways_on,
@@ -153,7 +154,7 @@ def _from_hub(
         )
         return Resolved(cached, "hub", cached.name)
     if offline:
-        raise HubError(
+        raise HubUnreachable(
             f"downloads are switched off, and the cache {cache or constants.HF_HUB_CACHE} does "
             f"not hold {repo} at {revision}, or not all of it. {ways_on(repo)}"
         )

@@ -16,6 +16,10 @@ class HubError(OSError):
         super().__init__(without_password(text))
 
 
+class HubUnreachable(HubError):
+    """The hub gave no answer, or downloads are switched off, and the cache lacks the model."""
+
+
 def without_password(text: object) -> str:
     """A text without the user and the password of the addresses in it.
 
@@ -81,6 +85,7 @@ def explained(error: Exception, repo: str, revision: str) -> HubError:
             f"{error}. Files that arrived whole are kept; run again to go on. Without a network: "
             f"{ways_on(repo)}"
         )
+        return HubUnreachable(text) if unreachable(error) else HubError(text)
     return HubError(text)
 
 

@@ -60,6 +60,12 @@ class LoadReport:
         lines += [f"  {sentence}" for sentence in self.missing]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return (
+            f"LoadReport({' + '.join(self.files)}: {len(self.mapped)} tensors ({self.dtype}) "
+            f"loaded, {len(self.ignored)} ignored, {len(self.missing)} parts missing)"
+        )
+
 
 def load_weights(
     path: str | Path,

@@ -4,9 +4,11 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import minibert
 from minibert.cli.main import main, make_parser
 from minibert.cli.options import add_command
+from minibert.cli.vectors import UNRELATED
 from minibert.weights.loading import save_weights
 from tests.conftest import ROOT
 from tests.parity.twins import trained_like
@@ -362,3 +365,88 @@ def test_a_reader_that_is_gone(folder):
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_offline_the_default_is_the_model_in_the_box(capsys, monkeypatch, tmp_path):
+    """And no other name is: what was asked for is never replaced."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("MINIBERT_MODEL", raising=False)
+    text = "He opened the [MASK] and went in."
+    code, out, err = run(capsys, "fill-mask", text)
+    assert code == 0 and "this is minibert-tiny" in err and len(err.splitlines()) == 1
+    assert run(capsys, "fill-mask", "-m", "minibert-tiny", text) == (0, out, "")
+    for arguments in (["-m", "google-bert/bert-base-uncased"], ["-m", "no/such"]):
+        code, out, err = run(capsys, "fill-mask", *arguments, text)
+        assert code == 1 and not out and "downloads are switched off" in err
+    monkeypatch.setenv("MINIBERT_MODEL", "google-bert/bert-base-uncased")
+    assert run(capsys, "tokenize", text)[0] == 1
+    monkeypatch.delenv("MINIBERT_MODEL")
+    assert run(capsys, "tokenize", text)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["embed", "./absent.txt", "-o", "out.npy"], "absent.txt"),
+        (["embed", __file__, "-o", "out.txt"], "must end in .npy"),
+        (["embed", __file__, "-o", "no/such/out.npy"], "does not exist"),
+        (["fill-mask", "--top", "0", "a [MASK]"], "--top must be at least 1"),
+    ],
+)
+def test_files_and_numbers_are_looked_at_before_a_model_is_looked_for(capsys, arguments, words):
+    code, _, err = run(capsys, arguments[0], "-m", "./nowhere", *arguments[1:])
+    assert code == 1 and words in err and "nowhere" not in err
+
+
+def test_a_similarity_has_something_beside_it(capsys, folder):
+    code, out, _ = run(capsys, "similarity", "-m", str(folder), "the river", "a man", "--json")
+    answer, bert = json.loads(out), minibert.load(folder)
+    vectors = bert.embed(UNRELATED).astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [vectors[i] @ vectors[j] for i in range(len(vectors)) for j in range(i)]
+    assert answer["unrelated"] == pytest.approx(np.mean(pairs), abs=1e-5)
+    assert answer["cosine"] == pytest.approx(bert.similarity("the river", "a man"))
+    _, out, _ = run(capsys, "similarity", "-m", str(folder), "the river", "a man")
+    assert f"{np.mean(pairs):.4f}  that of unrelated sentences" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["fill_mask", "x"], "(did you mean fill-mask?)"),
+        (["fill-mask", "--tpo", "3", "x"], "--tpo (did you mean --top?)"),
+        (["fill-mask", "--tpo=3", "x"], "--tpo=3 (did you mean --top?)"),
+        (["view", "--what", "len", "x"], "(did you mean lens?)"),
+        (["weights", "shwo", "x"], "(did you mean show?)"),
+        (["fill-mask", "--zzz", "x"], "unrecognized arguments: --zzz"),
+    ],
+)
+def test_what_may_have_been_meant(capsys, arguments, meant):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert meant in capsys.readouterr().err
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"minibert {minibert.__version__}\n"
+
+
+def test_an_editable_install_is_found_from_the_folder_above(tmp_path):
+    """There lies a folder `minibert`, the clone, which Python would take for a package."""
+    pytest.importorskip("setuptools", "77", reason="setuptools 77 or newer is absent")
+    clone = tmp_path / "minibert"
+    (clone / "minibert").mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "minibert/__init__.py"):
+        shutil.copy(ROOT / name, clone / name)
+    make = "from setuptools import build_meta; print(build_meta.build_editable('..'))"
+    made = subprocess.run([sys.executable, "-c", make], cwd=clone, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    use = "import site; site.addsitedir('installed'); import minibert; print(minibert.__file__)"
+    command = [sys.executable, "-S", "-c", use]
+    used = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={})
+    assert used.stdout.strip() == str(clone / "minibert/__init__.py"), used.stderr

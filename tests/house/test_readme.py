@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minibert.cli.main import make_parser
+from minibert.cli.main import main, make_parser
 from minibert.weights.loading import save_weights
 from tests.house.test_structure import READ_ALONG
 from tests.parity import table as parity_table
@@ -71,6 +71,26 @@ def test_the_commands_are_those_there_are():
     actions = make_parser()._actions
     commands = next(a for a in actions if isinstance(a, argparse._SubParsersAction)).choices
     assert re.findall(r"^minibert ([\w-]+)", part("commands"), flags=re.M) == list(commands)
+
+
+def printed(name: str) -> list[str]:
+    """The lines of the last code block of a part."""
+    return part(name).rpartition("\n```")[0].rpartition("```\n")[2].split("\n")
+
+
+def test_what_the_checker_says(capsys):
+    """Every line of the README's, in this order; `...` leaves some out."""
+    command = re.search(r"^minibert (diagnose tutorials/.*)$", README, flags=re.M)[1]
+    assert main(command.split()) == 1
+    said = iter(capsys.readouterr().out.split("\n"))
+    for line in printed("diagnose"):
+        assert line == "  ..." or line in said, f"not said, or not here: {line}"
+
+
+def test_what_the_five_lines_print(capsys):
+    code = re.search(r"```python\n(.*?)```", part("five lines"), flags=re.S)[1]
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.rstrip().split("\n") == printed("five lines")
 
 
 def test_the_examples_run(tmp_path, monkeypatch):
