@@ -418,7 +418,7 @@ def test_a_similarity_has_something_beside_it(capsys, folder):
         (["fill-mask", "--tpo", "3", "x"], "--tpo (did you mean --top?)"),
         (["fill-mask", "--tpo=3", "x"], "--tpo=3 (did you mean --top?)"),
         (["view", "--what", "len", "x"], "(did you mean lens?)"),
-        (["weights", "shwo", "x"], "(did you mean show?)"),
+        (["weights", "exporrt", "x"], "(did you mean export?)"),
         (["fill-mask", "--zzz", "x"], "unrecognized arguments: --zzz"),
     ],
 )

@@ -269,8 +269,11 @@ def two_tasks() -> str:
                      size=svg.SMALL, fill=svg.MUTED),
         ]  # fmt: skip
         if n in answers:
-            parts += [svg.line(x + width / 2, 114, x + width / 2, 74, stroke=MARK, stroke_width=2),
-                      svg.text(x + width / 2, 64, answers[n], anchor="middle", bold=True)]  # fmt: skip
+            at = x + width / 2
+            parts += [
+                svg.line(at, 114, at, 74, stroke=MARK, stroke_width=2),
+                svg.text(at, 64, answers[n], anchor="middle", bold=True),
+            ]
         if n == 0:
             middle = x + width / 2
             parts += [svg.line(middle, 176, middle, 222, stroke=svg.KINDS[0], stroke_width=2),
