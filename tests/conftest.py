@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MINIBERT_DATA", ROOT.parent / "shared" / "data"))
 
 RUNGS = {
-    1: "the formula: reference fixture, and a forward pass in NumPy",
+    1: "the formula: reference fixture, and a forward pass in NumPy and one in JavaScript",
     2: "tiny, trained-like: against transformers in float64 and float32",
     3: "real trained weights: all-MiniLM-L6-v2, BERT-tiny",
     4: "base size 12 x 768: bit equality with transformers' eager path",

@@ -99,12 +99,12 @@ def add_command(
     return parser
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> None:
     """-m, --model: MINIBERT_MODEL where it is set."""
     parser.add_argument(
         "-m",
         "--model",
-        default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
+        default=os.environ.get("MINIBERT_MODEL", default),
         help="a folder, a name on the hub, or minibert-tiny, the model in the box (%(default)s)",
     )
 

@@ -1,4 +1,4 @@
-"""What happens inside for a text: a list of tensors, or a picture."""
+"""What happens inside for a text: a list of tensors, a picture, or a page in which BERT lives."""
 
 import argparse
 from contextlib import nullcontext
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import (
+    add_command,
+    add_model,
     add_model_command,
     add_texts,
     load_model,
@@ -23,7 +25,7 @@ ATTENTION_OPTIONS = ("pair", "block", "head", "query")
 
 
 def add_commands(commands: Any) -> None:
-    """Add `trace` and `view` to the sub-parsers of `minibert`."""
+    """Add `trace`, `view` and `live` to the sub-parsers of `minibert`."""
     p = add_model_command(
         commands,
         trace,
@@ -61,6 +63,23 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--block", type=int, metavar="N", help="the head that is shown large (0)")
     p.add_argument("--head", type=int, metavar="N", help="(0)")
     p.add_argument("--query", metavar="TOKEN", help="what this token reads")
+
+    p = add_command(
+        commands,
+        live,
+        "live",
+        "a page in which BERT itself runs: type, look inside, break it; needs no network",
+        "minibert live",
+        "minibert live --model my-bert --int8 -o my-bert.html",
+    )
+    add_model(p, "minibert-tiny")
+    p.add_argument("-o", "--output", metavar="OUT", default="live.html", help="(%(default)s)")
+    p.add_argument(
+        "--int8",
+        action="store_true",
+        help="store the weights in one byte each, with a scale for each row, not in two; the page "
+        "says by how much its numbers differ",
+    )
 
 
 def trace(arguments: argparse.Namespace) -> None:
@@ -122,3 +141,18 @@ def _picture(arguments: argparse.Namespace, options: dict[str, Any]) -> "Picture
     if arguments.what == "shapes":
         return view.shapes(bert, arguments.text)
     return view.attention(bert, arguments.text, **options)
+
+
+def live(arguments: argparse.Namespace) -> None:
+    from minibert.view.live.page import live_page
+    from minibert.view.picture import check_name
+
+    output = Path(arguments.output)
+    if output.suffix != ".html":
+        raise ValueError(f"expected a name that ends in .html, got {output.name!r}")
+    check_name(output)
+    with written_whole(output) as new:
+        precision = "int8" if arguments.int8 else "float16"
+        new.write_text(live_page(load_model(arguments), precision=precision), encoding="utf-8")
+        size = new.stat().st_size
+    print(f"{output}: {size / 1e6:.1f} MB; open it in a browser")

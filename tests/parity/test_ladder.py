@@ -23,6 +23,7 @@ from minibert.weights.loading import hugging_face_state, load_weights
 from minibert.weights.names import name_table
 from tests.conftest import shared
 from tests.parity.twins import TINY, tiny_batch, tiny_labels, trained_like, twin_of
+from tests.view.live import in_javascript, run_javascript
 from tutorials.numpy_bert import NumpyBert
 
 HERE = Path(__file__).parent
@@ -98,6 +99,38 @@ def test_numpy_agrees(reference):
     assert np.abs(words - reference["expected/prediction_logits"]).max() < 1e-12
     pair = bert.predict_next(pooled)
     assert np.abs(pair - reference["expected/seq_relationship_logits"]).max() < 1e-12
+
+
+@pytest.mark.rung(1)
+def test_javascript_agrees(reference):
+    """A fourth writing, the live page's, in float32; a text at a time, padding and all."""
+    table = name_table(TINY)
+    state = {
+        table[key.removeprefix("weights/").removeprefix("bert.")]: torch.from_numpy(array)
+        for key, array in reference.items()
+        if key.startswith("weights/")
+    }
+    model = BertForPreTraining(BertModel(TINY)).double().eval()
+    for name, parameter in model.named_parameters():
+        parameter.data = state[name.removeprefix("bert.")]
+    code = """(() => {
+      const {states, words, pair} = engine.right.forward(given, given.input_ids.map((_, t) => t));
+      const attention = (l) => `encoder.blocks.${l}.attention.probabilities`;
+      const attentions = states.slice(1).map((_, l) => engine.right.trace.get(attention(l)));
+      return {hidden_states: states, attentions, words, pair: pair[0]};
+    })()"""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    rows = zip(*(reference[f"input/{name}"].tolist() for name in names))
+    steps = [(code, dict(zip(names, row))) for row in rows]
+    for number, got in enumerate(run_javascript(in_javascript(model), *steps)):
+        for kind in ("hidden_states", "attentions"):
+            for layer, values in enumerate(got[kind]):
+                expected = reference[f"expected/{kind}/{layer}"][number]
+                assert np.abs(np.array(values) - expected).max() < 1e-5, (kind, layer)
+        words = reference["expected/prediction_logits"][number]
+        assert np.abs(np.array(got["words"]) - words).max() < 1e-4
+        pair = reference["expected/seq_relationship_logits"][number]
+        assert np.abs(np.array(got["pair"]) - pair).max() < 1e-5
 
 
 # -- Rung 2: every number that leaves the model, and every gradient, for several models and
