@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from minibert.bert import Bert
 
 # BERT, whole, in the order in which one reads it; then what answers the page, then the page.
-CORE = ("config", "rules", "wordpiece", "inputs", "layers", "embeddings", "attention", "encoder")
-CORE += ("model", "heads")
+CORE: tuple[str, ...] = ("config", "rules", "wordpiece", "inputs", "layers", "embeddings")
+CORE += ("attention", "encoder", "model", "heads")
 ENGINE = ("weights", "safetensors", "mistakes", "explain", "engine", "worker")
 PAGE = ("main",)
 
