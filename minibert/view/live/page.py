@@ -14,6 +14,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from minibert.core import unicode_classes
+from minibert.core.heads import BertForPreTraining
+from minibert.core.model import BertModel
 from minibert.core.unicode_classes import REFERENCE
 from minibert.diagnosis.catalogue.all import model_mistakes
 from minibert.tokenizer.pieces import WordPieceTokenizer
@@ -53,8 +55,8 @@ def live_page(bert: "Bert", *, precision: str = "float16", chapters: str = "") -
                 large; the page says by how much its numbers differ from those of the model
     chapters    where the chapters stand, such as "tutorials/"; "" for a page that stands alone
 
-    Raises ValueError for a tokenizer that is not WordPiece under the reference's rules, and for a
-    model that is too large for one page.
+    Raises ValueError for a variant of BERT, a tokenizer that is not WordPiece under the reference's
+    rules, and a model that is too large for one page.
 
     >>> import minibert
     >>> page = live_page(minibert.load("minibert-tiny"), precision="int8")
@@ -85,6 +87,8 @@ def script(names: tuple[str, ...] = CORE + ENGINE + PAGE) -> str:
 def model_data(bert: "Bert") -> dict[str, Any]:
     """What the page knows beside the weights: config, vocabulary, rules, names, mistakes."""
     engine = bert.tokenizer.engine
+    if type(bert.pretraining) is not BertForPreTraining or type(bert.model) is not BertModel:
+        raise ValueError("the live page is BERT as published, and this model is a variant of it")
     if not isinstance(engine, WordPieceTokenizer) or engine.rules is not REFERENCE:
         raise ValueError(
             "the live page reads WordPiece under the reference's rules, and this model has another "
