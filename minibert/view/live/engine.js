@@ -121,6 +121,12 @@ class Engine {
     return order.map((id) => ({token: this.tokenizer.vocabulary[id] ?? `id ${id}`, share: shares[id]}));
   }
 
+  /** Tokens and states of another sentence: what `run` gives stays as it is. */
+  vectors({first}) {
+    const {row} = this.read({first});
+    return {tokens: row.tokens, states: this.right.bert.forward(row).states};
+  }
+
   /** A tensor of the last sentence by its name, for the page to draw. */
   tensor(name) {
     return this.trace.get(name) ?? null;

@@ -1,52 +1,173 @@
-// The page: it asks the engine in the worker, and draws what it answers.
-
-const $ = (id) => document.getElementById(id);
-
-/** The engine in a worker, which is made of the page's own text. Of several calls of `latest` that
- *  wait, only the last is made. */
-class Asking {
-  constructor(said) {
-    const text = new Blob([$("core").textContent], {type: "text/javascript"});
-    this.worker = new Worker(URL.createObjectURL(text));
-    this.waiting = new Map();
-    this.count = 0;
-    this.worker.onmessage = ({data: {id, result, error, said: words}}) => {
-      if (words !== undefined) return said(words);
-      const {resolve, reject} = this.waiting.get(id);
-      this.waiting.delete(id);
-      return error === undefined ? resolve(result) : reject(new Error(error));
-    };
-  }
-
-  ask(method, values) {
-    return new Promise((resolve, reject) => {
-      this.waiting.set(++this.count, {resolve, reject});
-      this.worker.postMessage({id: this.count, method, values});
-    });
-  }
-}
+// The page itself: the reader's choices go to the engine, its answer to the sections.
 
 const model = JSON.parse($("data").textContent);
-const asking = new Asking(() => {});
+const asking = new Asking((said) => { $("own-status").textContent = said; });
+let about = null, answer = null, other = null, typedAt = 0;
 
-async function draw() {
-  try {
-    const {lens} = await asking.ask("run", {first: $("first").value});
-    $("said").textContent = "";
-    $("lens").replaceChildren(...(lens ?? []).map((guesses, layer) => {
-      const row = document.createElement("tr");
-      for (const word of [`layer ${layer}`, ...guesses.map(({token}) => token)])
-        row.append(Object.assign(document.createElement("td"), {textContent: word}));
-      return row;
-    }));
-  } catch (error) {
-    $("said").textContent = error.message;
-  }
+const matrices = {
+  head: new Matrix($("matrix-head"), "Who reads whom"),
+  vector: new Matrix($("matrix-vector"), "A token's vector by layer"),
+  inside: new Matrix($("matrix-inside"), "A tensor"),
+  effect: new Matrix($("matrix-effect"), "How far each state moved"),
+};
+
+const TITLES = {"01_text_to_words": "1. Text to words", "02_words_to_pieces": "2. Words to pieces",
+  "04_one_head": "4. One head by hand", "05_twelve_heads": "5. Twelve heads",
+  "07_a_block": "7. A block", "09_broken_berts": "9. Broken BERTs",
+  "10_filling_the_blank": "10. Filling the blank", "11_what_vectors_know": "11. What the vectors know"};
+
+/** A link to a chapter of the tutorials, or its name where the page stands alone. */
+const chapterLink = (name) => model.chapters ?
+  make("a", {href: `${model.chapters}${name}.html`}, `Chapter ${TITLES[name]}`) :
+  make("span.muted", {}, `Chapter ${TITLES[name]}`);
+
+/** Change what is chosen; `compute` is false where the numbers stay the same. */
+function choose(changes, compute = true) {
+  Object.assign(state, changes);
+  history.replaceState(null, "", address(state));
+  showTour();
+  if (compute) run();
+  else if (answer) draw();
 }
 
-asking.ask("open", {model, base64: $("weights").textContent.trim()}).then(({config}) => {
-  $("model").textContent = `${model.source}: ${config.num_hidden_layers} blocks. ${model.note}`;
-  $("first").value = model.examples[0];
-  $("first").addEventListener("input", draw);
-  return draw();
-});
+function run() {
+  $("error").textContent = "";
+  const request = {...state, second: state.second || null};
+  asking.latest("run", request, use, refuse);
+  if (state.other) asking.latest("vectors", {first: state.other}, (got) => {
+    other = got;
+    $("compare-error").textContent = "";
+    if (answer) drawCompare(answer, other);
+  }, (error) => { $("compare-error").textContent = error.message; });
+  else other = null;
+}
+
+function use(got) {
+  const before = answer?.typed ?? got.typed;
+  const masks = movedMasks(state.masks, before, got.typed);
+  answer = got;
+  if (String(masks) !== String(state.masks)) {  // the text was edited before a hidden token
+    choose({masks});
+    return;
+  }
+  draw();
+  const began = typedAt;
+  typedAt = 0;
+  if (began) requestAnimationFrame(() => setTimeout(() => {
+    const took = performance.now() - began;
+    $("time").textContent = `${took.toFixed(0)} ms from key to picture`;
+    $("time").dataset.took = took;
+  }));
+}
+
+function refuse(error) {
+  $("error").textContent = error.message;
+}
+
+let announcing = 0;
+function announce(sentence) {  // not at every key: a screen reader would never end
+  clearTimeout(announcing);
+  announcing = setTimeout(() => { $("announced").textContent = sentence; }, 700);
+}
+
+function draw() {
+  drawTokens(answer);
+  drawSteps(answer);
+  const guessed = drawLens(answer, about);
+  drawMaps(answer);
+  drawHead(answer, matrices.head);
+  drawVectors(answer, matrices.vector);
+  drawInside(answer, matrices.inside);
+  drawSwitches(answer);
+  const effect = drawEffect(answer, matrices.effect);
+  drawCompare(answer, other);
+  announce(`${guessed} ${effect}`);
+}
+
+function fillInputs() {
+  $("first").value = state.first;
+  $("second").value = state.second ?? "";
+  $("other").value = state.other;
+  $("padding").value = state.padding;
+}
+
+function start(now, source) {
+  about = now;
+  answer = null;
+  const {num_hidden_layers: L, num_attention_heads: A, hidden_size: H, vocab_size: V} = about.config;
+  state.block = Math.min(state.block, L - 1);
+  state.head = Math.min(state.head, A - 1);
+  state.heads_off = [];
+  state.blocks_off = [];
+  buildHeads(about.config);
+  buildChange(about.config);
+  $("model").textContent = `${source}: ${L} blocks × ${A} heads, ${H} numbers for each token, ` +
+    `${V.toLocaleString("en")} pieces.`;
+  document.body.dataset.ready = "yes";
+  run();
+}
+
+function listen() {
+  const typing = (id, change) => $(id).addEventListener("input", ({target}) => {
+    typedAt ||= performance.now();
+    choose(change(target.value));
+  });
+  typing("first", (first) => ({first}));
+  typing("second", (second) => ({second: second || null}));
+  typing("other", (text) => ({other: text, pick: null}));
+  typing("padding", (value) => ({padding: Number(value)}));
+  $("example").replaceChildren(make("option", {value: ""}, "Examples …"),
+    ...model.examples.map((text) => make("option", {}, text)));
+  $("example").addEventListener("change", ({target}) => {
+    if (target.value) choose({first: target.value, masks: [], replaced: {}});
+    target.value = "";
+    fillInputs();
+  });
+  $("vector-token").addEventListener("change", ({target}) =>
+    choose({token: Number(target.value)}, false));
+  $("compare-first").addEventListener("change", ({target}) =>
+    choose({token: Number(target.value)}, false));
+  $("compare-second").addEventListener("change", ({target}) =>
+    choose({pick: Number(target.value)}, false));
+  $("tensor").addEventListener("change", ({target}) => choose({tensor: target.value}, false));
+  $("slice").addEventListener("change", ({target}) => choose({slice: Number(target.value)}, false));
+  const swap = () => choose({replaced: $("swap-piece").value ?
+    {[$("swap-place").value]: $("swap-piece").value.trim()} : {}});
+  $("swap-piece").addEventListener("change", swap);
+  $("swap-place").addEventListener("change", () => $("swap-piece").value && swap());
+  $("right-again").addEventListener("click", () =>
+    choose({mistakes: [], heads_off: [], blocks_off: [], replaced: {}}));
+  addEventListener("hashchange", () => readHash() && run());
+  dark.addEventListener("change", () => answer && draw());
+}
+
+function readHash() {
+  state = readAddress(location.hash, switches().map(({id}) => id));
+  const size = model.config;
+  state.first ||= model.examples[0];
+  state.other ||= "We swam across the cold river.";
+  state.block = Math.min(state.block, size.num_hidden_layers - 1);
+  state.head = Math.min(state.head, size.num_attention_heads - 1);
+  state.heads_off = state.heads_off.filter((entry) => $(`heads_off-${entry}`) || !about);
+  fillInputs();
+  showTour();
+  return Boolean(about);
+}
+
+for (const link of document.querySelectorAll("[data-jump]"))  // the address is the state's
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const section = document.querySelector(link.getAttribute("href"));
+    section.scrollIntoView();
+    section.focus({preventScroll: true});
+  });
+for (const node of document.querySelectorAll("[data-chapter]"))
+  node.replaceChildren(chapterLink(node.dataset.chapter));
+$("note").textContent = model.note;
+buildSwitches();
+buildOwn();
+buildTour();
+listen();
+readHash();
+asking.ask("open", {model, base64: $("weights").textContent.trim()})
+  .then((now) => start(now, model.source), refuse);

@@ -6,7 +6,6 @@ sentences from `diagnosis/catalogue/`.
 """
 
 import base64
-import html
 import json
 import unicodedata
 from collections import defaultdict
@@ -19,6 +18,7 @@ from minibert.core.model import BertModel
 from minibert.core.unicode_classes import REFERENCE
 from minibert.diagnosis.catalogue.all import model_mistakes
 from minibert.tokenizer.pieces import WordPieceTokenizer
+from minibert.view.picture import text_of
 from minibert.weights.names import WRAPPERS, general_names
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CORE: tuple[str, ...] = ("config", "rules", "wordpiece", "inputs", "layers", "embeddings")
 CORE += ("attention", "encoder", "model", "heads")
 ENGINE = ("weights", "safetensors", "mistakes", "explain", "engine", "worker")
-PAGE = ("main",)
+PAGE = ("dom", "matrix", "asking", "state", "reading", "looking", "breaking", "own", "tour", "main")
 
 # The page may load nothing but the worker it makes of its own text.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' blob:; "
@@ -70,12 +70,11 @@ def live_page(bert: "Bert", *, precision: str = "float16", chapters: str = "") -
     data["chapters"] = chapters
     return _text("page.html").format(
         policy=POLICY,
-        style=_text("page.css"),
+        style=text_of("page.css") + _text("page.css"),
         core=script(CORE + ENGINE),
         page=script(PAGE),
         data=_json(data),
         weights=base64.b64encode(stored).decode(),
-        name=html.escape(data["source"]),
     )
 
 

@@ -12,6 +12,7 @@ const METHODS = {
     return engine.about();
   },
   run: (request) => engine.run(request),
+  vectors: (request) => engine.vectors(request),
   names: () => engine.names(),
   tensor: ({name}) => engine.tensor(name),
   explain: ({name, index}) => engine.explain(name, index),

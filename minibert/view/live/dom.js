@@ -1,0 +1,58 @@
+// Small helps for the page. Text becomes nodes by textContent alone: whatever it holds, it is text.
+
+const $ = (id) => document.getElementById(id);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** A new element: its tag and classes as "span.muted", attributes, and texts or nodes inside. */
+function make(tag, attributes = {}, ...content) {
+  const [name, ...classes] = tag.split("."), node = document.createElement(name);
+  if (classes.length) node.className = classes.join(" ");
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value === true) node.setAttribute(key, "");
+    else if (value !== false && value !== null) node.setAttribute(key, value);
+  }
+  node.append(...content.map((part) => typeof part === "number" ? String(part) : part));
+  return node;
+}
+
+const percent = (share) => `${(100 * share).toFixed(share >= .0995 ? 0 : 1)} %`;
+const quoted = (token) => `‘${token}’`;
+
+/** Characters that turn text round or cannot be seen, as their code; long text shortened. */
+function visible(text, most = 60) {
+  const shown = text.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cn}\u2028\u2029]/gu, (char) =>
+    `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`);
+  return shown.length > most ? `${shown.slice(0, most - 1)}…` : shown;
+}
+
+// ---- Colour: from nearly the ground to strong; blue for shares and plus, orange for minus
+
+const RAMPS = {
+  day: {blue: [[247, 251, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]],
+    orange: [[255, 250, 245], [253, 208, 162], [241, 163, 64], [204, 96, 12], [127, 59, 8]]},
+  night: {blue: [[22, 27, 34], [17, 58, 120], [42, 118, 216], [121, 192, 255], [218, 240, 255]],
+    orange: [[22, 27, 34], [92, 48, 12], [178, 92, 20], [240, 150, 70], [255, 216, 170]]},
+};
+
+function colour(share, hue) {
+  const stops = RAMPS[dark.matches ? "night" : "day"][hue];
+  const place = Math.min(Math.max(share || 0, 0), 1) * (stops.length - 1);
+  const low = Math.min(Math.floor(place), stops.length - 2);
+  return stops[low].map((a, i) => Math.round(a + (stops[low + 1][i] - a) * (place - low)));
+}
+
+/** One pixel for each number; `most` is the number that has the strongest colour. */
+function paint(canvas, rows, most = 1) {
+  [canvas.height, canvas.width] = [rows.length, rows[0]?.length ?? 0];
+  if (!canvas.width) return;
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  rows.forEach((row, r) => row.forEach((value, c) => image.data.set(
+    [...colour(Math.abs(value) / most, value < 0 ? "orange" : "blue"), 255],
+    4 * (r * canvas.width + c))));
+  context.putImageData(image, 0, 0);
+}
+
+/** A table row of cells. */
+const tableRow = (cells, tag = "td") => make("tr", {}, ...cells.map((cell) =>
+  cell instanceof Node ? make(tag, {}, cell) : make(tag, {}, String(cell))));
