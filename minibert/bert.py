@@ -18,6 +18,16 @@ from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
+from minibert.tasks import summary
+from minibert.tasks.choices import BertChooser, Chosen, choose
+from minibert.tasks.classification import (
+    BertClassifier,
+    Class,
+    Ranked,
+    classify,
+    rank,
+    zero_shot,
+)
 from minibert.tasks.pretrained import (
     Prediction,
     check_text,
@@ -26,6 +36,10 @@ from minibert.tasks.pretrained import (
     replaced_tokens,
     whole_batch,
 )
+from minibert.tasks.questions import Answer, BertReader, answer
+from minibert.tasks.saved import head_of, wanted, write_task
+from minibert.tasks.task import TaskModel
+from minibert.tasks.tokens import BertTagger, Entity, tag
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.trace import Trace, record
 from minibert.variants.table import architecture_in, architecture_of
@@ -61,6 +75,7 @@ class Bert:
     tokenizer    texts -> Batch, which goes into the model: bert.model(**bert.tokenizer(texts))
     report       what became of every tensor of the weights file
     source       the folder or the name and revision it came from
+    head         the same encoder under the layer of a task, if it was fine-tuned for one
     """
 
     pretraining: BertForPreTraining
@@ -68,6 +83,7 @@ class Bert:
     report: LoadReport
     recipe: Recipe = Recipe()
     source: str = ""
+    head: TaskModel | None = dataclasses.field(default=None, repr=False)
     _cached: Engine | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     if not TYPE_CHECKING:  # which knows what a Bert has
@@ -294,6 +310,77 @@ class Bert:
         question of a discriminator. Raises ValueError for a model that was not trained on it."""
         return replaced_tokens(self.pretraining, self.tokenizer, text)
 
+    @overload
+    def classify(self, texts: str, pair: str | None = None) -> list[Class]: ...
+
+    @overload
+    def classify(self, texts: list[str] | list[tuple[str, str]]) -> list[list[Class]]: ...
+
+    def classify(
+        self, texts: str | list[str] | list[tuple[str, str]], pair: str | None = None
+    ) -> list[Class] | list[list[Class]]:
+        """Every class of a text or pair with its probability, likeliest first; of a model of
+        numbers, the number. A list of texts or pairs gets a list of such answers.
+
+        This and the next five need a model that was fine-tuned for the task, and say so.
+        """
+        model = wanted(self.head, BertClassifier, self.source)
+        if isinstance(texts, str):
+            return classify(model, self.tokenizer, [texts if pair is None else (texts, pair)])[0]
+        return classify(model, self.tokenizer, texts)
+
+    def rank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
+        """The texts by how well they fit the query, best first: a cross-encoder reads both."""
+        return rank(wanted(self.head, BertClassifier, self.source), self.tokenizer, query, texts)
+
+    def zero_shot(
+        self,
+        text: str,
+        labels: Sequence[str],
+        *,
+        template: str = "This example is {}.",
+        multi_label: bool = False,
+    ) -> list[Class]:
+        """How likely each of any labels is, by a model that tells what a text entails."""
+        model = wanted(self.head, BertClassifier, self.source)
+        return zero_shot(
+            model, self.tokenizer, text, labels, template=template, multi_label=multi_label
+        )
+
+    @overload
+    def tag(self, texts: str, aggregation: str = "simple") -> list[Entity]: ...
+
+    @overload
+    def tag(self, texts: list[str], aggregation: str = "simple") -> list[list[Entity]]: ...
+
+    def tag(
+        self, texts: str | list[str], aggregation: str = "simple"
+    ) -> list[Entity] | list[list[Entity]]:
+        """The entities of a text, with their places; `aggregation` as in `minibert.tasks.tokens`:
+        "none", "simple", "first", "average" or "max"."""
+        model = wanted(self.head, BertTagger, self.source)
+        if isinstance(texts, str):
+            return tag(model, self.tokenizer, [texts], aggregation)[0]
+        return tag(model, self.tokenizer, texts, aggregation)
+
+    def answer(self, question: str, text: str, *, unanswerable: bool | None = None) -> Answer:
+        """The part of `text`, of any length, that answers; "" if the model was trained to say that
+        none does, or `unanswerable` lets it."""
+        model = wanted(self.head, BertReader, self.source)
+        return answer(model, self.tokenizer, question, text, unanswerable=unanswerable).best
+
+    def choose(self, text: str, options: Sequence[str]) -> list[Chosen]:
+        """The options by how well they continue the text, likeliest first."""
+        return choose(wanted(self.head, BertChooser, self.source), self.tokenizer, text, options)
+
+    def summarize(
+        self, text: str, sentences: int = 3, diversity: float = 0.3
+    ) -> list[summary.Sentence]:
+        """The sentences that say most, chosen by their vectors, in the order of the text: nothing
+        is written anew. See `minibert.tasks.summary`."""
+        check_text(text)
+        return summary.summarize(self.embed, text, sentences, diversity)
+
     def trace(self, text: str, pair: str | None = None) -> Trace:
         """Every named intermediate for one text (or pair of texts)."""
         texts = [text] if pair is None else [text, pair]
@@ -308,8 +395,11 @@ class Bert:
         The folder must be new or empty; it appears whole or not at all.
         """
         with folder_written_whole(folder) as new:
-            save_weights(self.pretraining, new, dtype, architecture_of(self.config))
-            self.tokenizer.save_vocabulary(new)
+            if self.head is not None:
+                write_task(self.head, self.tokenizer, new, dtype)
+            else:
+                save_weights(self.pretraining, new, dtype, architecture_of(self.config))
+                self.tokenizer.save_vocabulary(new)
             self.recipe.save(new, self.config.hidden_size)
 
 
@@ -361,4 +451,5 @@ def load(
             stacklevel=2,
         )
     source = str(name) if files.revision is None else f"{name} at revision {files.revision}"
-    return Bert(model, tokenizer, report, Recipe.from_folder(folder), source)
+    head = head_of(files.path, model.bert, report.ignored)
+    return Bert(model, tokenizer, report, Recipe.from_folder(folder), source, head)

@@ -147,6 +147,16 @@ def standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+def add_threads(parser: Any) -> None:
+    """--threads N."""
+    parser.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
+
+
+def is_terminal() -> bool:
+    """Whether somebody may watch standard error: there progress is shown."""
+    return sys.stderr.isatty()
+
+
 def load_model(arguments: argparse.Namespace) -> "Bert":
     from minibert.bert import load
     from minibert.system.processes import use_threads

@@ -1,17 +1,17 @@
-"""The commands that make a model: vocabulary, examples, pretraining, evaluation, fine-tuning.
+"""The commands that make a model: vocabulary, examples, pretraining, evaluation.
 
 Each calls one function of `training`. Heavy imports stand inside the commands.
 """
 
 import argparse
-import dataclasses
 import io
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from minibert.cli.options import add_command, add_model, print_json
+from minibert.cli import tasks
+from minibert.cli.options import add_command, add_threads, is_terminal, print_json
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import DataSettings, FinetuneSettings, TrainSettings
 
@@ -19,16 +19,11 @@ NEW_MODEL = ("blocks", "hidden", "heads", "dropout", "initializer")
 
 
 def add_commands(commands: Any) -> None:
-    """Add the five commands to the sub-parsers of `minibert`."""
+    """Add the four commands to the sub-parsers of `minibert`."""
     _add_train_vocab(commands)
     _add_prepare(commands)
     _add_pretrain(commands)
     _add_evaluate(commands)
-    _add_finetune(commands)
-
-
-def _progress() -> bool:
-    return sys.stderr.isatty()
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +33,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="UTF-8 text: a paragraph a line, a blank line between documents",
     )
-
-
-def _add_threads(parser: Any) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
 
 
 def _add_train_vocab(commands: Any) -> None:
@@ -69,7 +60,7 @@ def train_vocab(arguments: argparse.Namespace) -> None:
     from minibert.training.wordpiece_trainer import count_words, read_lines, train_vocabulary
 
     with written_whole(arguments.output, arguments.files) as temporary:
-        words = count_words(read_lines(arguments.files, _progress()), not arguments.cased)
+        words = count_words(read_lines(arguments.files, is_terminal()), not arguments.cased)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             tokens = train_vocabulary(
@@ -77,7 +68,7 @@ def train_vocab(arguments: argparse.Namespace) -> None:
                 arguments.size,
                 min_frequency=arguments.min_frequency,
                 limit_alphabet=arguments.alphabet,
-                progress=_progress(),
+                progress=is_terminal(),
             )
         temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
     for warning in caught:
@@ -122,7 +113,7 @@ def prepare(arguments: argparse.Namespace) -> None:
         arguments.output,
         settings,
         processes=arguments.processes,
-        progress=_progress(),
+        progress=is_terminal(),
     )
     for part, numbers in statistics.items():
         print(f"{arguments.output}, {part}:")
@@ -165,7 +156,7 @@ def _add_pretrain(commands: Any) -> None:
     group.add_argument("--initializer", type=float, metavar="STD", help="of weights (0.02)")
     group = p.add_argument_group("the training")
     add_settings(group, TrainSettings)
-    _add_threads(group)
+    add_threads(group)
 
 
 def pretrain(arguments: argparse.Namespace) -> int:
@@ -216,7 +207,7 @@ def pretrain(arguments: argparse.Namespace) -> int:
             attention_probs_dropout_prob=dropout,
             initializer_range=sizes.get("initializer", 0.02),
         )
-    result = run(arguments.data, arguments.output, start, settings, progress=_progress())
+    result = run(arguments.data, arguments.output, start, settings, progress=is_terminal())
     if result.rank > 0:
         return 0
     of = f"of {settings.steps} " if settings.minutes is None else ""
@@ -239,10 +230,15 @@ def _add_evaluate(commands: Any) -> None:
         commands,
         evaluate,
         "evaluate",
-        "how good is a pretrained model, beside baselines",
+        "how good is a model: a pretrained one beside baselines, a fine-tuned one on a file",
         "minibert evaluate run/model --data data --blimp blimp.tar.xz --sst2 SST-2",
+        "minibert evaluate moods dev.tsv",
     )
     p.add_argument("model", help="a folder, or a name on the hub")
+    p.add_argument(
+        "file", nargs="?", metavar="FILE", help="for a fine-tuned model: examples with labels"
+    )
+    tasks.add_columns(p)
     p.add_argument("--data", metavar="DIR", help="of `minibert prepare`: held-out words")
     p.add_argument("--blimp", metavar="FILE", help="BLiMP's archive or folder: grammar")
     p.add_argument("--pairs", type=int, default=20, metavar="N", help="of each BLiMP paradigm (20)")
@@ -252,7 +248,8 @@ def _add_evaluate(commands: Any) -> None:
     p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
     group = p.add_argument_group("sentiment by fine-tuning")
     group.add_argument("--finetune", action="store_true", help="do that, too: minutes")
-    add_settings(group, FinetuneSettings, omit=["seed"], learning_rate=3e-4)
+    omit = ["seed", "patience", "save_every"]
+    add_settings(group, FinetuneSettings, omit=omit, learning_rate=3e-4)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -263,10 +260,21 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.training.evaluate_sentiment import sentiment
     from minibert.training.evaluate_words import held_out_words
 
+    pretraining = arguments.data or arguments.blimp or arguments.sst2
+    if arguments.file and not pretraining:
+        tasks.evaluate(arguments)
+        return
+    if arguments.file:
+        raise ValueError(
+            "FILE is for a fine-tuned model, --data, --blimp and --sst2 are for a pretrained one: "
+            "leave one of the two out"
+        )
     if arguments.finetune and not arguments.sst2:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")
-    if not (arguments.data or arguments.blimp or arguments.sst2):
-        raise ValueError("nothing to evaluate on: give --data, --blimp or --sst2")
+    if not pretraining:
+        raise ValueError(
+            "nothing to evaluate on: give --data, --blimp or --sst2, or a fine-tuned model a FILE"
+        )
     for name in (arguments.blimp, arguments.sst2):  # now, and not after minutes of other work
         if name and not Path(name).exists():
             raise FileNotFoundError(f"{name} does not exist")
@@ -279,14 +287,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
         results["words"] = held_out_words(model, tokenizer, arguments.data)
     if arguments.blimp:
         results["grammar"] = grammar(
-            model, tokenizer, arguments.blimp, arguments.pairs, _progress()
+            model, tokenizer, arguments.blimp, arguments.pairs, is_terminal()
         )
     if arguments.sst2:
         folder = Path(arguments.sst2)
         how: dict[str, Any] = {
             "rows": arguments.texts,
             "seeds": arguments.seeds,
-            "progress": _progress(),
+            "progress": is_terminal(),
         }
         files = folder / "train.tsv", folder / "dev.tsv"
         results["sentiment"] = sentiment(model, tokenizer, *files, **how)
@@ -327,70 +335,3 @@ def as_table(results: dict[str, dict[str, Any]]) -> str:
             f"| {mood['bert'][0]:.1%} ± {mood['bert'][1]:.1%} | {others} |\n"
         )
     return out.getvalue()
-
-
-def _add_finetune(commands: Any) -> None:
-    p = add_command(
-        commands,
-        finetune,
-        "finetune",
-        "train a pretrained model to tell classes of text apart",
-        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --learning-rate 3e-4 -o moods",
-        "minibert finetune train.tsv --test dev.tsv -m minibert-tiny --freeze --learning-rate 1e-2 "
-        "-o probe",
-    )
-    p.add_argument("file", metavar="TRAIN.tsv", help="two columns, one with the header 'label'")
-    p.add_argument("--test", required=True, metavar="DEV.tsv", help="the same, to measure on")
-    p.add_argument("-o", "--output", required=True, metavar="OUT", help="a new folder")
-    add_model(p)
-    p.add_argument("--dropout", type=float, default=0.1, metavar="P", help="(0.1)")
-    p.add_argument("--pooling", default="pooler", help="pooler, or mean (%(default)s)")
-    add_settings(p, FinetuneSettings)
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs, each with its own (1)")
-    _add_threads(p)
-
-
-def finetune(arguments: argparse.Namespace) -> None:
-    import torch
-
-    from minibert.bert import load
-    from minibert.system.files import folder_written_whole
-    from minibert.system.memory import keep_memory
-    from minibert.system.processes import use_threads
-    from minibert.tasks.classification import new_classifier, predict, write_classifier
-    from minibert.tasks.labelled import read_labelled
-    from minibert.training.finetune import Spread, majority
-    from minibert.training.finetune import finetune as run
-
-    if arguments.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {arguments.seeds}")
-    use_threads(arguments.threads)
-    keep_memory()
-    train = read_labelled(arguments.file)
-    test = read_labelled(arguments.test, train.classes)
-    bert = load(arguments.model)
-    bert.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    first: FinetuneSettings = read_settings(FinetuneSettings, arguments)
-    accuracies = []
-    with folder_written_whole(arguments.output) as new:
-        for seed in range(first.seed, first.seed + arguments.seeds):
-            settings = dataclasses.replace(first, seed=seed)
-            model = new_classifier(
-                bert.model,
-                train.classes,
-                pooling=arguments.pooling,
-                dropout=arguments.dropout,
-                seed=seed,
-            )
-            run(model, bert.tokenizer, train, settings, progress=_progress())
-            answers = predict(model, bert.tokenizer, test.texts, settings.max_length).argmax(axis=1)
-            accuracies.append(float((answers == test.labels).mean()))
-            same = len(set(answers.tolist())) == 1
-            note = "   the same class for every text: try a smaller --learning-rate" if same else ""
-            print(f"seed {seed}: {accuracies[-1]:.1%} of {len(test.texts)} texts right{note}")
-            if seed == first.seed:
-                write_classifier(model, bert.tokenizer, new)
-    if len(accuracies) > 1:
-        print(f"mean and deviation of {len(accuracies)} seeds: {Spread.of(accuracies)}")
-    print(f"always the commonest class: {majority(train, test):.1%}")
-    print(f"{arguments.output}: the classifier of seed {first.seed}")

@@ -72,13 +72,16 @@ def write_checkpoint(
         "run": run,
         "state": dataclasses.asdict(state),
     }
-    with written_whole(folder / NAME) as temporary:
+    save_whole(content, folder / NAME)
+
+
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """Write tensors, numbers and strings, whole or not at all. Raises OSError, in words."""
+    with written_whole(path) as temporary:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # which is what torch makes of a full disk
-            raise OSError(
-                f"cannot write {folder / NAME}, the older one is as it was: {error}"
-            ) from None
+            raise OSError(f"cannot write {path}, the older one is as it was: {error}") from None
 
 
 def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) -> State:
@@ -103,25 +106,32 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
     except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
     # Older checkpoints do not say which tokenizer, and have other names for the weights.
     unknown = set() if "data.tokenizer" in theirs else {"data.tokenizer", "start"}
+    check_same_run(path, theirs, run, MAY_CHANGE_ON_RESUME | unknown)
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+    except Exception as error:
+        raise damaged(path, error) from None
+    return state
+
+
+def check_same_run(
+    path: Path, theirs: dict[str, Any], ours: dict[str, Any], may_change: set[str]
+) -> None:
+    """Raise ValueError if a checkpoint is of a run with other settings than ours."""
     different = [
-        f"{name} {theirs.get(name)!r}, now {run.get(name)!r}"
-        for name in sorted({*theirs, *run} - MAY_CHANGE_ON_RESUME - unknown)
-        if theirs.get(name) != run.get(name)
+        f"{name} {theirs.get(name)!r}, now {ours.get(name)!r}"
+        for name in sorted({*theirs, *ours} - may_change)
+        if theirs.get(name) != ours.get(name)
     ]
     if different:
         raise ValueError(
             f"{path} is of another run: {'; '.join(different)}. Go on with the settings it was "
             "begun with, or choose a new output folder"
         )
-    try:
-        for name, part in parts.items():
-            part.load_state_dict(content[name])
-    except Exception as error:
-        raise _damaged(path, error) from None
-    return state
 
 
 def _checked(state: State) -> State:
@@ -137,7 +147,7 @@ def _checked(state: State) -> State:
     return state
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def damaged(path: Path, error: Exception) -> ValueError:
     reason = str(error).partition("\n")[0] or "it ends too early"
     return ValueError(
         f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"

@@ -1,5 +1,6 @@
 """The curves of a training run, from its log.csv. They are drawn by matplotlib."""
 
+import csv
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,36 @@ def curves(log_csv: str | Path) -> Any:
             )
         axes.set_title(name, loc="left")
         axes.set_xlabel("million tokens")
+        axes.grid()
+        axes.legend()
+    return figure
+
+
+def finetune_curves(log_csv: str | Path) -> Any:
+    """The loss of every seed over the steps, and the first measure on the development set: a
+    Figure of the log that `minibert finetune` wrote.
+
+    Raises FileNotFoundError if there is no such file, ValueError if it is no such log.
+    """
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    with Path(log_csv).open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    columns = list(reader.fieldnames or ())
+    if not rows or not {"seed", "step", "loss"} <= set(columns):
+        raise ValueError(f"{log_csv} is no log of minibert finetune: expected seed, step and loss")
+    measures = [name for name in columns if name.startswith("dev_")][:1]
+    figure = Figure(figsize=(8.6, 3.4 * (1 + len(measures))), layout="constrained")
+    panels = figure.subplots(1 + len(measures), squeeze=False)[:, 0]
+    for axes, name in zip(panels, ["loss", *measures]):
+        for seed in dict.fromkeys(row["seed"] for row in rows):
+            own = [row for row in rows if row["seed"] == seed and row[name]]
+            points = [(int(row["step"]), float(row[name])) for row in own]
+            axes.plot(*zip(*points), label=f"seed {seed}", marker="" if name == "loss" else "o")
+        axes.set_title(name.replace("dev_", "development set: "), loc="left")
+        axes.set_xlabel("steps")
         axes.grid()
         axes.legend()
     return figure

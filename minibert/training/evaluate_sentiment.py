@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.tasks.classification import new_classifier
+from minibert.tasks.classification import accuracy, new_classifier
 from minibert.tasks.labelled import Labelled, read_labelled
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.finetune import Spread, accuracy, finetune, majority
+from minibert.training.finetune import Spread, finetune, majority
 from minibert.training.settings import FinetuneSettings
 from minibert.vectors.embed import embed
 from minibert.vectors.recipe import Recipe

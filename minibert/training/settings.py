@@ -162,8 +162,13 @@ class FinetuneSettings:
         default=0.01, metadata={"help": "of matrices; biases and LayerNorms have none"}
     )
     clip: float = field(default=1.0, metadata={"help": "longer gradients are shortened to it"})
-    max_length: int = field(
-        default=128, metadata={"help": "tokens read of a text, [CLS] and [SEP] too"}
+    max_length: int | None = field(
+        default=None,
+        metadata={"help": "tokens of a row, [CLS] and [SEP] too (128, for questions 384)"},
+    )
+    patience: int | None = field(
+        default=None,
+        metadata={"help": "stop after so many epochs without a better score, keep the best"},
     )
     freeze: bool = field(
         default=False, metadata={"help": "train the new layer alone, on a BERT that stays as it is"}
@@ -172,10 +177,14 @@ class FinetuneSettings:
         default=False, metadata={"help": "compute in bfloat16 where that is safe, not in float32"}
     )
     seed: int = field(default=0, metadata={"help": "of the new layer, order and dropout"})
+    save_every: int = field(default=1000, metadata={"help": "steps to a checkpoint"})
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "epochs", "batch_size")
-        _check_at_least(self, 3, "max_length")
+        _check_at_least(self, 1, "epochs", "batch_size", "save_every")
+        if self.max_length is not None:
+            _check_at_least(self, 3, "max_length")
+        if self.patience is not None:
+            _check_at_least(self, 1, "patience")
         self.schedule(1)  # which checks the others
 
     def schedule(self, texts: int) -> TrainSettings:

@@ -41,7 +41,7 @@ IGNORED = {
     r"embeddings\.(position_ids|token_type_ids)": "a constant, computed where it is needed",
     r"cls\.predictions\.decoder\.weight": "the token embedding again (tied); compared, and equal",
     r"cls\.predictions\.decoder\.bias": "cls.predictions.bias again; compared, and equal",
-    r"(classifier|qa_outputs|dropout)\..*": "a head of some task; minibert loads the encoder",
+    r"(classifier|qa_outputs|dropout)\..*": "the layer of a task, which the encoder is without",
 }
 
 # Keys that may be stored a second time, and the tensor that they repeat.

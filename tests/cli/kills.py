@@ -50,12 +50,13 @@ EVENTS = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"),
     *("os.listdir", "os.scandir", "shutil.rmtree", "shutil.copyfile", "shutil.copytree"),
 }
+FINETUNE = "finetune labels.tsv --dev labels.tsv -m model -o out --epochs 2 --seeds 2 --threads 1"
 PRETRAIN = "pretrain data -o out --steps 4 --save-every 2 --log-every 2 --eval-every 2 --hidden 16"
 COMMANDS = {
     "train-vocab": "train-vocab corpus.txt -o out.txt --size 60 --min-frequency 1",
     "prepare": "prepare corpus.txt --vocab model -o out --length 16 --held-out 0.4",
     "pretrain": f"{PRETRAIN} --heads 2 --blocks 1 --batch-size 4",
-    "finetune": "finetune labels.tsv --test labels.tsv -m model -o out --epochs 1 --threads 1",
+    "finetune": f"{FINETUNE} --save-every 1",
     "embed": "embed corpus.txt -m model -o out.npy",
     "embed, every token": "embed corpus.txt -m model -o out.jsonl",
     "convert": "weights convert model out --uncased",
@@ -172,7 +173,8 @@ def content(folder: Path) -> dict[str, Any]:
             files[name] = repr(checkpoint)  # tensors this small are printed whole
         if name.endswith("log.csv"):
             rows = [line.split(",") for line in path.read_text().splitlines()]
-            files[name] = [[*row[:2], *row[4:]] for row in rows]
+            timed = [n for n, column in enumerate(rows[0]) if "second" in column]
+            files[name] = [[cell for n, cell in enumerate(r) if n not in timed] for r in rows]
     return files
 
 

@@ -14,24 +14,18 @@ import minibert.weights.loading
 from minibert.cli.main import main
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
-from minibert.tasks.classification import (
-    BertClassifier,
-    classifier_batch,
-    load_classifier,
-    new_classifier,
-    num_tokens,
-    predict,
-    save_classifier,
-)
+from minibert.tasks.classification import BertClassifier, accuracy, new_classifier, predict
 from minibert.tasks.labelled import (
     CHUNK,
     Labelled,
     batches_by_length,
     read_labelled,
 )
+from minibert.tasks.saved import load_task, save_task
+from minibert.tasks.task import batch_of
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS
-from minibert.training.finetune import Spread, accuracy, classifier_step, finetune, majority
+from minibert.training.finetune import Spread, finetune, majority, training_step
 from minibert.training.settings import FinetuneSettings
 from minibert.training.step import learning_rate, make_optimizer
 from minibert.weights.loading import hugging_face_state
@@ -77,9 +71,11 @@ def pad_rows(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
 def test_the_tokenizer_makes_the_batches_that_are_made_by_hand(tokenizer, length):
     texts = ["", *toy(40).texts, "a [SEP] b [MASK]", " ".join("abcdefg" * 5)]
     rows = encode(tokenizer, texts, length)
-    assert num_tokens(tokenizer, texts, length) == [len(row) for row in rows]
-    batch, by_hand = classifier_batch(tokenizer, texts, length), pad_rows(rows, tokenizer.pad_id)
-    assert set(batch) == set(by_hand)
+    model = new_classifier(trained_like().bert, CLASSES)
+    ours = model.rows(tokenizer, Labelled(texts, None, CLASSES), length)
+    assert [row.length for row in ours] == [len(row) for row in rows]
+    batch, by_hand = batch_of(ours, tokenizer.pad_id, model.device), pad_rows(rows, 0)
+    assert not batch["token_type_ids"].any() and set(batch) == {*by_hand, "token_type_ids"}
     assert all(torch.equal(batch[name], by_hand[name]) for name in by_hand)
 
 
@@ -87,6 +83,11 @@ def fresh() -> BertModel:
     """A small BERT that has learned nothing yet, and can."""
     torch.manual_seed(0)
     return BertModel(dataclasses.replace(TINY, initializer_range=0.1))
+
+
+def batch_for(model, tokenizer, texts, length=16):
+    rows = model.rows(tokenizer, Labelled(texts, None, model.classes), length)
+    return batch_of(rows, tokenizer.pad_id, model.device)
 
 
 def table(path, rows, header="label\ttext"):
@@ -159,7 +160,7 @@ def test_dropout_stands_between_pooler_and_classifier(tokenizer):
     """With p = 1 nothing comes through but the classifier's bias; in eval mode all does."""
     model = new_classifier(trained_like().bert, CLASSES, dropout=0.0)
     torch.nn.init.normal_(model.classifier.bias)
-    batch = classifier_batch(tokenizer, ["a b", "c x d"], 16)
+    batch = batch_for(model, tokenizer, ["a b", "c x d"])
     plain = model.eval()(**batch)
     model.dropout.p = 1.0
     assert torch.equal(model(**batch), plain), "no dropout in eval mode"
@@ -180,7 +181,7 @@ def test_dropout_of_the_settings_is_everywhere():
 
 def test_transformers_loads_what_was_saved(tokenizer, tmp_path):
     model = new_classifier(trained_like().bert.float(), CLASSES).eval()
-    save_classifier(model, tokenizer, tmp_path / "saved")
+    save_task(model, tokenizer, tmp_path / "saved")
     theirs, report = transformers.BertForSequenceClassification.from_pretrained(
         tmp_path / "saved", output_loading_info=True
     )
@@ -201,7 +202,7 @@ def test_what_transformers_saved_is_loaded(tokenizer, tmp_path):
     for prefix in ("", "_orig_mod.", "module.", "model."):
         state = {prefix + key: tensor for key, tensor in twin(model).state_dict().items()}
         save_file(state, tmp_path / "model.safetensors")
-        ours, words = load_classifier(tmp_path)
+        ours, words = load_task(tmp_path)
         assert len(ours.classes) == 2
         assert np.array_equal(predict(ours, words, ["a x"]), predict(model, tokenizer, ["a x"]))
 
@@ -212,8 +213,8 @@ def test_what_transformers_saved_is_loaded(tokenizer, tmp_path):
 @pytest.mark.parametrize("pooling", ["pooler", "mean"])
 def test_saved_and_loaded_says_the_same(tokenizer, tmp_path, pooling):
     model = new_classifier(trained_like().bert.float(), CLASSES, pooling=pooling).eval()
-    save_classifier(model, tokenizer, tmp_path / "saved")
-    ours, words = load_classifier(tmp_path / "saved")
+    save_task(model, tokenizer, tmp_path / "saved")
+    ours, words = load_task(tmp_path / "saved")
     assert (ours.classes, ours.pooling, ours.training) == (CLASSES, pooling, False)
     texts = toy(20).texts
     assert np.array_equal(predict(ours, words, texts), predict(model, tokenizer, texts))
@@ -229,7 +230,7 @@ def test_saved_and_loaded_says_the_same(tokenizer, tmp_path, pooling):
 def test_the_mean_is_not_passed_off_as_transformers_classifier(tokenizer, tmp_path):
     """Its class would multiply the pooler's output with it, and say nothing."""
     model = new_classifier(trained_like().bert.float(), CLASSES, pooling="mean")
-    save_classifier(model, tokenizer, tmp_path / "saved")
+    save_task(model, tokenizer, tmp_path / "saved")
     _, report = transformers.BertForSequenceClassification.from_pretrained(
         tmp_path / "saved", output_loading_info=True
     )
@@ -247,30 +248,30 @@ def test_a_folder_of_somebody_else_is_not_overwritten(tokenizer, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     model = new_classifier(trained_like().bert.float(), CLASSES)
     with pytest.raises(FileExistsError, match="not an empty folder"):
-        save_classifier(model, tokenizer, tmp_path)
+        save_task(model, tokenizer, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_other_folders_are_no_classifiers(tokenizer, tmp_path):
     minibert.weights.loading.save_weights(trained_like().float(), tmp_path)
     tokenizer.save_vocabulary(tmp_path)
-    with pytest.raises(ValueError, match="holds 0 classifiers, expected one"):
-        load_classifier(tmp_path)
+    with pytest.raises(ValueError, match="holds a model without the layer of a task"):
+        load_task(tmp_path)
     model = new_classifier(trained_like().bert.float(), CLASSES)
-    save_classifier(model, tokenizer, tmp_path / "saved")
+    save_task(model, tokenizer, tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     del config["id2label"]["2"]
     (tmp_path / "saved" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"shape \(3, 20\), config.json asks for \(2, 20\)"):
-        load_classifier(tmp_path / "saved")
-    other = {"problem_type": "multi_label_classification"}
+        load_task(tmp_path / "saved")
+    other = {"problem_type": "ranking"}
     (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, **other}))
-    with pytest.raises(ValueError, match="trained for multi_label_classification"):
-        load_classifier(tmp_path / "saved")
-    other = {"architectures": ["BertForTokenClassification"]}
+    with pytest.raises(ValueError, match="problem_type must be one of .* got 'ranking'"):
+        load_task(tmp_path / "saved")
+    other = {"architectures": ["BertForQuestionAnswering"]}
     (tmp_path / "saved" / "config.json").write_text(json.dumps({**config, **other}))
-    with pytest.raises(ValueError, match="is a BertForTokenClassification, expected"):
-        load_classifier(tmp_path / "saved")
+    with pytest.raises(ValueError, match="is a BertForQuestionAnswering with a classifier: exp"):
+        load_task(tmp_path / "saved")
 
 
 # ---- Learning ----
@@ -344,10 +345,9 @@ def test_bfloat16_stays_near_and_keeps_weights_exact(tokenizer):
 def test_long_gradients_are_shortened(tokenizer):
     model = new_classifier(trained_like().bert, CLASSES, dropout=0.0).train()
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    batch = classifier_batch(tokenizer, ["a b", "c x d"], 16)
+    rows = model.rows(tokenizer, Labelled(["a b", "c x d"], np.array([0, 1]), CLASSES), 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    settings = FinetuneSettings(clip=0.01)
-    classifier_step(model, optimizer, batch, torch.tensor([0, 1]), settings)
+    training_step(model, optimizer, rows, tokenizer.pad_id, FinetuneSettings(clip=0.01))
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
     assert abs(float((after - before).norm()) - 0.01) < 1e-5
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
@@ -390,11 +390,23 @@ def test_a_row_of_the_table_decides_its_own_class(tokenizer):
         assert np.abs(found[number] - alone).max() < 1e-5
 
 
+def test_answers_are_shielded_from_train_mode_and_autocast(tokenizer):
+    model = new_classifier(trained_like().bert.float(), CLASSES, dropout=0.5).eval()
+    texts = toy(20).texts
+    expected = predict(model, tokenizer, texts)
+    model.train()
+    model.bert.pooler.eval()
+    modes = [module.training for module in model.modules()]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert np.array_equal(predict(model, tokenizer, texts), expected)
+    assert [module.training for module in model.modules()] == modes
+
+
 def test_long_texts_are_cut(tokenizer):
     model = new_classifier(trained_like().bert.float(), CLASSES).eval()
     long = " ".join("abcdefg" * 5)
-    assert num_tokens(tokenizer, [long], 16) == [16]
-    cut, short = classifier_batch(tokenizer, ["a b c"], 4), classifier_batch(tokenizer, ["a b"], 16)
+    assert batch_for(model, tokenizer, [long])["input_ids"].shape == (1, 16)
+    cut, short = batch_for(model, tokenizer, ["a b c"], 4), batch_for(model, tokenizer, ["a b"])
     assert torch.equal(cut["input_ids"], short["input_ids"])
     same = predict(model, tokenizer, [long, long[:27]])  # 14 letters fit
     assert np.abs(same[0] - same[1]).max() < 1e-6
@@ -498,7 +510,7 @@ def files(tokenizer, tmp_path):
 
 
 def command(folder, *more):
-    names = [f"{folder}/train.tsv", "--test", f"{folder}/dev.tsv", "-m", f"{folder}"]
+    names = [f"{folder}/train.tsv", "--dev", f"{folder}/dev.tsv", "-m", f"{folder}"]
     return main(["finetune", *names, "-o", f"{folder}/out", *more])
 
 
@@ -510,11 +522,11 @@ def test_the_command(files, capsys):
     printed = capsys.readouterr().out
     assert "seed 0: " in printed and "mean and deviation of 2 seeds: " in printed
     assert "always the commonest class: " in printed
-    model, words = load_classifier(files / "out")
+    model, words = load_task(files / "out")
     assert model.classes == CLASSES
-    first = float(printed.split("seed 0: ")[1].split("%")[0])
+    first = float(printed.split("seed 0: accuracy ")[1].split(",")[0])
     test = read_labelled(files / "dev.tsv", CLASSES)
-    assert 100 * accuracy(model, words, test) == pytest.approx(first, abs=0.06) and first > 90
+    assert accuracy(model, words, test) == pytest.approx(first, abs=6e-5) and first > 0.9
     assert command(files) == 1
     assert "not an empty folder" in capsys.readouterr().err
 
