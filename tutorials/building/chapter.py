@@ -16,6 +16,7 @@ from mdit_py_plugins.anchors import anchors_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 BUDGET = 20.0  # seconds of processor time, unless the chapter says otherwise
+BEFORE = ("README", "ten_minutes")
 APPENDICES = ("notation", "glossary", "history", "teachers")
 MARKERS = ("out", "head", "nav", "contents")
 
@@ -112,11 +113,11 @@ def markdown() -> MarkdownIt:
 
 
 def chapter_files(folder: Path) -> list[Path]:
-    """The contents page, the chapters by number, then the appendices."""
+    """The contents page, the page before all chapters, these by number, then the appendices."""
 
     def place(path: Path) -> tuple[int, str]:
-        if path.name == "README.md":
-            return -2, ""
+        if path.stem in BEFORE:
+            return BEFORE.index(path.stem) - 3, ""
         if path.stem in APPENDICES:
             return APPENDICES.index(path.stem), ""
         return (-1 if path.name[0].isdigit() else len(APPENDICES)), path.name

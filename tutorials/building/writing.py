@@ -8,13 +8,14 @@ import re
 from pathlib import Path
 
 from minibert.system.files import written_whole
-from tutorials.building.chapter import Cell, Chapter, read_chapter
+from tutorials.building.chapter import APPENDICES, Cell, Chapter, read_chapter
 from tutorials.building.notebook import notebook_text
 from tutorials.building.running import Result, Run, seconds_shown
 
 WORDS_PER_MINUTE = 180
 LINES_PER_MINUTE = 20  # of code, which is read more slowly
 CONTENTS = "README.md"
+SHORT_ROAD = ("00", "04", "05", "06", "09", "10")  # about two hours
 OPTIONAL = {"weights": "the official weights", "sst2": "the data of SST-2"}
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 90, 120)  # of the run time shown
 
@@ -140,13 +141,15 @@ def neighbours(chapter: Chapter, chapters: list[Chapter]) -> tuple[Chapter | Non
 
 def contents(run: Run, chapters: list[Chapter]) -> str:
     """A list of all chapters, each with the question it answers, and of the appendices."""
-    numbered = [c for c in chapters if c.numbered]
-    others = [c for c in chapters if not c.numbered and c.path.name != CONTENTS]
-    rows = [
-        f"- [{c.title}]({c.path.name}) ({reading_minutes(c)} min)  \n  {c.question}"
-        for c in numbered
-    ]
-    rows += [f"- [{c.title}]({c.path.name})" for c in others]
+    rows = []
+    for chapter in chapters:
+        if chapter.path.name == CONTENTS:
+            continue
+        row = f"- [{chapter.title}]({chapter.path.name})"
+        if chapter.name not in APPENDICES:
+            road = ", **short road**" if chapter.name[:2] in SHORT_ROAD else ""
+            row += f" ({reading_minutes(chapter)} min{road})  \n  {chapter.question}"
+        rows.append(row)
     return "\n".join(rows)
 
 
