@@ -40,6 +40,27 @@ NAMES = {
     "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
     "bert-base-multilingual-uncased": "google-bert/bert-base-multilingual-uncased",
     "bert-base-chinese": "google-bert/bert-base-chinese",
+    "distilbert-base-uncased": "distilbert/distilbert-base-uncased",
+    "distilbert-base-cased": "distilbert/distilbert-base-cased",
+    "distilbert-base-multilingual-cased": "distilbert/distilbert-base-multilingual-cased",
+    "distilroberta-base": "distilbert/distilroberta-base",
+    "roberta-base": "FacebookAI/roberta-base",
+    "roberta-large": "FacebookAI/roberta-large",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
+    "camembert-base": "almanach/camembert-base",
+    **{f"albert-{size}-v2": f"albert/albert-{size}-v2" for size in ("base", "large", "xlarge")},
+    **{
+        f"electra-{size}-{part}": f"google/electra-{size}-{part}"
+        for size in ("small", "base", "large")
+        for part in ("discriminator", "generator")
+    },
+    **{
+        f"deberta-v3-{size}": f"microsoft/deberta-v3-{size}"
+        for size in ("xsmall", "small", "base", "large")
+    },
+    "tinybert-4": "huawei-noah/TinyBERT_General_4L_312D",
+    "tinybert-6": "huawei-noah/TinyBERT_General_6L_768D",
     "bert-tiny": _SMALL["bert_uncased_L-2_H-128_A-2"],
     "bert-mini": _SMALL["bert_uncased_L-4_H-256_A-4"],
     "bert-small": _SMALL["bert_uncased_L-4_H-512_A-8"],
@@ -143,7 +164,8 @@ def repository_of(name: str) -> str:
         return name
     raise ValueError(
         f"unknown model {name!r}: expected the name of a hub repository (org/name) or one of "
-        f"{', '.join(list(NAMES)[:13])} or Google's small ones, such as {list(_SMALL)[0]}"
+        f"{', '.join(name for name in NAMES if name not in _SMALL)} or Google's small ones, such "
+        f"as {list(_SMALL)[0]}"
     )
 
 

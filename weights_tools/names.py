@@ -12,7 +12,8 @@ Source: google-research/bert `modeling.py`, `run_pretraining.py`, `run_classifie
 import re
 from typing import NamedTuple
 
-from minibert.weights.names import general_names, modern_name
+from minibert.variants.table import TABLE
+from minibert.weights.names import BERT, HEADS, general_names, modern_name
 
 # Keys, N for the block's number, whose TensorFlow names follow no rule.
 _IRREGULAR = {
@@ -65,14 +66,31 @@ _REPEATED = {
     "bert.embeddings.token_type_ids": "zeros, computed",
 }
 
-# What a key belongs to, the first match counts.
+# The keys of the variants, N for the block's number, with minibert's names; and tied copies.
+_VARIANTS = {
+    name if ours.split(".")[0] in HEADS else f"{kind.prefix}.{name}": ours
+    for kind in TABLE.values()
+    if kind is not BERT
+    for name, ours in general_names(kind.name_table).items()
+}
+_REPEATED |= {
+    twin: f"{original} again (tied)"
+    for kind in TABLE.values()
+    if kind is not BERT
+    for twin, original in kind.tied.items()
+    if twin not in _REPEATED
+}
+
+# What a name of minibert, or a key without one, belongs to; the first match counts.
 _PARTS = (
-    (r"bert\.embeddings\.", "embeddings"),
-    (r"bert\.encoder\.layer\.(\d+)\.attention\.", "block {0} attention"),
-    (r"bert\.encoder\.layer\.(\d+)\.", "block {0} feed-forward"),
-    (r"bert\.pooler\.", "pooler"),
-    (r"cls\.predictions\.", "masked-word head"),
-    (r"cls\.seq_relationship\.", "next-sentence head"),
+    (r"embeddings\.", "embeddings"),
+    (r"encoder\.blocks\.(\d+)\.attention", "block {0} attention"),
+    (r"encoder\.blocks\.(\d+)\.", "block {0} feed-forward"),
+    (r"encoder\.distance", "distances"),
+    (r"pooler\.", "pooler"),
+    (r"masked_word\.", "masked-word head"),
+    (r"next_sentence\.", "next-sentence head"),
+    (r"replaced_token\.", "replaced-token head"),
     (r"classifier\.", "classifier"),
     (r"qa_outputs\.", "question-answering head"),
 )
@@ -121,7 +139,8 @@ def meaning_of_pytorch(name: str) -> Meaning:
         key = f"bert.{key}"  # a file that was saved from the encoder alone
     if key in _REPEATED:
         return Meaning(None, ignored=_REPEATED[key])
-    return Meaning(key if _without_number(key)[0] in _TO_TF else None)
+    general = _without_number(key)[0]
+    return Meaning(key if general in _TO_TF or general in _VARIANTS else None)
 
 
 def tf_name_of(key: str) -> tuple[str, bool]:
@@ -143,12 +162,12 @@ def our_name_of(key: str) -> str | None:
     >>> our_name_of("bert.encoder.layer.3.output.LayerNorm.bias")
     'encoder.blocks.3.output_norm.bias'
     """
-    general, number = _without_number(key.removeprefix("bert."))
-    our_name = general_names().get(general)
+    general, number = _without_number(key)
+    our_name = general_names().get(general.removeprefix("bert.")) or _VARIANTS.get(general)
     return our_name and our_name.replace(".N.", f".{number}.")
 
 
-def _without_number(name: str, pattern: str = r"(?<=encoder\.layer\.)\d+") -> tuple[str, str]:
+def _without_number(name: str, pattern: str = r"(?<=er\.layer\.)\d+") -> tuple[str, str]:
     """The name with N for the block's number, and the number; the empty string if none."""
     number = re.search(pattern, name)
     return (re.sub(pattern, "N", name, count=1), number[0]) if number else (name, "")
@@ -160,7 +179,8 @@ def part_of(key: str) -> str:
     >>> part_of("bert.encoder.layer.11.attention.self.query.bias")
     'block 11 attention'
     """
+    name = our_name_of(key) or key
     for pattern, part in _PARTS:
-        if match := re.match(pattern, key):
+        if match := re.match(pattern, name):
             return part.format(*match.groups())
     return "unknown"

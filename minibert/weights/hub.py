@@ -39,6 +39,11 @@ from minibert.weights.known_models import (
 SMALL_FILES = (
     "config.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

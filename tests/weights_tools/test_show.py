@@ -105,7 +105,8 @@ def test_names_go_both_ways():
             "bert.encoder.layer.12.output.LayerNorm.gamma",
             "bert.encoder.layer.12.output.LayerNorm.weight",
         ),
-        ("roberta.pooler.dense.bias", None),
+        ("roberta.pooler.dense.bias", "roberta.pooler.dense.bias"),
+        ("gpt.pooler.dense.bias", None),
         ("bert.encoder.layer.x.output.dense.bias", None),
     ],
 )

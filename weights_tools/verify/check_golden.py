@@ -4,21 +4,23 @@ Every check runs with both GELUs, the exact one and the tanh approximation of Go
 February 2019, and the row says which of them fits. It passes if the one that its source had does.
 """
 
-import dataclasses
+import copy
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
+from minibert.core.encoder import activation_function
 from minibert.core.heads import BertForPreTraining, masked_word_loss, next_sentence_loss
-from minibert.core.model import BertModel
 from minibert.trace import record
 from weights_tools.verify.pack import Check, Pack, take
 from weights_tools.verify.verdict import FAIL, INFO, NOT_RUN, PASS, Row
 
 _SIZES = (
+    "model_type",
     "vocab_size",
     "hidden_size",
     "num_hidden_layers",
@@ -43,7 +45,7 @@ def pack_row(pack: Pack, reason: str) -> Row:
 
 def check_golden(model: BertForPreTraining, pack: Pack, claimed: bool, progress: bool) -> list[Row]:
     """All checks of a pack, with both GELUs, if the pack is about this model."""
-    config = model.config.to_dict()
+    config = {"model_type": model.config.to_dict()["model_type"], **vars(model.config)}
     wrong = [name for name in pack.config if config.get(name) != pack.config[name]]
     wrong_sizes = [name for name in wrong if name in _SIZES]
     if wrong_sizes and not claimed:
@@ -137,14 +139,11 @@ def _missing_part(check: Check, model: BertForPreTraining) -> str:
 
 def _with_activation(model: BertForPreTraining, name: str) -> BertForPreTraining:
     """The same parameters under the other GELU; the numbers are shared, not copied."""
-    config = dataclasses.replace(model.config, hidden_act=name)
-    with torch.device("meta"):
-        bert = BertModel(config, add_pooling_layer=model.bert.pooler is not None)
-        twin = BertForPreTraining(
-            bert, model.masked_word is not None, model.next_sentence is not None
-        )
-    twin.load_state_dict(model.state_dict(), strict=True, assign=True)
-    return twin.eval()
+    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in model.parameters()})
+    for module in twin.modules():
+        if isinstance(getattr(module, "activation", None), nn.GELU):
+            module.activation = activation_function(name)
+    return twin
 
 
 class Outputs:

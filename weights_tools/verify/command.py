@@ -10,7 +10,8 @@ transformers  our outputs against transformers on the same folder, if it is inst
 import tempfile
 from pathlib import Path
 
-from minibert.weights.files import WEIGHT_FILES
+from minibert.variants.table import architecture_in
+from minibert.weights.files import WEIGHT_FILES, model_folder
 from minibert.weights.loading import load_weights
 from weights_tools.convert import convert
 from weights_tools.tensorflow.checkpoint import TFCheckpoint
@@ -75,7 +76,8 @@ def _check_model(
     progress: bool,
 ) -> list[Row]:
     """The golden rows and the transformers rows of a folder in the Hugging Face layout."""
-    model, _ = load_weights(path)
+    folder = model_folder(path if path.is_dir() else path.parent)
+    model, _ = load_weights(path, architecture=architecture_in(folder))
     rows = []
     for pack in packs:
         claimed = chosen or claim in (pack.name, *pack.claims)

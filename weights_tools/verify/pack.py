@@ -20,7 +20,14 @@ import numpy as np
 from weights_tools.errors import CorruptError
 
 FOLDER = Path(__file__).parent / "golden"
-PACKS = ("bert-base-uncased", "bert-tiny")
+PACKS = (
+    "bert-base-uncased",
+    "bert-tiny",
+    "distilbert-base-uncased",
+    "roberta-base",
+    "albert-base-v2",
+    "electra-small-discriminator",
+)
 
 KINDS = ("gate", "lead")
 ACTIVATIONS = ("gelu", "gelu_new", "any")  # "any": the output does not depend on the GELU
