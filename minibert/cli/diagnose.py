@@ -48,6 +48,10 @@ def add_commands(commands: Any) -> None:
     parser.description = DESCRIPTION
     parser.epilog = f"{TARGETS}\n\n{parser.epilog}"
     parser.add_argument("target", nargs="?", metavar="TARGET", help="what to check, see below")
+    parser.add_argument(
+        "--variant", default="bert", metavar="NAME",
+        help="what TARGET is a port of: roberta, distilbert, albert, electra, deberta-v2, ...",
+    )  # fmt: skip
     parser.add_argument("--names", type=Path, metavar="FILE", help="your names, as JSON")
     parser.add_argument(
         "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
@@ -96,6 +100,8 @@ def _diagnose(arguments: argparse.Namespace) -> tuple[int, str]:
             raise StudentError(
                 "say what to diagnose (TARGET), or where to --dump-probe; see --help"
             )
+        if arguments.variant != "bert":
+            return _diagnose_variant(arguments)
         if arguments.mistakes is not None:
             _add_mistakes(arguments.mistakes)
         checker = Checker(accept=arguments.accept.replace(",", " ").split())
@@ -111,6 +117,22 @@ def _diagnose(arguments: argparse.Namespace) -> tuple[int, str]:
     if arguments.json:
         return code, json.dumps(diagnosis.to_dict())
     return code, "\n".join([written, diagnosis.text(arguments.hint)]).lstrip("\n")
+
+
+def _diagnose_variant(arguments: argparse.Namespace) -> tuple[int, str]:
+    from minibert.diagnosis.students import StudentError
+    from minibert.diagnosis.targets import load_target
+    from minibert.diagnosis.variant_checker import VariantChecker
+
+    for name in ("names", "mistakes", "accept", "dump_probe"):
+        if getattr(arguments, name):
+            option = f"--{name.replace('_', '-')}"
+            raise StudentError(f"{option} is for BERT itself: leave it out beside --variant")
+    diagnosis = VariantChecker(arguments.variant).check(
+        load_target(arguments.target), arguments.target
+    )
+    text = json.dumps(diagnosis.to_dict()) if arguments.json else diagnosis.text(arguments.hint)
+    return 0 if diagnosis.passed else 1, text
 
 
 def _add_mistakes(path: Path) -> None:

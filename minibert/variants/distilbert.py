@@ -65,8 +65,13 @@ class DistilBertEmbeddings(BertEmbeddings):
         if position_ids is None:
             count = torch.arange(input_ids.shape[1], device=input_ids.device)  # (T,)
             position_ids = count.expand_as(input_ids)  # (B, T)
-        summed = self.sum(self.token(input_ids) + self.position(position_ids))  # (B, T, H)
-        return self.dropout(self.norm(summed))  # (B, T, H)
+
+        token = self.token(input_ids)  # (B, T, H)
+        position = self.position(position_ids)  # (B, T, H)
+
+        summed = self.sum(token + position)  # (B, T, H)
+        normed = self.norm(summed)  # (B, T, H)
+        return self.dropout(normed)  # (B, T, H)
 
 
 class DistilBertBlock(BertBlock):
@@ -76,9 +81,12 @@ class DistilBertBlock(BertBlock):
         self, hidden_states: Tensor, attention_bias: Tensor | None = None, explicit: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         attended, probabilities = self.attention(hidden_states, attention_bias, explicit)
-        middle = self.attention_norm(self.attention_sum(attended + hidden_states))  # (B, T, H)
+        summed = self.attention_sum(attended + hidden_states)  # (B, T, H)
+        middle = self.attention_norm(summed)  # (B, T, H)
+
         summed = self.output_sum(self.dropout(self.feed_forward(middle)) + middle)  # (B, T, H)
-        return self.output_norm(summed), probabilities  # (B, T, H)
+        output = self.output_norm(summed)  # (B, T, H)
+        return output, probabilities
 
 
 class DistilBertModel(BertModel):

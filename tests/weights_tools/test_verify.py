@@ -351,7 +351,7 @@ def test_on_a_model_without_golden_numbers(tmp_path):
     verdict = verify(tmp_path)
     assert verdict.exit_code == 0 and verdict.summary.startswith("AGREES WITH TRANSFORMERS")
     golden = [row for row in verdict.rows if row.section == "golden"]
-    assert [row.status for row in golden] == ["not run", "not run"]
+    assert {row.status for row in golden} == {"not run"}
     assert "another model: vocab_size is 61" in golden[0].detail
     alone = verify(tmp_path, with_transformers=False)
     assert alone.exit_code == 3 and alone.summary.startswith("NOT RUN")
