@@ -172,7 +172,8 @@ class VariantChecker:
         state = hugging_face_state(self.model, self.kind)
         if not isinstance(target, nn.Module) and not inspect.isclass(target):
             return target(self._config(target), {k: t.numpy().copy() for k, t in state.items()}), []
-        module: Any = target if isinstance(target, nn.Module) else target(self._config(target))
+        make: Any = target
+        module = target if isinstance(target, nn.Module) else make(self._config(target))
         return self._fill(module.double().eval(), state)
 
     def _config(self, target: Any) -> Any:
