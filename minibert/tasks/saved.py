@@ -121,7 +121,10 @@ def task_of(path: Path, bert: BertModel) -> TaskModel | None:
     weight, bias = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.bias")
     if weight is None or bias is None or weight.dim() != 2 or len(bias) != len(weight):
         raise ValueError(f"{folder} holds a part of {layer}: expected a matrix and its bias")
-    model = kind.from_settings(bert, config, len(weight), **pooling)
+    try:
+        model = kind.from_settings(bert, config, len(weight), **pooling)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
     expected = tuple(model.classifier.weight.shape)
     if tuple(weight.shape) != expected:
         raise ValueError(
@@ -144,7 +147,7 @@ def _kind(folder: Path, layer: str, config: dict[str, Any]) -> tuple[type[TaskMo
         if names == [kind.architecture] and kind.layer == layer:
             return kind, {}
     raise ValueError(
-        f"{folder} is a {', '.join(map(str, names))} with a {layer}: expected one of "
+        f"{folder} has the architectures {names!r:.100} and a {layer}: expected one of "
         f"{', '.join(kind.architecture for kind in KINDS)}"
     )
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert.tasks.classification import BertClassifier, load_classifier, save_classifier
+from minibert.tasks.classification import BertClassifier
+from minibert.tasks.saved import load_task, save_task
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.pretrain import pretrain
@@ -73,7 +74,7 @@ def make_folder(folder: Path) -> None:
     """A model, classifier, recipe, tokenizer, prepared data, and a run, in one folder."""
     model = trained_like().float()
     tokenizer = Tokenizer([*WORDS, *(f"[unused{n}]" for n in range(61 - len(WORDS)))])
-    save_classifier(BertClassifier(model.bert, ["a", "b"]), tokenizer, folder / "model")
+    save_task(BertClassifier(model.bert, ["a", "b"]), tokenizer, folder / "model")
     model_folder = folder / "model"
     recipe = Recipe("mean", True, 12, True, "query: ", prompts={"query": "query: "}, truncate_dim=8)
     recipe.save(model_folder, 20)
@@ -97,7 +98,7 @@ def make_folder(folder: Path) -> None:
 RUN = TrainSettings(steps=1, batch_size=4, eval_every=1, log_every=1)
 GO_ON = dataclasses.replace(RUN, steps=1)
 LOADERS: dict[str, Callable[[Path], Any]] = {
-    "model/config.json": lambda folder: load_classifier(folder / "model"),
+    "model/config.json": lambda folder: load_task(folder / "model"),
     "model/modules.json": lambda folder: Recipe.from_folder(folder / "model"),
     "model/1_Pooling/config.json": lambda folder: Recipe.from_folder(folder / "model"),
     "model/sentence_bert_config.json": lambda folder: Recipe.from_folder(folder / "model"),
