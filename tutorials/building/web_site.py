@@ -16,10 +16,25 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
+from minibert.bert import load
+from minibert.view.live.page import live_page
 from tutorials.building.chapter import Chapter, chapter_files, markdown, read_chapter
 from tutorials.building.rules import find_quotation, targets
 from tutorials.building.source import read_along, source_markdown
 from tutorials.building.writing import CONTENTS, OPTIONAL, write_text
+
+# Chapters that the live page (`minibert live`) shows at work, and what it shows for each.
+LIVE = {
+    "00_map": "",
+    "02_words_to_pieces": "a=Zoë's+riverbank+was+unbelievably+wet!",
+    "04_one_head": "a=the+river+bank+was+flooded&tensor=encoder.blocks.0.attention.scores",
+    "05_twelve_heads": "a=the+river+bank+was+flooded&head=1,2",
+    "06_masks": "a=the+river+bank+was+flooded&pad=3&break=mask_missing",
+    "07_a_block": "a=the+river+[MASK]+was+flooded&break=attention_residual_missing",
+    "09_broken_berts": "a=the+river+[MASK]+was+flooded&break=softmax_over_queries",
+    "10_filling_the_blank": "a=the+river+[MASK]+was+flooded",
+    "11_what_vectors_know": "a=the+river+bank+was+flooded&token=3&c=she+put+money+in+the+bank",
+}
 
 SETTINGS = {
     "project": "minibert",
@@ -108,6 +123,9 @@ def write_site(
         app.build(force_all=True)
     for figure, page in interactive.items():
         write_text(folder / "interactive" / Path(figure).with_suffix(".html").name, page)
+    if chapters.keys() >= {f"tutorials/{name}" for name in LIVE}:
+        page = live_page(load("minibert-tiny"), precision="int8", chapters="../tutorials/")
+        write_text(folder / "interactive/live.html", page)
     index = f'<!doctype html><meta http-equiv="refresh" content="0; url={first}.html">\n'
     write_text(folder / "index.html", index)
     return folder / "index.html"
@@ -144,6 +162,9 @@ def chapter_markdown(root: Path, chapter: Chapter, interactive: dict[str, str]) 
     text = re.sub(r"^<!-- /(out|head|contents) -->$", ":::", text, flags=re.MULTILINE)
     text = re.sub(r"^(?:<!--.*-->|# alt:.*)\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(\.py#L)(\d+)(-L\d+)?\)", r"\1-\2)", text)
+    if chapter.path.stem in LIVE and (root / "minibert").is_dir():
+        link = f'<a href="../interactive/live.html#{LIVE[chapter.path.stem]}">Try it live</a>'
+        text = text.replace("\n## ", f"\n{link}\n\n## ", 1)
     for figure in interactive:
         page = f"../interactive/{Path(figure).with_suffix('.html').name}"
         link = f'\n\n<a href="{page}">Open the interactive picture</a>'

@@ -99,12 +99,13 @@ class Engine {
 
   /** One forward pass: states, probabilities (L times A, T, T), the lens at `place`, the pair. */
   pass(model, row, masked, place) {
-    const {states, pair} = model.forward(row, masked);
+    const {states, words, pair} = model.forward(row, masked);
     const trace = new Map(model.trace);
     const probabilities = states.slice(1).map((_, l) =>
       trace.get(`encoder.blocks.${l}.attention.probabilities`) ?? null);
-    const lens = place === null || !model.masked_word ? null :
-      model.masked_word.forward(states.map((state) => state[place])).map((scores) => this.best(scores));
+    const lens = place === null || !words ? null : [
+      ...model.masked_word.forward(states.slice(0, -1).map((state) => state[place])),
+      words[masked.indexOf(place)]].map((scores) => this.best(scores));
     const isPair = row.token_type_ids.includes(1);
     return {states, probabilities, lens, trace, pair: pair && isPair ? softmax(pair[0])[0] : null};
   }

@@ -10,6 +10,7 @@ class Matrix {
     this.top = make("div.top", {"aria-hidden": "true"});
     this.left = make("div.left", {"aria-hidden": "true"});
     this.canvas = make("canvas", {tabindex: 0, role: "application", "aria-roledescription": "matrix",
+      "aria-label": label,
       onmousemove: (event) => this.point(event), onclick: (event) => this.point(event),
       onkeydown: (event) => this.key(event)});
     this.bars = [make("i.row"), make("i.column")];

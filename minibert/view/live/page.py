@@ -102,7 +102,7 @@ def model_data(bert: "Bert") -> dict[str, Any]:
         "settings": engine.settings,
         "tables": character_tables(),
         "names": general_names(),
-        "wrappers": WRAPPERS,
+        "wrappers": f"{WRAPPERS}|bert",  # what keys in weights files may begin with
         "mistakes": [
             {
                 "id": each.id,
