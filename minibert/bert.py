@@ -287,19 +287,24 @@ class Bert:
         return engine
 
     @overload
-    def fill_mask(self, text: str, top: int = 5) -> list[list[Prediction]]: ...
+    def fill_mask(
+        self, text: str, top: int = 5, targets: Sequence[str] | None = None
+    ) -> list[list[Prediction]]: ...
 
     @overload
-    def fill_mask(self, text: list[str], top: int = 5) -> list[list[list[Prediction]]]: ...
+    def fill_mask(
+        self, text: list[str], top: int = 5, targets: Sequence[str] | None = None
+    ) -> list[list[list[Prediction]]]: ...
 
     def fill_mask(
-        self, text: str | list[str], top: int = 5
+        self, text: str | list[str], top: int = 5, targets: Sequence[str] | None = None
     ) -> list[list[Prediction]] | list[list[list[Prediction]]]:
-        """The likeliest words for every [MASK] of `text`: one list per [MASK], best first.
+        """The likeliest words for every [MASK] of `text`, of all words or of some `targets`: one
+        list per [MASK], best first.
 
         A list of texts gets a list of such answers, one for each.
         """
-        return fill_mask(self.pretraining, self.tokenizer, text, top)
+        return fill_mask(self.pretraining, self.tokenizer, text, top, targets)
 
     def next_sentence(self, first: str, second: str) -> float:
         """The probability that `second` followed `first`."""

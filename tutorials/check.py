@@ -202,7 +202,7 @@ def table(results: list[Result]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 if what was asked for is solved, 1 if not, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m tutorials.check", description=__doc__)
-    parser.add_argument("number", nargs="?", help="the exercise, 01 to 22; without it, a table")
+    parser.add_argument("number", nargs="?", help="the exercise, 01 to 24; without it, a table")
     parser.add_argument("--all", action="store_true", help="every exercise, in full")
     parser.add_argument("--hint", type=int, choices=range(4), default=0, help="how much to tell")
     parser.add_argument("--reveal", action="store_true", help="show the library's code for it")

@@ -57,6 +57,7 @@ RETURNS = {
     "arrange_pair": ("tokens", "segments", "mask"),
     "mask_tokens": ("ids", "labels"),
     "adamw_step": ("parameter", "m", "v"),
+    "best_span": ("first", "last"),
 }
 
 
@@ -109,7 +110,7 @@ def function_subject(name: str, cases: dict[str, Case]) -> Callable[[BertForPreT
         cases,
         lambda model, *case: right(*case),
         mistakes,
-        backward=name != "adamw_step",
+        backward=name not in ("adamw_step", "best_span", "token_labels"),
         returns=RETURNS.get(name, ()),
     )
 
@@ -118,6 +119,34 @@ def pairs() -> dict[str, Case]:
     return {
         "two sentences, no room left": (["he", "ran"], ["she", "slept", "well"], 8),
         "two sentences and padding": (["he"], ["she", "slept"], 9),
+    }
+
+
+def spans() -> dict[str, Case]:
+    """Rows in which each rule decides: at places 0 to 4 the question, at 5 to 11 the text."""
+    is_text = torch.tensor([0] * 5 + [1] * 7 + [0])
+    low = torch.full((13,), -5.0, dtype=torch.float64)
+
+    def scores(**places: float) -> Tensor:
+        row = low.clone()
+        for place, value in places.items():
+            row[int(place[1:])] = value
+        return row
+
+    return {
+        "the question scores high": (scores(p2=9, p6=3), scores(p3=9, p7=3), is_text, 4),
+        "the best end comes first": (scores(p8=4, p5=1), scores(p6=4, p9=1), is_text, 3),
+        "the best pair is too long": (scores(p5=4, p9=2), scores(p11=4, p7=1), is_text, 4),
+        "the best pair is one too long": (scores(p5=4, p8=1), scores(p9=4, p8=2), is_text, 4),
+        "one token": (scores(p7=2), scores(p7=2), is_text, 1),
+    }
+
+
+def word_rows() -> dict[str, Case]:
+    return {
+        "words of one piece": ([None, 0, 1, 2, None], [4, 5, 6]),
+        "words of several pieces": ([None, 0, 0, 0, 1, 2, 2, None], [4, 5, 6]),
+        "a window that begins inside a text": ([None, 3, 4, 4, 5, None, None], [1, 2, 3, 4, 5, 6]),
     }
 
 
@@ -482,6 +511,18 @@ ROWS: list[tuple[str, str, list[Any], Callable[[BertForPreTraining], Subject]]] 
         "12 Pretraining",
         [functions.adamw_step],
         function_subject("adamw_step", steps()),
+    ),
+    (
+        "best_span",
+        "19 Pairs, tags, answers",
+        [functions.best_span],
+        function_subject("best_span", spans()),
+    ),
+    (
+        "token_labels",
+        "19 Pairs, tags, answers",
+        [functions.token_labels],
+        function_subject("token_labels", word_rows()),
     ),
 ]
 

@@ -36,8 +36,10 @@ def add_commands(commands: Any) -> None:
         "fill-mask",
         "the likeliest words for every [MASK]",
         "minibert fill-mask 'Paris is the [MASK] of France.'",
+        "minibert fill-mask 'She is a [MASK].' --targets doctor,nurse",
     )
     add_texts(p)
+    p.add_argument("--targets", metavar="WORD,WORD", help="compare these words alone")
     p.add_argument("--top", type=int, default=5, metavar="N", help="words per blank (%(default)s)")
 
     p = add_model_command(

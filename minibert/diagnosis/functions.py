@@ -6,7 +6,7 @@ the known wrong versions.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -66,6 +66,42 @@ def adamw_step(
     return parameter - 0.01 * direction - 0.01 * 0.1 * parameter, m, v
 
 
+def token_labels(word_ids: Sequence[int | None], labels: Sequence[int]) -> list[int]:
+    """For each token the label of its word if it is the word's first piece, else -100. Devlin et
+    al. 2018, section 5.3.
+
+    `word_ids` are the numbers of the tokens' words, None for [CLS], [SEP] and [PAD].
+
+    >>> token_labels([None, 0, 1, 1, None], [3, 7])
+    [-100, 3, 7, -100, -100]
+    """
+    before = [None, *word_ids]
+    return [
+        IGNORE if word is None or word == last else labels[word]
+        for word, last in zip(word_ids, before)
+    ]
+
+
+def best_span(
+    start_logits: Tensor, end_logits: Tensor, is_text: Tensor, longest: int
+) -> tuple[int, int]:
+    """The first and the last token of the answer with the highest sum of scores. Devlin et al.
+    2018, section 4.2.
+
+    All three (T,); `is_text` is 1 at the tokens of the text, 0 at [CLS], the question and [SEP].
+    An answer lies in the text, ends where it begins or later, and has at most `longest` tokens.
+
+    >>> scores = torch.tensor([9.0, 1.0, 3.0, 2.0]), torch.tensor([9.0, 5.0, 2.0, 1.0])
+    >>> best_span(*scores, torch.tensor([0, 1, 1, 1]), 2)
+    (1, 1)
+    """
+    totals = start_logits[:, None] + end_logits[None, :]  # (T, T)
+    allowed = (is_text[:, None] * is_text[None, :]).bool()  # (T, T)
+    allowed = allowed.triu().tril(longest - 1)  # (T, T)
+    best = totals.masked_fill(~allowed, -torch.inf).argmax()
+    return divmod(int(best), len(start_logits))
+
+
 ANSWERS: dict[str, Callable] = {
     "basic_tokenize": basic_tokenize,
     "wordpiece": wordpiece,
@@ -75,4 +111,6 @@ ANSWERS: dict[str, Callable] = {
     "masked_word_loss": masked_word_loss,
     "mean_pool": mean_pool,
     "adamw_step": adamw_step,
+    "best_span": best_span,
+    "token_labels": token_labels,
 }

@@ -108,29 +108,42 @@ def around_masks(
 
 @overload
 def fill_mask(
-    model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5
+    model: BertForPreTraining,
+    tokenizer: Tokenizer,
+    text: str,
+    top: int = 5,
+    targets: Sequence[str] | None = None,
 ) -> list[list[Prediction]]: ...
 
 
 @overload
 def fill_mask(
-    model: BertForPreTraining, tokenizer: Tokenizer, text: list[str], top: int = 5
+    model: BertForPreTraining,
+    tokenizer: Tokenizer,
+    text: list[str],
+    top: int = 5,
+    targets: Sequence[str] | None = None,
 ) -> list[list[list[Prediction]]]: ...
 
 
 def fill_mask(
-    model: BertForPreTraining, tokenizer: Tokenizer, text: str | list[str], top: int = 5
+    model: BertForPreTraining,
+    tokenizer: Tokenizer,
+    text: str | list[str],
+    top: int = 5,
+    targets: Sequence[str] | None = None,
 ) -> list[list[Prediction]] | list[list[list[Prediction]]]:
     """The `top` likeliest words for every [MASK] of `text`, best first; one list per [MASK].
 
     A list of texts gets a list of such answers. Of a text that is too long the part around the
-    masks is read, with a warning. Raises TypeError for what is no text, and ValueError if a text
+    masks is read, with a warning. With `targets` only these words are compared, by their shares of
+    the whole vocabulary. Raises TypeError for what is no text, and ValueError if a text
     has no [MASK], the weights have no masked-word head, or the model is in train mode.
     """
     if isinstance(text, list):
         for one in text:
             check_text(one)
-        return [fill_mask(model, tokenizer, one, top) for one in text]
+        return [fill_mask(model, tokenizer, one, top, targets) for one in text]
     if model.masked_word is None:
         raise ValueError(
             "this model has no masked-word head, so it cannot fill blanks: load weights with "
@@ -138,9 +151,40 @@ def fill_mask(
         )
     check_eval(model)
     check_top(tokenizer, top)
+    ids = None if targets is None else target_ids(tokenizer, targets)
     batch, places = around_masks(model.bert, tokenizer, text)
     with torch.inference_mode(), full_float32(batch["input_ids"].device):
-        return likeliest(model(**batch).prediction_logits[0, places], tokenizer, top)
+        return likeliest(model(**batch).prediction_logits[0, places], tokenizer, top, ids)
+
+
+def target_ids(tokenizer: Tokenizer, targets: Sequence[str]) -> list[int]:
+    """The ids of some words. Of a word that the vocabulary lacks the first piece is taken, with a
+    warning. Raises ValueError for one of which the tokenizer keeps nothing, and if there are none.
+
+    >>> tokenizer = Tokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "river", "bank"])
+    >>> target_ids(tokenizer, ["bank", "river"])
+    [6, 5]
+    """
+    ids = []
+    for word in targets:
+        number = tokenizer.vocab.get(word)
+        if number is None:
+            pieces = tokenizer.ids(word)
+            if not pieces or pieces[0] == tokenizer.unk_id:
+                raise ValueError(
+                    f"{word!r} is not in the vocabulary, and no piece of it: choose other targets"
+                )
+            number = pieces[0]
+            if len(pieces) > 1:
+                warnings.warn(
+                    f"{word!r} is not in the vocabulary, and one [MASK] is one piece: "
+                    f"{tokenizer.inverse[number]!r} is taken for it",
+                    stacklevel=4,
+                )
+        ids.append(number)
+    if not ids:
+        raise ValueError("expected at least one target, or None for the whole vocabulary")
+    return list(dict.fromkeys(ids))
 
 
 def check_top(tokenizer: Tokenizer, top: int) -> None:
@@ -149,10 +193,14 @@ def check_top(tokenizer: Tokenizer, top: int) -> None:
         raise ValueError(f"top must lie in 1..{len(tokenizer.inverse)}, got {top}")
 
 
-def likeliest(logits: Tensor, tokenizer: Tokenizer, top: int) -> list[list[Prediction]]:
-    """Scores (n, V) -> for each row the `top` likeliest tokens, best first."""
-    ids = sorted(tokenizer.inverse)  # the model's table may have rows that stand for no token
-    best = logits.softmax(dim=-1)[:, ids].topk(top)
+def likeliest(
+    logits: Tensor, tokenizer: Tokenizer, top: int, ids: Sequence[int] | None = None
+) -> list[list[Prediction]]:
+    """Scores (n, V) -> for each row the `top` likeliest tokens, of these ids alone if they are
+    given, best first."""
+    # the model's table may have rows that stand for no token
+    ids = sorted(tokenizer.inverse) if ids is None else ids
+    best = logits.softmax(dim=-1)[:, ids].topk(min(top, len(ids)))
     return [
         [
             Prediction(tokenizer.inverse[ids[column]], ids[column], probability)

@@ -88,7 +88,7 @@ def sentiment(
                 settings = dataclasses.replace(tuning, seed=seed)
                 right = _fine_tuned(encoder, tokenizer, drawn, judge, settings)
             results[name].append(right)
-        results["bag_of_words"].append(_bag_of_words(tokenizer, drawn, judge))
+        results["bag_of_words"].append(bag_of_words(tokenizer, drawn, judge))
         results["majority"].append(majority(drawn, judge))
     spread = {name: tuple(Spread.of(values)) for name, values in results.items()}
     method = "linear probe" if tuning is None else f"fine-tuned for {tuning.epochs} epochs"
@@ -120,7 +120,7 @@ def _probe(encoder: BertModel, tokenizer: Tokenizer, learn: Labelled, judge: Lab
     return _accuracy_of_line(known, asked, learn, judge, decay=1e-2)
 
 
-def _bag_of_words(tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
+def bag_of_words(tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
     # The decay is weighed against a mean over the texts: the more there are, the less it may count.
     known, asked = _bags(tokenizer, learn.texts), _bags(tokenizer, judge.texts)
     return _accuracy_of_line(known, asked, learn, judge, decay=2 / len(learn.texts))

@@ -171,3 +171,21 @@ def adamw_step(parameter, gradient, m, v, step):
     v = 0.999 * v + 0.001 * gradient * gradient
     m_hat, v_hat = m / (1 - 0.9**step), v / (1 - 0.999**step)
     return parameter - 0.01 * (m_hat / (torch.sqrt(v_hat) + 1e-8) + 0.1 * parameter), m, v
+
+
+def best_span(start_logits, end_logits, is_text, longest):
+    best, places = float("-inf"), (0, 0)
+    for first in range(len(is_text)):
+        for last in range(first, min(first + longest, len(is_text))):
+            total = float(start_logits[first] + end_logits[last])
+            if is_text[first] and is_text[last] and total > best:
+                best, places = total, (first, last)
+    return places
+
+
+def token_labels(word_ids, labels):
+    result, last = [], None
+    for word in word_ids:
+        result.append(-100 if word is None or word == last else labels[word])
+        last = word
+    return result

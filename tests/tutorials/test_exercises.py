@@ -58,7 +58,7 @@ def test_the_examples_of_a_stub_are_true(lesson):
 
 
 def test_there_are_about_twenty_and_the_files_are_no_others():
-    assert len(LESSONS) == 22
+    assert len(LESSONS) == 24
     assert sorted(path.name for path in EXERCISES.glob("ex*.py")) == [x.file for x in LESSONS]
 
 
@@ -425,14 +425,14 @@ def test_the_table_counts_what_is_solved(tmp_path, capsys):
     assert main(["--folder", str(tmp_path)]) == 1
     table = capsys.readouterr().out
     assert "[x] 13 gelu" in table and "[ ] 01 basic_tokenize" in table
-    assert table.rstrip().endswith("2 of 22 solved")
+    assert table.rstrip().endswith("2 of 24 solved")
     assert main(["13", "--folder", str(tmp_path)]) == 0
     assert main(["14", "--json", "--folder", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert json.loads(lines[-1])["state"] == "solved"
     assert main(["--json", "--folder", str(tmp_path)]) == 1
     states = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
-    assert states.count("solved") == 2 and len(states) == 22
+    assert states.count("solved") == 2 and len(states) == 24
     assert main(["--all", "--folder", str(tmp_path)]) == 1
     assert "Exercise 22, adamw_step" in capsys.readouterr().out
 

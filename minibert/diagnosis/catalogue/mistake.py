@@ -52,6 +52,7 @@ PARTS = (
     "loss",
     "use",
     "optimizer",
+    "task",
 )
 
 
