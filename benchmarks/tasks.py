@@ -174,7 +174,7 @@ def run(name: str, start: str, arguments: argparse.Namespace) -> dict[str, Any]:
             scores = measure(model, bert.tokenizer, test, length)
             values[library].append(scores[key or next(iter(scores))])
         for baseline, value in baselines(task, learn, test, bert.tokenizer).items():
-            values[baseline].append(value)
+            values[f"{baseline}, accuracy" if key else baseline].append(value)
     measures = key or next(iter(scores))
     spread = {who: [round(v, 4) for v in Spread.of(each)] for who, each in values.items()}
     sizes = {"examples": len(learn if isinstance(learn, list) else learn[0]), "test": len(

@@ -106,8 +106,9 @@ class Finetuning:
     @property
     def finished(self) -> bool:
         patience = self.settings.patience
-        too_long = patience is not None and len(self.scores) - 1 - self.best_epoch >= patience
-        return self.epochs == self.settings.epochs or bool(self.scores and too_long)
+        if self.epochs == self.settings.epochs or patience is None or not self.scores:
+            return self.epochs == self.settings.epochs
+        return len(self.scores) - 1 - self.best_epoch >= patience
 
     def run(
         self,

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ import transformers
 from safetensors.torch import save_file
 
 import minibert
+import minibert.training.finetune as finetuning
 import minibert.weights.loading
 from minibert.cli.main import main
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
+from minibert.system.processes import Stop
 from minibert.tasks.classification import BertClassifier, accuracy, new_classifier, predict
 from minibert.tasks.labelled import (
     CHUNK,
@@ -418,6 +422,73 @@ def test_spread_and_majority():
     assert Spread.of([1.0, 2.0, 6.0]) == (3.0, pytest.approx(7**0.5)) and Spread.of([1.0]) == (1, 0)
     train = Labelled(["a"] * 3, np.array([2, 2, 1]), CLASSES)
     assert majority(train, Labelled(["a"] * 4, np.array([2, 0, 1, 2]), CLASSES)) == 0.5
+
+
+# ---- Seeds, early stopping, and going on after a stop ----
+
+
+def seeds_run(tokenizer, output, *, stop_at=(), **changes):
+    """Two seeds on the toy task, in a folder; a signal comes at these steps, counted over all."""
+    settings = FinetuneSettings(epochs=2, batch_size=16, learning_rate=3e-3, save_every=3)
+    start = trained_like().bert.float()
+    count = 0
+
+    def new(seed):
+        return new_classifier(start, CLASSES, dropout=0.2, seed=seed)
+
+    original = finetuning.training_step
+
+    def step(*arguments):
+        nonlocal count
+        count += 1
+        if count in stop_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "training_step", step)
+        return finetuning.finetune_seeds(
+            new, tokenizer, toy(64), toy(20, seed=1), dataclasses.replace(settings, **changes),
+            output, seeds=2,
+        )  # fmt: skip
+
+
+def test_a_run_that_was_stopped_gives_the_same_numbers(tokenizer, tmp_path):
+    whole = seeds_run(tokenizer, tmp_path / "whole")
+    for at in (2, 11):  # in the first seed, in the second
+        with pytest.raises(Stop):
+            seeds_run(tokenizer, tmp_path / "parts", stop_at=[at])
+        assert (tmp_path / "parts" / "checkpoint.pt").exists()
+    with pytest.raises(ValueError, match="is of another run: batch_size 16, now 8"):
+        seeds_run(tokenizer, tmp_path / "parts", batch_size=8)
+    assert seeds_run(tokenizer, tmp_path / "parts") == whole
+    files = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in ("whole", "parts")]
+    assert files[0] == files[1] and "checkpoint.pt" not in files[0]
+    for name in files[0]:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+    assert rows[0].startswith("seed,step,epoch,learning_rate,loss,dev_accuracy") and len(rows) == 17
+    with pytest.raises(FileExistsError, match="choose a new name"):
+        seeds_run(tokenizer, tmp_path / "whole")
+
+
+def test_early_stopping_keeps_the_best_epoch(tokenizer, tmp_path, monkeypatch):
+    """The scores are given: the best comes second, and two worse ones end it."""
+    scores = iter([0.2, 0.8, 0.5, 0.6, 0.9])
+    weights = []
+
+    def score(model, *rest):
+        weights.append(model.classifier.weight.detach().clone())
+        return {"accuracy": next(scores)}
+
+    monkeypatch.setattr(finetuning, "measure", score)
+    model = new_classifier(trained_like().bert.float(), CLASSES)
+    settings = FinetuneSettings(epochs=5, learning_rate=1e-3, patience=2)
+    losses = finetune(model, tokenizer, toy(32), settings, dev=toy(4))
+    assert len(losses) == len(weights) == 4
+    assert torch.equal(model.classifier.weight, weights[1])
+    with pytest.raises(ValueError, match="patience waits for a better score"):
+        finetune(model, tokenizer, toy(32), settings)
 
 
 # ---- What is refused ----
