@@ -1,7 +1,7 @@
 """What tensors are called: by students, by transformers, here, and in a sentence."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,27 @@ def title(name: str) -> str:
         words = words.replace("the block", f"block {block[1]}")
         words += "" if f"block {block[1]}" in words else f" of block {block[1]}"
     return f"{words} ({formula})"
+
+
+def in_short(names: Sequence[str], most: int = 6) -> list[str]:
+    """Tensors in words; one that differs in several blocks is told once.
+
+    >>> in_short(["encoder.blocks.0.attention.query", "encoder.blocks.2.attention.query"])
+    ['the queries of blocks 0, 2 (Q = x W^Q + b)']
+    """
+    blocks: dict[str, list[str]] = {}
+    for name in names:
+        number = re.search(r"(?<=blocks\.)\d+", name)
+        blocks.setdefault(re.sub(r"(?<=blocks\.)\d+", "N", name), []).extend(
+            [number[0]] if number else []
+        )
+    words = []
+    for name, numbers in blocks.items():
+        told = title(name.replace("blocks.N", f"blocks.{(numbers or ['0'])[0]}"))
+        if len(numbers) > 1:
+            told = told.replace(f"block {numbers[0]}", f"blocks {', '.join(numbers)}")
+        words.append(told)
+    return words if len(words) <= most else [*words[:most], f"and {len(words) - most} more"]
 
 
 # Modules without parameters that have a name in transformers and in minibert.

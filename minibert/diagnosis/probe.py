@@ -4,10 +4,12 @@ A model fresh from its initialisation hides many mistakes: with every bias 0 and
 weight 1, leaving them out changes nothing. And where two dimensions are equal, a wrong reshape
 may pass by luck. So here
 
-* all dimensions differ: 6 texts, 7 tokens, 20 = 4 heads x 5, 44 intermediate, 61 words;
+* all dimensions differ: 6 texts, 7 tokens, 20 = 4 heads x 5, 61 words; the feed-forward layer has
+  80 = 4 x 20, as every BERT has, for some programs take no other size;
 * weights, biases and LayerNorm parameters have the sizes of a trained model;
 * embeddings are small, as trained ones are, so that a wrong LayerNorm epsilon shows;
-* each text has two segments, and paddings are of two lengths, on the right and on the left;
+* each text has two segments, and paddings are of two lengths, on the right and on the left; the
+  first text is padded as well, so that a mask taken from it alone shows;
 * everything is float64: the same formula agrees to 1e-12, and the smallest mistake is above 1e-9.
 
 The weights come from a seed through `torch.Generator`, and are rounded to float32, so that a
@@ -23,12 +25,12 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 
-# Three texts: 7, 5 and 4 tokens long, each of two segments.
-TEXTS = [[2, 17, 43, 8, 3, 29, 3], [2, 11, 3, 56, 3], [2, 35, 3, 3]]
-SEGMENTS = [[0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 1]]
-LABELS = [[IGNORE, 5, IGNORE, 8, IGNORE, IGNORE, IGNORE], [IGNORE, 11, IGNORE, 60, IGNORE]]
+# Three texts: 5, 7 and 4 tokens long, each of two segments.
+TEXTS = [[2, 11, 3, 56, 3], [2, 17, 43, 8, 3, 29, 3], [2, 35, 3, 3]]
+SEGMENTS = [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 1]]
+LABELS = [[IGNORE, 11, IGNORE, 60, IGNORE], [IGNORE, 5, IGNORE, 8, IGNORE, IGNORE, IGNORE]]
 LABELS += [[IGNORE, 21, IGNORE, IGNORE]]
-NEXT_SENTENCE_LABELS = [0, 1, 1]
+NEXT_SENTENCE_LABELS = [1, 0, 1]
 LENGTH = 7
 
 
@@ -43,7 +45,7 @@ def probe_config(dropout: float = 0.0) -> BertConfig:
         hidden_size=20,
         num_hidden_layers=3,
         num_attention_heads=4,
-        intermediate_size=44,
+        intermediate_size=80,
         max_position_embeddings=11,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
@@ -81,28 +83,34 @@ def probe_batch(left_padding: bool = False) -> dict[str, Tensor]:
     """Three texts (3, 7) with masks, segments and labels; the padding on the right or the left.
 
     On the left, one real token has the id of [PAD] as well, which tells a mask that was passed
-    from one that was guessed from the ids.
+    from one that was guessed from the ids. There the first place of a padded text is padding, so
+    the next-sentence head, which reads it, has no label.
 
     >>> probe_batch()["attention_mask"].sum(dim=1).tolist()
-    [7, 5, 4]
+    [5, 7, 4]
     >>> probe_batch(left_padding=True)["attention_mask"][2].tolist()
     [0, 0, 0, 1, 1, 1, 1]
     """
     texts = [list(text) for text in TEXTS]
     if left_padding:
-        texts[1][3] = 0
+        texts[0][3] = 0
+
+    pairs = NEXT_SENTENCE_LABELS
+    if left_padding:
+        whole = [len(text) == LENGTH for text in texts]
+        pairs = [label if full else IGNORE for label, full in zip(pairs, whole, strict=True)]
 
     def fill(rows: list[list[int]], filler: int) -> Tensor:
         padding = [[filler] * (LENGTH - len(row)) for row in rows]
-        pairs = zip(padding, rows, strict=True)
-        return torch.tensor([pad + row if left_padding else row + pad for pad, row in pairs])
+        both = zip(padding, rows, strict=True)
+        return torch.tensor([pad + row if left_padding else row + pad for pad, row in both])
 
     return {
         "input_ids": fill(texts, 0),
         "token_type_ids": fill(SEGMENTS, 0),
         "attention_mask": fill([[1] * len(text) for text in texts], 0),
         "labels": fill(LABELS, IGNORE),
-        "next_sentence_label": torch.tensor(NEXT_SENTENCE_LABELS),
+        "next_sentence_label": torch.tensor(pairs),
     }
 
 

@@ -183,6 +183,47 @@ def _softened(place: Place, sizes: Mapping[str, float], tolerance: float) -> Ite
             yield f"yours is what softmax makes of the reference's scores x {factor:.4g}{meaning}"
 
 
+def linear(
+    place: Place, inputs: Tensor, parameters: Mapping[str, Tensor], tolerance: float = 1e-7
+) -> list[str]:
+    """With which kernel and bias of the reference a linear layer made `place.got` of `inputs`.
+
+    >>> x, other = torch.eye(3).double()[None], torch.ones(3, 3).double()
+    >>> right = torch.arange(9).view(3, 3).double()
+    >>> every = torch.ones(1, 3, 3, dtype=torch.bool)
+    >>> place = Place("a", x @ right.T, x @ right, every, every)
+    >>> linear(place, x, {"a.weight": right, "b.weight": other})
+    ['it is what a layer with the kernel of a, transposed, and no bias makes of your input']
+    """
+    kernel, bias = f"{place.name}.weight", f"{place.name}.bias"
+    if kernel not in parameters or not place.same_shape:
+        return []
+    rows = place.allowed[..., 0]
+    x, yours = inputs.double().expand(*place.got.shape[:-1], -1)[rows], place.got[rows]
+    for name, matrix in parameters.items():
+        for turned in (False, True):
+            if matrix.dim() != 2 or matrix.T.shape[turned] != x.shape[-1]:
+                continue
+            made = x @ (matrix if turned else matrix.T)
+            if made.shape != yours.shape:
+                continue
+            rest = yours - made
+            if not _close(rest, rest[:1].expand_as(rest), tolerance):
+                continue
+            vectors = [n for n, p in parameters.items() if p.shape == rest[0].shape]
+            held = next((n for n in vectors if _close(rest[0], parameters[n], tolerance)), "")
+            which = name.removesuffix(".weight") + (", transposed," if turned else "")
+            if held:
+                what = f"the bias of {held.removesuffix('.bias')}"
+            else:
+                what = "another bias" if rest.abs().max() > tolerance else "no bias"
+            if (name, held, turned) != (kernel, bias, False):
+                return [
+                    f"it is what a layer with the kernel of {which} and {what} makes of your input"
+                ]
+    return []
+
+
 def _moved_axes(place: Place, tolerance: float) -> list[str]:
     right, yours = place.expected, place.got
     if right.numel() == yours.numel() and right.dim() == yours.dim():
@@ -200,8 +241,8 @@ AXES = {
 }
 PLURALS = {"text": "texts", "head": "heads", "query": "queries", "key": "keys", "token": "tokens"}
 GROUPS = (
-    ({3, 4, 5}, "padded on the left"),
-    ({1, 2, 4, 5}, "those with padding"),
+    ({3, 5}, "padded on the left"),
+    ({0, 2, 3, 5}, "those with padding"),
 )  # of the texts of the probe
 
 

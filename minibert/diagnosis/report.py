@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake
+from minibert.diagnosis.naming import in_short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Diagnosis:
     invariants    what must hold for any BERT and does not
     notes         what else was noticed, or not looked at
     precision     how the explanations reproduce them: "exactly", or "to float32's precision"
+    so_far        where none does: sets of mistakes that explain as much as is known, step by step
+    unexplained   the steps that no known mistake explains, each from the student's own numbers
+    beyond        how the first of these is related to the right one, if it is not `tensor`
     """
 
     subject: str
@@ -43,6 +47,9 @@ class Diagnosis:
     invariants: Sequence[str] = ()
     notes: Sequence[str] = ()
     precision: str = "exactly"
+    so_far: Sequence[tuple[str, ...]] = ()
+    unexplained: Sequence[str] = ()
+    beyond: Sequence[str] = ()
     catalogue: Mapping[str, Mistake] = dataclasses.field(default_factory=lambda: CATALOGUE)
 
     @property
@@ -62,6 +69,9 @@ class Diagnosis:
             "invariants": list(self.invariants),
             "notes": list(self.notes),
             "precision": self.precision,
+            "so_far": [list(ids) for ids in self.so_far],
+            "unexplained": list(self.unexplained),
+            "beyond": list(self.beyond),
         }
 
     def text(self, hint: int = 3) -> str:
@@ -84,7 +94,8 @@ class Diagnosis:
         if not self.explanations:
             if self.passed or not self.place:
                 return []
-            return ["", "No known mistake, and no combination tried, gives these very numbers."]
+            text = "No known mistake, and no combination tried, gives these very numbers."
+            return ["", text, *self._partly(hint)]
         count = len(self.explanations[0])
         things = "one known mistake" if count == 1 else f"{count} known mistakes together"
         lines = ["", f"Shortest known explanation: {things} that reproduces your numbers"]
@@ -93,10 +104,26 @@ class Diagnosis:
         lines[-1] += f" {self.precision}"
         if len(self.explanations) > 1:
             lines[-1] += f"; {len(self.explanations)} such explanations cannot be told apart"
+        return lines + self._sets(self.explanations, hint)
+
+    def _partly(self, hint: int) -> list[str]:
+        """What is known so far, and which steps are not."""
+        lines = []
+        if self.so_far:
+            lines += ["So far explained, each step from your own numbers before it:"]
+            lines += self._sets(self.so_far, hint)
+        if self.unexplained:
+            lines += ["Steps that no known mistake explains, each from your own numbers before it:"]
+            lines += [f"  {step}" for step in in_short(self.unexplained)]
+            lines += [f"  of the first: {relation}" for relation in self.beyond]
+        return lines
+
+    def _sets(self, sets: Sequence[tuple[str, ...]], hint: int) -> list[str]:
+        lines = []
         if hint < 1:
-            return [*lines, "  (ask for a hint to hear more: --hint 1)"]
-        for number, ids in enumerate(self.explanations[:4], 1):
-            if len(self.explanations) > 1:
+            return ["  (ask for a hint to hear more: --hint 1)"]
+        for number, ids in enumerate(sets[:4], 1):
+            if len(sets) > 1:
                 lines.append(f"  either ({number}):" if number == 1 else f"  or ({number}):")
             for each in ids:
                 lines += self._hints(self.catalogue[each], hint)

@@ -19,7 +19,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.all import model_mistakes
 from minibert.diagnosis.catalogue.mistake import Mistake, patched
 from minibert.diagnosis.compare import close
-from minibert.diagnosis.traces import TOLERANCE, Stopped, common, observe
+from minibert.diagnosis.traces import TOLERANCE, Look, Stopped, blank, common, observe
 from minibert.system.processes import one_thread
 from minibert.trace import unit_of
 
@@ -55,13 +55,11 @@ class Replay:
         self.shows: dict[tuple[str, ...], dict[str, int]] = {}
 
     def tensors(
-        self,
-        mistakes: Iterable[Mistake] = (),
-        stop: Callable[[str, Tensor], bool] | None = None,
+        self, mistakes: Iterable[Mistake] = (), look: Look | None = None
     ) -> dict[str, Tensor]:
-        """The blanked tensors of the reference with these mistakes in it."""
+        """The blanked tensors of the reference with these mistakes in it; `look` as in observe."""
         with patched(self.model, with_accepted(self.accepted, mistakes)):
-            return observe(self.model, self.batch, stop)
+            return observe(self.model, self.batch, look)
 
     def cached(self, ids: tuple[str, ...]) -> dict[str, Tensor]:
         """The tensors with one mistake in the reference, or none; remembered."""
@@ -149,13 +147,16 @@ class _Search:
         if len(ids) == 1:
             return self.agree(self.observed, self.replay.cached(ids))
 
-        def hopeless(name: str, tensor: Tensor) -> bool:
-            return self.place.get(name, stage + 1) <= stage and not close(
-                self.observed[name], tensor, self.allowed[name]
-            )
+        mask = self.replay.batch["attention_mask"]
+
+        def stop(name: str, inputs: Any, tensor: Tensor) -> None:
+            if self.place.get(name, stage + 1) <= stage:
+                tensor = blank({name: tensor}, mask)[name]
+                if not close(self.observed[name], tensor, self.allowed[name]):
+                    raise Stopped
 
         try:
-            return self.agree(self.observed, self.replay.tensors(mistakes, hopeless))
+            return self.agree(self.observed, self.replay.tensors(mistakes, stop))
         except Stopped:
             return 0
 

@@ -37,8 +37,10 @@ ARGUMENTS = {
     ),
     "attention_mask": (
         *("attention_mask", "mask", "padding_mask", "attn_mask", "input_mask", "pad_mask"),
-        "src_mask",
+        *("src_mask", "masks", "token_mask", "mask_ids"),
     ),
+    "padding": ("src_key_padding_mask", "key_padding_mask"),  # as torch has it, true at padding
+    "lengths": ("valid_lens", "valid_len", "lengths", "seq_lens", "seq_lengths"),
     "labels": ("labels",),
     "next_sentence_label": ("next_sentence_label",),
 }
@@ -117,8 +119,20 @@ class Callee(Student):
         self.config = config
         self.names = dict(names or {})
         self._again = again
+        self.repeated: list[str] = []  # modules that ran more than once in the last call
         if isinstance(call, nn.Module):
             self.module = call
+
+    @property
+    def takes_lengths(self) -> bool:
+        """True if it is told lengths in place of a mask; then padding can only be on the right."""
+        wanted = set(inspect.signature(self._target).parameters)
+        masks = (*ARGUMENTS["attention_mask"], *ARGUMENTS["padding"])
+        return not wanted.isdisjoint(ARGUMENTS["lengths"]) and wanted.isdisjoint(masks)
+
+    @property
+    def _target(self) -> Callable[..., Any]:
+        return self.call.forward if isinstance(self.call, nn.Module) else self.call
 
     def with_dropout(self, hidden: float, attention: float) -> "Student | None":
         return self._again(hidden, attention) if self._again else None
@@ -137,6 +151,7 @@ class Callee(Student):
             for hook in hooks:
                 hook.remove()
         # A module that is called more than once has no single output to compare.
+        self.repeated = [name for name, calls in seen.items() if len(calls) > 1]
         for name, calls in seen.items():
             if len(calls) == 1:
                 tensors.setdefault(name, _as_wide(calls[0], self.reference[name]))
@@ -149,8 +164,9 @@ class Callee(Student):
 
     def run(self, batch: Mapping[str, Tensor]) -> Any:
         """Call the student on (a copy of) the batch; its own output comes back."""
-        target = self.call.forward if isinstance(self.call, nn.Module) else self.call
-        wanted = inspect.signature(target).parameters
+        wanted = inspect.signature(self._target).parameters
+        mask = batch["attention_mask"]
+        batch = {**batch, "padding": mask == 0, "lengths": mask.sum(dim=1)}
         arguments: dict[str, Any] = {}
         for name, synonyms in ARGUMENTS.items():
             argument = next((word for word in synonyms if word in wanted), None)
@@ -183,11 +199,56 @@ def _keep(seen: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
 
 
 def _as_wide(tensor: Tensor, like: Tensor) -> Tensor:
-    """Position vectors (1, T, H) or (T, H) stand for every text."""
+    """A module's output in the reference's shape, where only the form is another one.
+
+    Position vectors (1, T, H) or (T, H) stand for every text; (B * T, H), (T, B, H) and (B, 1, H)
+    are brought into order.
+    """
+    if tensor.dim() == 3 == like.dim() and tensor.shape == like.transpose(0, 1).shape:
+        return tensor.transpose(0, 1)
+    if tensor.numel() == like.numel() and tensor.shape[-1:] == like.shape[-1:]:
+        return tensor.reshape(like.shape)
     try:
         return tensor.expand(like.shape) if tensor.dim() <= like.dim() else tensor
     except RuntimeError:
         return tensor
+
+
+def twin(student: Student, hidden: float, attention: float) -> tuple[Student | None, str]:
+    """The student with these dropouts; or None, and why its constructor refuses them."""
+    try:
+        return student.with_dropout(hidden, attention), ""
+    except StudentError as error:
+        return None, str(error)
+
+
+def call(
+    student: Student,
+    batch: Mapping[str, Tensor],
+    compute: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> dict[str, Tensor]:
+    """All tensors of a student, or those that its method `compute` gives.
+
+    A module that mixes float64 with numbers of its own is made float32, and tried again. Raises
+    StudentError if it fails, with the student's own line.
+    """
+    compute = compute or student.tensors
+    try:
+        return compute(batch)
+    except StudentError:
+        raise
+    except BaseException as error:
+        mixed = "dtype" in str(error) or "scalar type" in str(error)  # PyTorch's two wordings
+        if isinstance(student, Callee) and student.module is not None and mixed:
+            student.module.float()
+            try:
+                return compute(batch)
+            except BaseException as second:
+                error = second
+        B, T = batch["input_ids"].shape
+        raise StudentError(
+            f"it fails on the probe's batch ({B} texts, {T} tokens): {in_words(error)}"
+        ) from error
 
 
 def fill(

@@ -5,6 +5,7 @@ reads, and in how negative a hidden score is. Both are blanked before anything i
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.trace import HIDDEN, difference_of, record, unit_of
 
 TOLERANCE = 1e-9  # in float64: rounding stays below 1e-12, the smallest known mistake above 3e-5
+GRADED = ("last_hidden_state", "pooler.activation", "masked_word.logits", "next_sentence.logits")
 FLOAT32_TOLERANCE = 2e-5  # rounding stays below 5e-6 on the probe
 # A step in float32 moves the first tensor by less than 2e-6, and on the whole by less than a part
 # in 10 million; an epsilon of 1e-8 shrinks it by 7 of them.
@@ -26,15 +28,16 @@ class Stopped(Exception):
     """Raised through a forward pass that need not go on."""
 
 
+Look = Callable[[str, Any, Tensor], Tensor | None]
+
+
 def observe(
-    model: BertForPreTraining,
-    batch: Mapping[str, Any],
-    stop: Callable[[str, Tensor], bool] | None = None,
+    model: BertForPreTraining, batch: Mapping[str, Any], look: Look | None = None
 ) -> dict[str, Tensor]:
     """Every named tensor of one forward pass, in the order of computation, blanked.
 
-    To the names of `minibert.trace` come `last_hidden_state` and, with labels, `loss`. The pass
-    ends with Stopped as soon as `stop(name, blanked tensor)` is true.
+    To the names of `minibert.trace` come `last_hidden_state` and, with labels, `loss`. After each
+    step, `look(name, inputs, output)` may give a tensor to go on with, or raise Stopped.
 
     >>> from minibert.diagnosis.probe import full_batch, probe_model
     >>> list(observe(probe_model(), full_batch()))[-1]
@@ -42,31 +45,24 @@ def observe(
     """
     outputs: dict[str, Tensor] = {}
 
-    def keep_state(module: Any, inputs: Any, output: Any) -> None:
-        outputs["last_hidden_state"] = output.last_hidden_state.detach()
-
     def keep_loss(module: Any, inputs: Any, output: Any) -> None:
         if output.loss is not None:
             outputs["loss"] = output.loss.detach()
 
-    def look(name: str) -> Callable[..., None]:
-        def hook(module: Any, inputs: Any, output: Tensor) -> None:
-            if stop is not None and stop(name, blank({name: output}, mask)[name]):
-                raise Stopped
+    def keep_state(module: Any, inputs: Any, output: Any) -> Any:
+        last = look("last_hidden_state", inputs, output[0]) if look else None
+        outputs["last_hidden_state"] = (output[0] if last is None else last).detach()
+        return output if last is None else (last, *output[1:])
 
-        return hook
-
-    mask = batch["attention_mask"]
     hooks = [
-        model.bert.register_forward_hook(keep_state),
+        model.bert.encoder.register_forward_hook(keep_state),
         model.register_forward_hook(keep_loss),
     ]
-    if stop is not None:
-        hooks += [
-            module.register_forward_hook(look(name.removeprefix("bert.")))
-            for name, module in model.named_modules()
-            if not any(module.children()) and not isinstance(module, nn.Dropout)
-        ]
+    if look is not None:
+        for name, module in model.named_modules():
+            if not any(module.children()) and not isinstance(module, nn.Dropout):
+                hook = functools.partial(_looked, look, name.removeprefix("bert."))
+                hooks.append(module.register_forward_hook(hook))
     try:
         recorded = dict(record(model, batch))
     finally:
@@ -77,7 +73,11 @@ def observe(
         if not name.startswith(("embeddings.", "encoder.")) and "last_hidden_state" in outputs:
             tensors["last_hidden_state"] = outputs.pop("last_hidden_state")
         tensors[name] = tensor
-    return blank({**tensors, **outputs}, mask)
+    return blank({**tensors, **outputs}, batch["attention_mask"])
+
+
+def _looked(look: Look, name: str, module: Any, inputs: Any, output: Tensor) -> Tensor | None:
+    return look(name, inputs, output)
 
 
 def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Tensor]:
@@ -97,13 +97,16 @@ def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Te
 
 
 def comparable(tensor: Tensor, attention_mask: Tensor) -> Tensor:
-    """Where `tensor` may be compared: real tokens, or pairs of a real query and a real key."""
+    """Where `tensor` may be compared: real tokens, or pairs of a real query and a real key; of
+    what the pooler makes (B, ...), the texts whose first place is no padding."""
     real = attention_mask.bool()  # (B, T)
     B, T = real.shape
     if tensor.dim() == 4 and tensor.shape[0] == B and tensor.shape[-2:] == (T, T):
         return real[:, None, :, None] & real[:, None, None, :]  # (B, 1, T, T)
     if tensor.dim() == 3 and tensor.shape[:2] == (B, T):
         return real[:, :, None]  # (B, T, 1)
+    if tensor.dim() == 2 and tensor.shape[0] == B:
+        return real[:, :1]  # (B, 1)
     return torch.ones((), dtype=torch.bool)
 
 

@@ -118,6 +118,74 @@ def attention_dropout_on_scores(attention):
     override(attention, "forward", forward)
 
 
+@block_dropout(changes="attention dropout+block dropout")
+def attention_dropout_of_hidden_rate(block):
+    """Attention's dropout has the probability of the hidden states' dropout.
+
+    ? How many probabilities of dropout does the config hold?
+    @ attention_probs_dropout_prob is there for the attention probabilities alone.
+    ! nn.Dropout(config.attention_probs_dropout_prob).
+    """
+    block.attention.dropout = nn.Dropout(block.dropout.p)
+
+
+extra_dropout = partial(
+    wrong_dropout,
+    hints="""
+    ? How many places of one block have dropout?
+    @ Count the dropouts between two LayerNorms.
+    ! Leave it out: embeddings, attention probabilities, and the two dense outputs have dropout.
+    """,
+)
+
+
+def drop_result(module, dropout):
+    """Let the result of `module` go through `dropout`."""
+    override(module, "forward", lambda original, *inputs: dropout(original(*inputs)))
+
+
+@extra_dropout(changes="activation dropout", each=blocks)
+def dropout_after_activation(block):
+    """There is a further dropout behind GELU, inside the feed-forward layer."""
+    drop_result(block.feed_forward.activation, block.dropout)
+
+
+@extra_dropout(changes="query dropout", each=blocks)
+def dropout_on_query_and_key(block):
+    """There is a further dropout on queries and keys."""
+    drop_result(block.attention.query, block.dropout)
+    drop_result(block.attention.key, block.dropout)
+
+
+@extra_dropout(changes="pooler dropout")
+def dropout_on_pooler(model):
+    """There is a further dropout on pooler_output.
+
+    ! Leave it out; a classifier that reads pooler_output may have one of its own.
+    """
+    drop_result(model.bert.pooler.activation, model.bert.embeddings.dropout)
+
+
+@extra_dropout(changes="head dropout")
+def dropout_in_word_head(model):
+    """There is a further dropout in the masked-word head.
+
+    ! Leave it out: dense, GELU and LayerNorm are all.
+    """
+    drop_result(model.masked_word.activation, model.bert.embeddings.dropout)
+
+
+@wrong_dropout(changes="block dropout", each=blocks)
+def dropout_of_whole_columns(block):
+    """Dropout on the hidden states drops whole rows of a text at once (Dropout1d or 2d).
+
+    ? Does one draw of your dropout decide about one number, or about many?
+    @ nn.Dropout1d and nn.Dropout2d drop whole channels.
+    ! nn.Dropout.
+    """
+    block.dropout = nn.Dropout1d(block.dropout.p)
+
+
 @wrong_dropout(seen="public course solutions", changes="embedding dropout")
 def embedding_dropout_missing(model):
     """The embeddings get no dropout.

@@ -1,0 +1,214 @@
+"""So far explained: every step of the student judged by itself, behind an unknown one, too.
+
+`search.py` wants to reproduce all of the student's numbers, and a single step that no catalogue
+knows leaves it without an answer. Here the reference runs on the student's own tensors: as soon
+as a step has given its result, the student's stands in its place. So each step starts from what
+the student's started from, and differs only if it is itself another one.
+
+A mistake is named only if it gives the student's very numbers, in at least one step that is wrong
+without it, and makes no step wrong that is right without it. What no mistake gives is unexplained.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minibert.diagnosis.compare import close
+from minibert.diagnosis.search import WIDTH, Replay, possible
+from minibert.diagnosis.traces import TOLERANCE, Place, Stopped, blank, common, comparable
+from minibert.system.processes import one_thread
+from minibert.trace import difference_of, unit_of
+
+Ids = tuple[str, ...]
+
+PAIRS = 1500  # pairs of mistakes that are tried at one step; a run ends behind it
+
+
+@dataclasses.dataclass(frozen=True)
+class SoFar:
+    """Sets of mistakes, each of which explains as much as any, and the steps that none does."""
+
+    explanations: list[Ids]
+    unexplained: list[str]
+
+
+class Stepwise:
+    """One student's tensors, `raw` as they came, and the reference that runs on them.
+
+    >>> from minibert.diagnosis.catalogue.all import CATALOGUE
+    >>> from minibert.diagnosis.probe import full_batch, probe_model
+    >>> replay = Replay(probe_model(), full_batch())
+    >>> student = replay.tensors([CATALOGUE["relu"], CATALOGUE["pooler_tanh_missing"]])
+    >>> student["encoder.blocks.0.attention_norm"] **= 2
+    >>> Stepwise(replay, student).so_far().explanations
+    [('pooler_tanh_missing', 'relu')]
+    """
+
+    def __init__(self, replay: Replay, raw: Mapping[str, Tensor]):
+        self.replay = replay
+        self.mask = replay.batch["attention_mask"]
+        right = replay.cached(())
+        self.own = {name: raw[name].double() for name in common(right, raw)}
+        self.blanked = blank(self.own, self.mask)
+        self.unit = {name: unit_of(name, right[name]) for name in self.own}
+        self._runs: dict[Ids, dict[str, Tensor]] = {}
+        self._acts: dict[str, set[str]] = {}
+
+    def run(self, ids: Ids, last: str = "") -> dict[str, Tensor]:
+        """What the reference with these mistakes makes of the student's own tensors, blanked.
+
+        The run ends behind the step `last`, if that is given.
+        """
+        if ids in self._runs:
+            return self._runs[ids]
+        computed: dict[str, Tensor] = {}
+
+        def look(name: str, inputs: Any, output: Tensor) -> Tensor | None:
+            if name in self.own:
+                computed[name] = output
+            if name == last:
+                raise Stopped
+            return self.instead(name, output)
+
+        try:
+            everything = self.replay.tensors([self.replay.by_id[each] for each in ids], look)
+            if "loss" in self.own and "loss" in everything:
+                computed["loss"] = everything["loss"]
+        except Stopped:
+            return blank(computed, self.mask)
+        self._runs[ids] = blank(computed, self.mask)
+        return self._runs[ids]
+
+    def instead(self, name: str, output: Tensor) -> Tensor | None:
+        """The student's tensor, to stand in place of `output`; None if there is none that fits.
+
+        Where it holds nothing but zeros at padding, as files do, padding stays as in `output`.
+        """
+        own = self.own.get(name)
+        if own is None or own.shape != output.shape:
+            return None
+        real = comparable(own, self.mask)
+        return own if own.masked_fill(real, 0).any() else torch.where(real, own, output)
+
+    def so_far(self, tolerance: float = TOLERANCE) -> SoFar:
+        """What is known of this student, and what is not."""
+        with one_thread():
+            return _Search(self, tolerance).run()
+
+    def place(self, ids: Ids, name: str, tolerance: float) -> tuple[Place, Tensor | None]:
+        """A step beside what it should give, with these mistakes, and what it read."""
+        held: list[Tensor] = []
+
+        def look(step: str, inputs: Any, output: Tensor) -> Tensor | None:
+            if step == name:
+                held.extend([output, *(each for each in inputs if isinstance(each, Tensor))])
+                raise Stopped
+            return self.instead(step, output)
+
+        try:
+            loss = self.replay.tensors([self.replay.by_id[each] for each in ids], look)["loss"]
+            held.append(loss)
+        except Stopped:
+            pass
+        right = blank({name: held[0]}, self.mask)[name].detach()
+        yours = self.blanked[name]
+        allowed = comparable(right, self.mask).expand(right.shape)
+        if right.shape != yours.shape:
+            return Place(name, right, yours, torch.ones_like(allowed), allowed), None
+        wrong = ~(difference_of(name, right, yours) <= tolerance * self.unit[name])
+        return Place(name, right, yours, wrong, allowed), held[1] if len(held) > 1 else None
+
+    def acts(self, each: str) -> set[str]:
+        """The steps that this mistake changes."""
+        if each not in self._acts:
+            one, other = self.run(()), self.run((each,))
+            self._acts[each] = set(self.differing(one, other, TOLERANCE))
+        return self._acts[each]
+
+    def differing(
+        self, one: Mapping[str, Tensor], other: Mapping[str, Tensor], tolerance: float
+    ) -> Iterator[str]:
+        """The names of the student's tensors that are not the same in both, in order."""
+        for name in self.own:
+            a, b = one.get(name), other.get(name)
+            if (a is None) != (b is None) or (
+                a is not None and b is not None and not close(a, b, tolerance * self.unit[name])
+            ):
+                yield name
+
+
+class _Search:
+    def __init__(self, steps: Stepwise, tolerance: float):
+        self.steps = steps
+        self.replay = steps.replay
+        self.tolerance = tolerance
+
+    def wrong(self, ids: Ids) -> list[str]:
+        """The steps at which the student is not what these mistakes make."""
+        run = self.steps.run(ids)
+        return list(self.steps.differing(self.steps.blanked, run, self.tolerance))
+
+    def run(self) -> SoFar:
+        frontier: list[tuple[Ids, frozenset[str]]] = [((), frozenset())]
+        ends: dict[Ids, list[str]] = {}
+        while frontier:
+            further: dict[tuple[Ids, frozenset[str]], int] = {}
+            for ids, given_up in frontier:
+                wrong = self.wrong(ids)
+                name = next((each for each in wrong if each not in given_up), None)
+                if name is None:
+                    ids = self.proven(ids)
+                    ends[ids] = self.wrong(ids)
+                    continue
+                more = self.extend(ids, name, given_up)
+                for larger in more:
+                    further[larger, given_up] = len(self.wrong(larger))
+                if not more:
+                    further[ids, given_up | {name}] = len(wrong)
+            ranked = sorted(further, key=lambda state: (further[state], len(state[0]), state[0]))
+            frontier = ranked[:WIDTH]
+        fewest = min((len(wrong), len(ids)) for ids, wrong in ends.items())
+        best = [ids for ids, wrong in ends.items() if (len(wrong), len(ids)) == fewest]
+        shared = [name for name in ends[best[0]] if all(name in ends[ids] for ids in best)]
+        return SoFar(sorted(best), shared)
+
+    def extend(self, ids: Ids, name: str, given_up: frozenset[str]) -> list[Ids]:
+        """`ids` with one more mistake, or two, that make the step `name` the student's."""
+        here = [m.id for m in self.replay.mistakes if name in self.steps.acts(m.id)]
+        more = self.attempt(ids, name, [(each,) for each in here])
+        pairs = list(itertools.combinations(here, 2))
+        elsewhere = [re.sub(r"\d+", "N", each) for each in given_up]
+        if not more and len(pairs) <= PAIRS and elsewhere.count(re.sub(r"\d+", "N", name)) < 2:
+            more = self.attempt(ids, name, pairs)
+        return more
+
+    def attempt(self, ids: Ids, name: str, sets: Sequence[Ids]) -> list[Ids]:
+        more = []
+        for each in sets:
+            chosen = tuple(sorted({*ids, *each}))
+            mistakes = [self.replay.by_id[one] for one in chosen]
+            apart = len(chosen) == len(ids) + len(each) and possible(mistakes)
+            if apart and self.gives(chosen, name):
+                more.append(chosen)
+        return more
+
+    def gives(self, ids: Ids, name: str) -> bool:
+        """True if with these mistakes the step `name` gives the student's numbers."""
+        got, yours = self.steps.run(ids, name).get(name), self.steps.blanked[name]
+        allowed = self.tolerance * self.steps.unit[name]
+        return got is not None and close(yours, got, allowed)
+
+    def proven(self, ids: Ids) -> Ids:
+        """Those of the mistakes that give the student's numbers somewhere, and harm nowhere."""
+        wrong = set(self.wrong(ids))
+        for each in ids:
+            rest = tuple(one for one in ids if one != each)
+            without = set(self.wrong(rest))
+            if wrong - without or not without - wrong:
+                return self.proven(rest)
+        return ids
