@@ -53,6 +53,7 @@ class Replay:
         self.by_id = {each.id: each for each in self.mistakes}
         self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
         self.shows: dict[tuple[str, ...], dict[str, int]] = {}
+        self.dropouts: dict[tuple[str, ...], Any] = {}  # of the reference, by the outputs looked at
 
     def tensors(
         self, mistakes: Iterable[Mistake] = (), look: Look | None = None

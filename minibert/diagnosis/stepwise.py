@@ -147,6 +147,7 @@ class _Search:
         self.steps = steps
         self.replay = steps.replay
         self.tolerance = tolerance
+        self.given: dict[tuple[Ids, str], bool] = {}
 
     def wrong(self, ids: Ids) -> list[str]:
         """The steps at which the student is not what these mistakes make."""
@@ -199,9 +200,12 @@ class _Search:
 
     def gives(self, ids: Ids, name: str) -> bool:
         """True if with these mistakes the step `name` gives the student's numbers."""
-        got, yours = self.steps.run(ids, name).get(name), self.steps.blanked[name]
-        allowed = self.tolerance * self.steps.unit[name]
-        return got is not None and close(yours, got, allowed)
+        here = tuple(each for each in ids if name in self.steps.acts(each))
+        if (here, name) not in self.given:
+            got, yours = self.steps.run(here, name).get(name), self.steps.blanked[name]
+            allowed = self.tolerance * self.steps.unit[name]
+            self.given[here, name] = got is not None and close(yours, got, allowed)
+        return self.given[here, name]
 
     def proven(self, ids: Ids) -> Ids:
         """Those of the mistakes that give the student's numbers somewhere, and harm nowhere."""

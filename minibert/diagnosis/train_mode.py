@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake, patched
 from minibert.diagnosis.compare import close
-from minibert.diagnosis.naming import title
+from minibert.diagnosis.naming import in_short
 from minibert.diagnosis.report import Check
 from minibert.diagnosis.search import Replay, explain, with_accepted
 from minibert.diagnosis.students import Callee, Student, StudentError, call, twin
@@ -194,7 +194,8 @@ def check_dropout(student: Student, replay: Replay) -> tuple[Check, str, list[st
     def places(mistakes: Sequence[Mistake]) -> Places:
         return Places(lambda: _reference(replay, mistakes, yours.plain), replay)
 
-    right = places(())
+    names = tuple(yours.plain)
+    right = replay.dropouts.get(names) or replay.dropouts.setdefault(names, places(()))
     yours.join(right)
     if yours.agrees(right):
         fixed = [each for each in yours.groups if not yours.rate(each)]
@@ -203,7 +204,8 @@ def check_dropout(student: Student, replay: Replay) -> tuple[Check, str, list[st
     known = [m for m in CATALOGUE.values() if m.kind == "train" and m not in replay.accepted]
     explanations = explain(known, places, Places.agrees, yours, most=2)
     sentences = list(_sentences(yours, right, replay))
-    return Check("dropout", False, "it is in other places"), "dropout", sentences, explanations
+    place = "where dropout falls in train mode, or how often"
+    return Check("dropout", False, "it is in other places"), place, sentences, explanations
 
 
 def _reference(
@@ -230,24 +232,30 @@ def _reference(
 def _sentences(yours: Places, right: Places, replay: Replay) -> Iterator[str]:
     """What falls on what, where the two do not agree."""
     rest = list(right.groups)
+    told: dict[str, list[str]] = {}  # a sentence: the tensors of which it is true
     for group in yours.groups:
         match = next((each for each in rest if yours.same(group, right, each)), None)
         what = _what(yours.calls[group[0]].input, replay)
         if match is None:
-            yield f"dropout falls on {what}, where BERT has none"
+            told.setdefault("dropout falls on {}, where BERT has none", []).append(what)
             continue
         rest.remove(match)
         rate, wanted = yours.rate(group), right.rate(match)
         if rate and rate != wanted:
-            yield f"dropout on {what} has the probability {rate}, expected {wanted}"
+            words = f"dropout on {{}} has the probability {rate}, expected {wanted}"
+            told.setdefault(words, []).append(what)
     for group in rest:
-        yield f"no dropout falls on {_what(right.calls[group[0]].input, replay)}"
+        what = _what(right.calls[group[0]].input, replay)
+        told.setdefault("no dropout falls on {}", []).append(what)
+    for words, names in told.items():
+        yield from (words.format(name) for name in in_short(names))
 
 
 def _what(tensor: Tensor, replay: Replay) -> str:
+    """The name of a tensor, where the reference has one with these numbers."""
     mask, right = replay.batch["attention_mask"], replay.cached(())
     for name in right:
         yours = blank({name: tensor.double()}, mask)[name]
         if close(yours, right[name], FLOAT32_TOLERANCE):
-            return title(name)
+            return name
     return f"a tensor of shape {tuple(tensor.shape)}"

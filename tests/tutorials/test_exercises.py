@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -423,6 +424,28 @@ def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_pat
 
 
 # ---- The command ----
+
+
+@pytest.mark.slow
+def test_a_whole_class_over_night_has_all_its_lines(tmp_path, capfd):
+    """Thirty hand-ins of 22 exercises; one loops without end, and one leaves the program."""
+    hand_ins = [tmp_path / f"student{number:02}" for number in range(30)]
+    for folder in hand_ins:
+        folder.mkdir()
+        for lesson in LESSONS:
+            source = f"from tests.tutorials.exercise_solutions import {lesson.function}\n"
+            (folder / lesson.file).write_text(source, encoding="utf-8")
+    write(hand_ins[3], "gelu", "def gelu(x):\n    while True:\n        pass\n")
+    write(hand_ins[7], "gelu", "import os\ndef gelu(x):\n    os._exit(0)\n")
+    start = time.monotonic()
+    codes = [main(["--json", "--folder", str(each), "--seconds", "15"]) for each in hand_ins]
+    assert time.monotonic() - start < 900  # about two minutes on a quiet machine
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert len(lines) == 30 * 22
+    broken = [n for n, line in enumerate(lines) if line["state"] != "solved"]
+    assert [lines[n]["state"] for n in broken] == ["broken"] * 2
+    assert [(n // 22, lines[n]["function"]) for n in broken] == [(3, "gelu"), (7, "gelu")]
+    assert [n for n, code in enumerate(codes) if code] == [3, 7]
 
 
 def test_the_table_counts_what_is_solved(tmp_path, capsys):
