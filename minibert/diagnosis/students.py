@@ -332,6 +332,7 @@ def build(
     def make(hidden: float, attention: float) -> Callee:
         wanted = _config_for(target, config, hidden, attention)
         try:
+            torch.manual_seed(0)  # what no weights fill is the same in every copy
             if inspect.isclass(target) and issubclass(target, nn.Module):
                 module = target(wanted)
                 filled, notes = fill(module, reference, names)
@@ -354,13 +355,17 @@ def build(
                 f"build(config, weights) must return something to call on a batch, got "
                 f"{type(module).__name__}"
             )
-        student = Callee(module, tensors, config, names, again=make)
+        student = Callee(module, tensors, config, names, again=make_alone)
         student.parameters, student.notes = filled, notes
         if isinstance(module, nn.Module):
             module.eval()
         return student
 
-    return make(0.0, 0.0)
+    def make_alone(hidden: float, attention: float) -> Callee:
+        with torch.random.fork_rng(devices=[]):
+            return make(hidden, attention)
+
+    return make_alone(0.0, 0.0)
 
 
 def _filled(

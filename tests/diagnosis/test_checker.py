@@ -1015,6 +1015,20 @@ def test_dropout_is_told_by_what_it_falls_on(checker):
     assert not diagnose(checker, changed(extra)).passed
 
 
+def test_a_layer_that_no_weights_fill_is_not_taken_for_dropout(checker):
+    class FurtherLayer(students.OtherWords):
+        def __init__(self, config):
+            super().__init__(config)
+            self.extra = torch.nn.Linear(config.hidden_size, 7 * config.hidden_size)
+
+        def forward(self, tokens, segments, mask):
+            x = super().forward(tokens, segments, mask)
+            return x + self.extra(x)[..., : x.shape[-1]]
+
+    checks = {c.name: c.passed for c in diagnose(checker, FurtherLayer, students.NAMES).checks}
+    assert checks["repeatable"] is True and checks["numbers"] is False
+
+
 # ---- What could not be looked at ----
 
 

@@ -118,7 +118,10 @@ def attention_dropout_on_scores(attention):
     override(attention, "forward", forward)
 
 
-@block_dropout(changes="attention dropout+block dropout")
+@block_dropout(
+    seen="public implementations with one probability for all dropouts",
+    changes="attention dropout+block dropout",
+)
 def attention_dropout_of_hidden_rate(block):
     """Attention's dropout has the probability of the hidden states' dropout.
 
@@ -144,10 +147,20 @@ def drop_result(module, dropout):
     override(module, "forward", lambda original, *inputs: dropout(original(*inputs)))
 
 
-@extra_dropout(changes="activation dropout", each=blocks)
+@extra_dropout(
+    seen="codertimo/BERT-pytorch; several BERTs written from scratch",
+    changes="activation dropout",
+    each=blocks,
+)
 def dropout_after_activation(block):
-    """There is a further dropout behind GELU, inside the feed-forward layer."""
+    """There is a further dropout inside the feed-forward layer, before or behind GELU."""
     drop_result(block.feed_forward.activation, block.dropout)
+
+
+@extra_dropout(seen="BERTs written from scratch", changes="merged heads dropout", each=blocks)
+def dropout_on_merged_heads(block):
+    """There is a further dropout on the merged heads, before attention's output projection."""
+    drop_result(block.attention.context, block.dropout)
 
 
 @extra_dropout(changes="query dropout", each=blocks)
