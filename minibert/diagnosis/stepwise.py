@@ -149,10 +149,11 @@ class _Search:
         self.tolerance = tolerance
         self.given: dict[tuple[Ids, str], bool] = {}
 
-    def wrong(self, ids: Ids) -> list[str]:
+    def wrong(self, ids: Ids, tolerance: float | None = None) -> list[str]:
         """The steps at which the student is not what these mistakes make."""
         run = self.steps.run(ids)
-        return list(self.steps.differing(self.steps.blanked, run, self.tolerance))
+        allowed = self.tolerance if tolerance is None else tolerance
+        return list(self.steps.differing(self.steps.blanked, run, allowed))
 
     def run(self) -> SoFar:
         frontier: list[tuple[Ids, frozenset[str]]] = [((), frozenset())]
@@ -208,11 +209,15 @@ class _Search:
         return self.given[here, name]
 
     def proven(self, ids: Ids) -> Ids:
-        """Those of the mistakes that give the student's numbers somewhere, and harm nowhere."""
-        wrong = set(self.wrong(ids))
+        """Those of the mistakes that give the student's numbers somewhere, and harm nowhere.
+
+        A step that is right to all digits without a mistake must stay so, at any tolerance.
+        """
+        wrong, exactly = set(self.wrong(ids)), set(self.wrong(ids, TOLERANCE))
         for each in ids:
             rest = tuple(one for one in ids if one != each)
             without = set(self.wrong(rest))
-            if wrong - without or not without - wrong:
+            harmed = (wrong - without) | (exactly - set(self.wrong(rest, TOLERANCE)))
+            if harmed or not without - wrong:
                 return self.proven(rest)
         return ids

@@ -61,8 +61,8 @@ def observe(
     if look is not None:
         for name, module in model.named_modules():
             if not any(module.children()) and not isinstance(module, nn.Dropout):
-                hook = functools.partial(_looked, look, name.removeprefix("bert."))
-                hooks.append(module.register_forward_hook(hook))
+                looked = functools.partial(_looked, look, name.removeprefix("bert."))
+                hooks.append(module.register_forward_hook(looked))
     try:
         recorded = dict(record(model, batch))
     finally:

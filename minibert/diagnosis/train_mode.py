@@ -31,19 +31,25 @@ STATES = ("encoder.blocks.0.output_norm", "encoder.blocks.1.output_norm")  # and
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One call of dropout: by which function, how often, and on what."""
+    """One call of dropout: by which function, how often, and on what.
+
+    Zeros in the probabilities and zeros in the merged heads give the same, so that `table` tells
+    whether it falls on probabilities (..., T, T).
+    """
 
     function: str
     rate: float
     input: Tensor
+    table: bool
 
 
 @contextlib.contextmanager
 def _watched(calls: list[Call], dropped: Sequence[int]) -> Iterator[None]:
     """Inside, no call drops anything, but those of the numbers `dropped`, which drop all."""
 
-    def take(function: str, rate: float, x: Tensor) -> bool:
-        calls.append(Call(function, rate, x.detach()))
+    def take(function: str, rate: float, x: Tensor, fused: bool = False) -> bool:
+        table = fused or (x.dim() > 2 and x.shape[-1] == x.shape[-2])
+        calls.append(Call(function, rate, x.detach(), table))
         return len(calls) - 1 in dropped
 
     def replaced(function: str) -> Callable[..., Tensor]:
@@ -64,7 +70,7 @@ def _watched(calls: list[Call], dropped: Sequence[int]) -> Iterator[None]:
         **others: Any,
     ) -> Tensor:
         context = attend(query, key, value, attn_mask, 0.0, *more, **others)
-        drop = dropout_p and take("dropout", dropout_p, context)
+        drop = dropout_p and take("dropout", dropout_p, context, True)
         return torch.zeros_like(context) if drop else context
 
     with contextlib.ExitStack() as stack:
@@ -91,7 +97,7 @@ class Places:
         groups: list[tuple[int, ...]] = []
         for number in used:
             shape = self.calls[number].input.shape
-            table = len(shape) == 3 and shape[1] == shape[2]
+            table = len(shape) == 3 and self.calls[number].table
             if table and groups and self.calls[groups[-1][-1]].input.shape == shape:
                 groups[-1] += (number,)
             else:
@@ -117,13 +123,18 @@ class Places:
     def same(self, group: tuple[int, ...], other: "Places", its: tuple[int, ...]) -> bool:
         """True if the two stand in the same place, by the same function."""
         one, two = self.calls[group[0]], other.calls[its[0]]
-        return one.function == two.function and _alike(self.states(group), other.states(its))
+        alike = (one.function, one.table) == (two.function, two.table)
+        return alike and _alike(self.states(group), other.states(its))
 
     def join(self, right: "Places") -> None:
         """Make one place of calls that are one in `right`: a loop over texts has one for each."""
         for wanted in right.groups:
             whole = right.states(wanted)
-            parts = [each for each in self.groups if self._part(self.states(each), whole)]
+            parts = [
+                each
+                for each in self.groups
+                if self._part(self.states(each), whole) and not _alike(self.states(each), whole)
+            ]
             if len(parts) > 1:
                 joined = tuple(sorted(number for part in parts for number in part))
                 first = self.groups.index(parts[0])
