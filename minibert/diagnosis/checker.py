@@ -331,8 +331,8 @@ class Checker:
         names = ("input_ids", "token_type_ids", "attention_mask")
         B, T = self.batch["input_ids"].shape
         for words, rows, tokens in (
-            ("more padding on the right changes real tokens", list(range(B)), T + 2),
             ("another order of the texts changes them", list(reversed(range(B))), T),
+            ("more padding on the right changes real tokens", list(range(B)), T + 2),
             ("a batch of another shape changes them", [0, 2], T - 2),
         ):
             batch = {n: nn.functional.pad(self.batch[n], (0, 2))[rows, :tokens] for n in names}

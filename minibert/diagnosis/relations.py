@@ -196,8 +196,8 @@ def linear(
     ['it is what a layer with the kernel of a, transposed, and no bias makes of your input']
     """
     kernel, bias = f"{place.name}.weight", f"{place.name}.bias"
-    if kernel not in parameters or not place.same_shape:
-        return []
+    if kernel not in parameters or not place.same_shape or not inputs.is_floating_point():
+        return []  # no linear layer, or one that looks ids up
     rows = place.allowed[..., 0]
     x, yours = inputs.double().expand(*place.got.shape[:-1], -1)[rows], place.got[rows]
     for name, matrix in parameters.items():

@@ -248,7 +248,8 @@ def _sentences(yours: Places, right: Places, replay: Replay) -> Iterator[str]:
         match = next((each for each in rest if yours.same(group, right, each)), None)
         what = _what(yours.calls[group[0]].input, replay)
         if match is None:
-            told.setdefault("dropout falls on {}, where BERT has none", []).append(what)
+            function = yours.calls[group[0]].function
+            told.setdefault(f"{function} falls on {{}}, where BERT has none", []).append(what)
             continue
         rest.remove(match)
         rate, wanted = yours.rate(group), right.rate(match)
