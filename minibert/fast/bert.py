@@ -55,11 +55,12 @@ from minibert.fast.linear import (
     packing_works,
 )
 from minibert.fast.readable import Readable
-from minibert.fast.same import contents_of, what_differs
+from minibert.fast.same import contents_of, embeds_by_itself, what_differs
 from minibert.fast.unpadded import (
     attend_in_groups,
     attend_unpadded,
     cut_by_tokens,
+    groups_of,
     unpadded_kernel_works,
 )
 
@@ -123,15 +124,17 @@ class FastBert:
         kind = self._linear_kind(precision, packed and not compile)
         width = SLICE if kind is PackedLinear else self.config.intermediate_size
         with torch.inference_mode(), full_float32(self.device):
-            self.blocks = [
-                FastBlock(block, kind, width, self.dtype)
-                for block in model.encoder.blocks
+            copies = {  # of each block one, though it may stand in several places
+                block: FastBlock(block, kind, width, self.dtype)
+                for block in dict.fromkeys(model.encoder.blocks)
                 if isinstance(block, BertBlock)
-            ]
+            }
+            self.blocks = [copies[block] for block in model.encoder.blocks]
             self.norm = norm_of(model.embeddings.norm, self.dtype)
         if compile:
-            for block in self.blocks:
+            for block in copies.values():
                 block.compile()
+        self.embeds_by_itself = embeds_by_itself(model)
         D = self.config.hidden_size // self.config.num_attention_heads
         unpadded = unpadded_kernel_works(self.device, self.dtype, D)
         self.attend = attend_unpadded if unpadded else attend_in_groups
@@ -156,29 +159,28 @@ class FastBert:
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         pooler: bool = False,
+        embedded: Tensor | None = None,
     ) -> list[Tensor]:
         """Texts laid end to end, ids (N,) and their lengths -> for each layer asked for, (N, H).
 
         Layer 0 is what enters the first block, L or -1 what leaves the last. With `pooler` the
         list ends with pooler_output (n, H) of the n texts, for which the last layer must be asked
         for. All tokens go through at once: cut long lists by `batch_tokens` first. Ids are taken
-        as they are.
+        as they are. `embedded` (N, H) is what enters the first block, where it is known.
         """
         count = len(self.blocks) + 1
         wanted = [layer % count for layer in layers]
-        table = self.model.embeddings
-        if position_ids is None:
-            places = torch.arange(max(lengths))
-            position_ids = torch.cat([places[:length] for length in lengths]).to(self.device)
-        x = F.embedding(input_ids, table.token.weight)
-        if token_type_ids is None:
-            x = x + table.segment.weight[0]
-        else:
-            x = x + F.embedding(token_type_ids, table.segment.weight)
-        x = x + F.embedding(position_ids, table.position.weight)
         states: dict[int, Tensor] = {}
         with full_float32(self.device):
-            x = F.layer_norm(x.to(self.dtype), *self.norm)
+            if embedded is not None:
+                x = embedded.to(self.dtype)
+            elif self.embeds_by_itself:
+                parts = input_ids.split([count * T for count, T in groups_of(lengths)])
+                groups = (ids.view(-1, T) for ids, (_, T) in zip(parts, groups_of(lengths)))
+                rows = [self.model.embeddings(ids).flatten(0, 1) for ids in groups]
+                x = torch.cat(rows).to(self.dtype)
+            else:
+                x = self._embed(input_ids, lengths, token_type_ids, position_ids)
             for number, block in enumerate(self.blocks):
                 if number in wanted:
                     states[number] = x
@@ -192,6 +194,26 @@ class FastBert:
             firsts = [0, *accumulate(lengths[:-1])]
             result.append(self.pooled(states[len(self.blocks)][firsts, None]))
         return result
+
+    def _embed(
+        self,
+        input_ids: Tensor,
+        lengths: Sequence[int],
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+    ) -> Tensor:
+        """What BERT's own embeddings give for texts laid end to end, (N, H)."""
+        table = self.model.embeddings
+        if position_ids is None:
+            places = torch.arange(max(lengths))
+            position_ids = torch.cat([places[:length] for length in lengths]).to(self.device)
+        x = F.embedding(input_ids, table.token.weight)
+        if token_type_ids is None:
+            x = x + table.segment.weight[0]
+        else:
+            x = x + F.embedding(token_type_ids, table.segment.weight)
+        x = x + F.embedding(position_ids, table.position.weight)
+        return F.layer_norm(x.to(self.dtype), *self.norm)
 
     def pooled(self, states: Tensor) -> Tensor:
         """States (n, T, H), of which the first counts -> pooler_output (n, H), by the model."""
@@ -223,6 +245,11 @@ class FastBert:
         places = real % T if position_ids is None else position_ids.flatten()[real]
         ids = input_ids.flatten()[real]
         segments = None if token_type_ids is None else token_type_ids.flatten()[real]
+        embedded = None
+        if self.embeds_by_itself:
+            embedded = self.model.embeddings(
+                input_ids, token_type_ids=token_type_ids, position_ids=position_ids
+            ).flatten(0, 1)[real]
         H = self.config.hidden_size
         whole = torch.zeros(count, B * T, H, dtype=self.dtype, device=self.device)
         start = 0
@@ -234,6 +261,7 @@ class FastBert:
                 layers,
                 token_type_ids=None if segments is None else segments[start:end],
                 position_ids=places[start:end],
+                embedded=None if embedded is None else embedded[start:end],
             )
             for layer, state in enumerate(states):
                 whole[layer, real[start:end]] = state

@@ -66,6 +66,26 @@ _FUNCTIONS = {kind: _functions(kind) for kind in _KINDS}
 _NAMES = {kind: frozenset(dir(kind)) for kind in _KINDS}
 
 
+def embeds_by_itself(model: nn.Module) -> bool:
+    """Whether `model` is a variant that has exchanged parts of a BertModel, and no method of it.
+
+    Its embeddings then run as they are written, and its blocks are copied.
+    """
+    kinds = type(model).__mro__
+    if BertModel not in kinds[1:]:
+        return False
+    own = [vars(kind) for kind in kinds[: kinds.index(BertModel)]]
+    return all(callable(v) <= (k == "__init__") for names in own for k, v in names.items())
+
+
+def _kind_of(module: nn.Module) -> type:
+    """The class whose numbers a module gives in eval mode: its own, or what its class says with
+    `in_eval`, for as long as its class has the method that it said so of."""
+    names = vars(type(module))
+    kind, method = names.get("in_eval", (type(module), None))
+    return kind if method is names.get("forward") or "in_eval" not in names else type(module)
+
+
 def what_differs(model: nn.Module, kind: type = BertModel) -> str:
     """Why `model` may compute something else than what `fast/` copies of it; "" if nothing does.
 
@@ -87,6 +107,13 @@ def what_differs(model: nn.Module, kind: type = BertModel) -> str:
             return f"{known.__name__}: its methods were replaced"
     kinds = set()
     places: list[tuple[str, Any, type]] = [("", model, kind)]
+    if kind is BertModel and embeds_by_itself(model):
+        for name, module in (("the model", model), *model.embeddings.named_modules()):
+            if any(map(vars(module).get, HOOKS)) or "forward" in vars(module):
+                return f"{name or 'embeddings'}: a hook is registered, or its forward was replaced"
+            if module.training:
+                return f"{name or 'embeddings'}: it is in train mode"
+        places = [("encoder", model.encoder, BertEncoder)]
     for name, module, expected in places:  # the list grows while it is read
         problem = _problem(module, expected)
         if not problem and module.training != model.training:
@@ -109,12 +136,12 @@ def what_differs(model: nn.Module, kind: type = BertModel) -> str:
 def _parts(module: nn.Module) -> dict[str, type]:
     if type(module) is nn.ModuleList:
         return dict.fromkeys(module._modules, BertBlock)
-    return PARTS.get(type(module), {})
+    return PARTS.get(_kind_of(module), {})
 
 
 def _problem(module: nn.Module, kind: type) -> str:
     """Why this module, without its parts, may compute something else than its class."""
-    if type(module) is not kind:
+    if _kind_of(module) is not kind:
         return f"expected a {kind.__name__}, got {type(module).__name__}"
     attributes = vars(module)
     if any(map(attributes.get, HOOKS)):

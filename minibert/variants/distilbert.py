@@ -88,6 +88,8 @@ class DistilBertBlock(BertBlock):
         output = self.output_norm(summed)  # (B, T, H)
         return output, probabilities
 
+    in_eval = BertBlock, forward  # fast/ may copy it as a BertBlock
+
 
 class DistilBertModel(BertModel):
     """(B, T) -> (B, T, H); there is no pooler."""
