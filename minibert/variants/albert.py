@@ -4,7 +4,8 @@ All blocks share one set of weights, so that depth costs no parameters. The tabl
 E = 128, and one matrix E x H makes hidden states of its vectors: what a word means by itself needs
 fewer numbers than what it means in a text. Beside the masked words it was trained on the order of
 two neighbouring sentences (0 as they stood, 1 swapped) in place of the next sentence. Its GELU is
-the tanh one ("gelu_new"), and the published files drop nothing.
+the tanh one ("gelu_new"), and the published files drop nothing; who sets hidden_dropout_prob gets
+BERT's two places, of which transformers has the first alone.
 
 Source: Lan et al. 2019; google-research/albert; transformers, `modeling_albert.py`. Left out:
 several groups of blocks, which no published model has.
