@@ -40,7 +40,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from minibert.core.checks import check_inputs
 from minibert.core.encoder import BertBlock
@@ -124,7 +124,9 @@ class FastBert:
         kind = self._linear_kind(precision, packed and not compile)
         width = SLICE if kind is PackedLinear else self.config.intermediate_size
         with torch.inference_mode(), full_float32(self.device):
-            copies = {  # of each block one, though it may stand in several places
+            copies: dict[
+                nn.Module, FastBlock
+            ] = {  # of each block one, though it may stand in several places
                 block: FastBlock(block, kind, width, self.dtype)
                 for block in dict.fromkeys(model.encoder.blocks)
                 if isinstance(block, BertBlock)

@@ -108,7 +108,8 @@ def what_differs(model: nn.Module, kind: type = BertModel) -> str:
     kinds = set()
     places: list[tuple[str, Any, type]] = [("", model, kind)]
     if kind is BertModel and embeds_by_itself(model):
-        for name, module in (("the model", model), *model.embeddings.named_modules()):
+        entrance: Any = model.embeddings
+        for name, module in (("the model", model), *entrance.named_modules()):
             if any(map(vars(module).get, HOOKS)) or "forward" in vars(module):
                 return f"{name or 'embeddings'}: a hook is registered, or its forward was replaced"
             if module.training:
