@@ -26,13 +26,16 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     print_any_text()
     write_site = site_writer() if options.html or options.source else None
     if options.source and write_site:
-        print(f"wrote {write_site(root, options.source, {}, with_chapters=False)}")
+        print(f"wrote {write_site(root, options.source, with_chapters=False)}")
         return 0
     every = [read_chapter(path) for path in chapter_files(root / "tutorials")]
     chosen = select(every, options.chapters)
     problems = [problem for chapter in chosen for problem in chapter.problems]
     runs = []
-    for run in watched(root, [chapter for chapter in chosen if not chapter.problems]):
+    to_run = [chapter for chapter in chosen if not chapter.problems]
+    if options.html and not options.chapters and not options.check:
+        to_run = []  # the pages are made of what has been run
+    for run in watched(root, to_run):
         runs.append(run)
         failed = checking.failures(run, root)
         if options.check:
@@ -45,8 +48,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     if options.check and not options.chapters:
         problems += checking.strangers(root / "tutorials", every)
     if options.html and write_site:
-        pages = {name: page for run in runs for name, page in run.pages.items()}
-        print(f"wrote {write_site(root, options.html, pages)}")
+        print(f"wrote {write_site(root, options.html)}")
     for problem in sorted(problems, key=lambda problem: (problem.file, problem.line)):
         print(problem)
     print(summary(runs, problems))
@@ -65,8 +67,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--html",
         type=Path,
         metavar="DIR",
-        help="then write all chapters, and the library's files beside their comments, as pages "
-        "that need no network",
+        help="write all chapters as they stand, and the library's files beside their comments, as "
+        "pages that need no network; cells are run only with --check or for chapters named",
     )
     parser.add_argument(
         "--source",

@@ -1,13 +1,14 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const bytes = Uint8Array.from(atob(data.weights), (char) => char.charCodeAt(0));
+const numbers16 = new DataView(bytes.buffer);
 const {blocks: L, heads: A, tokens} = data, T = tokens.length, HEIGHT = 28;
 const $ = (id) => document.getElementById(id);
 let {block, head, query} = data;
 
-const weight = (b, h, q, k) => bytes[((b * A + h) * T + q) * T + k] / 255;
-const percent = (w, digits = 0) => (100 * w).toFixed(digits) + " %";
-const dark = matchMedia("(prefers-color-scheme: dark)");
+const weight = (b, h, q, k) =>
+  numbers16.getUint16(2 * (((b * A + h) * T + q) * T + k), true) / 65535;
+const percent = (w, digits = 1) => (100 * w).toFixed(digits) + " %";
 
 function add(parent, tag, attributes = {}, text = "") {
   const node = document.createElement(tag);
@@ -18,7 +19,7 @@ function add(parent, tag, attributes = {}, text = "") {
 }
 
 function blue(w) {
-  const stops = dark.matches ? data.night : data.day, place = w * (stops.length - 1);
+  const stops = isDark() ? data.night : data.day, place = w * (stops.length - 1);
   const low = Math.min(Math.floor(place), stops.length - 2);
   return stops[low].map((a, i) => Math.round(a + (stops[low + 1][i] - a) * (place - low)));
 }
@@ -38,6 +39,11 @@ function paintAll() {
   paint($("shades"), (_, x) => x / 63);
 }
 
+function named(b, h) {
+  const [habit, share] = data.habits[b][h];
+  return `block ${b}, head ${h} (${habit} ${share.toFixed(2)})`;
+}
+
 function drawGrid() {
   const grid = $("heads");
   grid.style.gridTemplateColumns = `repeat(${A + 1}, auto)`;
@@ -49,7 +55,7 @@ function drawGrid() {
     const row = add(grid, "div", {role: "row"});
     add(row, "span", {role: "rowheader"}, `${b}`);
     for (let h = 0; h < A; h++) {
-      const label = `block ${b}, head ${h}`;
+      const label = named(b, h);
       const button = add(row, "button", {role: "gridcell", id: `head-${b}-${h}`,
         "aria-label": label, title: label, type: "button"});
       add(button, "canvas", {width: T, height: T});
@@ -115,13 +121,13 @@ function choose(b, h, q) {
   }));
   const name = (k) => `\u2018${tokens[k]}\u2019`;
   const reads = order.slice(0, 3).map((k) => `${name(k)} ${percent(row[k])}`).join(", ");
-  $("said").textContent = `block ${b}, head ${h}: ${name(q)} reads ${reads}`;
+  $("said").textContent = `${named(b, h)}: ${name(q)} reads ${reads}`;
   $("caption").textContent = `What ${name(q)} (place ${q}) reads in block ${b}, head ${h}`;
   $("numbers").replaceChildren(...order.map((k) => {
     const line = document.createElement("tr");
     add(line, "td", {}, tokens[k]);
     add(line, "td", {class: "number"}, `${k}`);
-    add(line, "td", {class: "number"}, percent(row[k], 1));
+    add(line, "td", {class: "number"}, percent(row[k], 2));
     return line;
   }));
 }
@@ -129,6 +135,7 @@ function choose(b, h, q) {
 drawGrid();
 drawTokens();
 paintAll();
-dark.addEventListener("change", paintAll);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintAll);
+addEventListener("theme", paintAll);
 choose(block, head, query);
 $("heads").parentElement.scrollLeft = $(`head-${block}-${head}`).offsetLeft - 150;

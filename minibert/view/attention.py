@@ -9,6 +9,7 @@ What attention shows is where a head looks, not why the model decides: see Jain 
 """
 
 import base64
+import struct
 from typing import TYPE_CHECKING, Any
 
 from minibert.view import svg
@@ -41,7 +42,7 @@ def attention(
                   None takes the one that reads some other word most
 
     On the page, block, head and query are chosen by mouse or keyboard; it holds the probabilities
-    in steps of 1/255. Raises ValueError for more than 40 tokens, and for a block, head or query
+    in steps of 1/65535. Raises ValueError for more than 40 tokens, and for a block, head or query
     that is not there.
 
     >>> import minibert
@@ -75,6 +76,32 @@ def probabilities(bert: "Bert", text: str, pair: str | None = None) -> tuple[lis
     return tokens, [trace[name][0].double().tolist() for name in names]
 
 
+def habits(tokens: list[str], weights: Any) -> list[list[tuple[str, float]]]:
+    """What each head does most, [block][head]: a name, and the share of all reading that it is.
+
+    >>> habits(["[CLS]", "a", "[SEP]"], [[[[0, 1, 0], [0, 0.2, 0.8], [0, 0, 1]]]])
+    [[('the next token', 0.9)]]
+    """
+    T = range(len(tokens))
+    ways = {
+        "the next token": [(q, q + 1) for q in T[:-1]],
+        "the token before": [(q, q - 1) for q in T[1:]],
+        "the token itself": [(q, q) for q in T],
+        "[CLS]": [(q, 0) for q in T],
+        "[SEP]": [(q, k) for q in T for k in T if tokens[k] == "[SEP]"],
+    }
+
+    def most(rows: list[list[float]]) -> tuple[str, float]:
+        shares = {
+            name: sum(rows[q][k] for q, k in cells) / max(1, len({q for q, _ in cells}))
+            for name, cells in ways.items()
+        }
+        name = max(shares, key=lambda way: shares[way])
+        return name, round(shares[name], 3)
+
+    return [[most(rows) for rows in heads] for heads in weights]
+
+
 def _place(number: int, count: int, what: str) -> int:
     if not -count <= number < count:
         raise ValueError(f"{what} must lie in 0..{count - 1} (-1 is the last), got {number}")
@@ -101,13 +128,15 @@ def _draw(title: str, tokens: list[str], weights: Any, block: int, head: int, qu
     maps, wide, high = _grid(weights, block, head, 390 if beside else svg.WIDTH - 32)
     left, low = (wide + 56, top) if beside else (16.0, top + high + 16)
     arrows, tall = _arrows(tokens, weights[block][head], query, min(svg.WIDTH - 16 - left, 640))
-    label = f"block {block}, head {head}: what “{svg.shorten(tokens[query], 150)}” reads"
+    habit, share = habits(tokens, weights)[block][head]
+    name = svg.shorten(tokens[query], 150)
+    label = f"block {block}, head {head} ({habit} {share:.2f}): what “{name}” reads"
     parts += [svg.moved(16, top, *maps), svg.text(left, low + 16, label, bold=True)]
     parts.append(svg.moved(left, low + 28, *arrows))
     bottom = max(top + high, low + 28 + tall) + 12
     row = weights[block][head][query]
     best = sorted(range(len(row)), key=lambda key: -row[key])[:3]
-    reads = ", ".join(f"{tokens[key]} {100 * row[key]:.0f} %" for key in best)
+    reads = ", ".join(f"{tokens[key]} {100 * row[key]:.1f} %" for key in best)
     return svg.document(parts, bottom, f"{title}. In block {block}, head {head}, "
                         f"{tokens[query]} reads {reads}.")  # fmt: skip
 
@@ -203,7 +232,7 @@ def _arrows(
         strong = weight == max(chosen[query])
         parts += [
             svg.text(column, y, name, anchor="end", bold=place == query, fill=fill),
-            svg.text(end + 54, y, f"{100 * weight:.0f} %", anchor="end", bold=strong),
+            svg.text(end + 54, y, f"{100 * weight:.1f} %", anchor="end", bold=strong),
             svg.text(end + 64, y, name, bold=strong),
         ]
     return parts, middle(len(tokens))
@@ -230,11 +259,11 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, weight: float, key: int) 
 def interactive(tokens: list[str], weights: Any, block: int, head: int, query: int) -> str:
     """The inside of the page; `weights` are lists [block][head][query][key] in 0..1.
 
-    The probabilities travel as one byte each (base64), the text as JSON; attention.js draws the
+    The probabilities travel as two bytes each (base64), the text as JSON; attention.js draws the
     rest: a grid of buttons, the chosen head's lines, a table of its numbers. Everything is reached
     by keyboard: arrows move over the grid, up and down over the queries.
     """
-    flat = [round(255 * w) for heads in weights for maps in heads for row in maps for w in row]
+    flat = [round(65535 * w) for heads in weights for maps in heads for row in maps for w in row]
     data = {
         "blocks": len(weights),
         "heads": len(weights[0]),
@@ -244,7 +273,8 @@ def interactive(tokens: list[str], weights: Any, block: int, head: int, query: i
         "query": query,
         "day": svg.BLUES,
         "night": NIGHT,
-        "weights": base64.b64encode(bytes(flat)).decode(),
+        "habits": habits(tokens, weights),
+        "weights": base64.b64encode(struct.pack(f"<{len(flat)}H", *flat)).decode(),
     }
     return text_of("attention.html").format(
         style=text_of("attention.css"), data=data_element(data), script=text_of("attention.js")

@@ -625,6 +625,8 @@ def test_the_site(tree, tmp_path, capsys, remembered):
     assert (site / "tutorials" / image["src"]).is_file()
     assert (site / "interactive/01_first-1.html").read_text("utf-8").endswith("of its own</p>")
     assert '<a href="../interactive/01_first-1.html">' in text
+    tips = [link.get("title") for link in first.every("a") if "#token" in link.get("href", "")]
+    assert tips and set(tips) == {"A piece of text."}
     assert re.search(r'href="../lib/thing.html#L-4">.*lib/thing.py.*</a>', text)
     assert "# alt:" not in text and "<!-- " not in text.partition("<article")[2]
     assert "[Contents]" not in text
@@ -688,7 +690,7 @@ def test_examples_in_docstrings(name):
 @with_sphinx
 def test_links_to_what_is_no_page_stay_text(tree, tmp_path):
     swap(tree / "tutorials/02_second.md", "See [the first]", "See [this](../lib/) and [the first]")
-    site_writer()(tree, tmp_path / "site", {})
+    site_writer()(tree, tmp_path / "site")
     text = (tmp_path / "site/tutorials/02_second.html").read_text("utf-8")
     assert re.search(r"See (<[^a][^>]*>)+this(</[^a][^>]*>)+ and", text)
 
@@ -719,7 +721,7 @@ def test_every_figure_and_notebook_belongs_to_a_chapter():
 
 @with_sphinx
 def test_the_real_site_is_sound(tmp_path, capsys):
-    site_writer()(ROOT, tmp_path / "site", {})
+    site_writer()(ROOT, tmp_path / "site")
     assert capsys.readouterr().err == ""
     (tmp_path / "site/index.html").unlink()
     pages = assert_sound(tmp_path / "site")

@@ -69,8 +69,10 @@ def stale(run: Run, chapters: list[Chapter]) -> list[Problem]:
             note(cell.out.start + 1, f"stale figure: expected {image}")
         if result and result.svg and cell.figure and not figure(chapter, cell).is_file():
             note(cell.line, f"missing figure: img/{cell.figure}")
+        if result and result.page and not writing.interactive(chapter, cell).is_file():
+            note(cell.line, f"missing page: interactive/{writing.interactive(chapter, cell).name}")
     for path in writing.orphans(chapter):
-        note(1, f"orphaned figure: no cell makes img/{path.name}")
+        note(1, f"orphaned figure: no cell makes {path.parent.name}/{path.name}")
     path = writing.notebook_path(chapter)
     if chapter.numbered and not path.is_file():
         note(1, f"missing notebook: notebooks/{path.name}")

@@ -46,12 +46,6 @@ class Run:
     absent: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0  # of processor time
 
-    @property
-    def pages(self) -> dict[str, str]:
-        """The pages of the interactive pictures, by the names of their figures."""
-        shown = [(c.figure, self.results.get(c.number, Result()).page) for c in self.chapter.cells]
-        return {name: page for name, page in shown if name and page}
-
 
 def run_chapters(
     root: Path, chapters: list[Chapter], progress: Callable[[Chapter], None]

@@ -5,8 +5,10 @@ library's files become Markdown when they are read. An extension of Sphinx, too:
 """
 
 import re
+import shutil
 import sys
 import tempfile
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,15 @@ from sphinx.util.docutils import docutils_namespace
 
 from minibert.bert import load
 from minibert.view.live.page import live_page
-from tutorials.building.chapter import Chapter, chapter_files, markdown, read_chapter
+from tutorials.building.chapter import (
+    APPENDICES,
+    Chapter,
+    chapter_files,
+    markdown,
+    plain,
+    read_chapter,
+)
+from tutorials.building.diagrams import AXES, CORE, SHAPE, bert_map, chapter_numbers
 from tutorials.building.rules import find_quotation, targets
 from tutorials.building.source import read_along, source_markdown
 from tutorials.building.writing import CONTENTS, OPTIONAL, write_text
@@ -65,7 +75,8 @@ def setup(app: Sphinx) -> None:
 
     def formula(display: str) -> tuple[Any, None]:
         def visit(translator: Any, node: nodes.Element) -> None:
-            translator.body.append(convert(node.astext().strip(), display=display))
+            written = convert(node.astext().strip(), display=display)
+            translator.body.append(written.replace(' stretchy="false"', ""))  # brackets grow
             raise nodes.SkipNode
 
         return visit, None
@@ -78,17 +89,57 @@ def setup(app: Sphinx) -> None:
             if link["refdomain"] is None:  # it leads to a folder, or to what is not there
                 link.replace_self(link.children)
 
+    def colour(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+        if "body" in context:
+            context["body"] = with_tips(in_colours(context["body"]), app.config.minibert_terms)
+
+    app.add_config_value("minibert_terms", {}, "html")
     app.add_html_math_renderer("mathml", formula("inline"), formula("block"))
     app.connect("doctree-read", finish)
+    app.connect("html-page-context", colour)
 
 
-def write_site(
-    root: Path, folder: Path, interactive: dict[str, str], with_chapters: bool = True
-) -> Path:
-    """Write every page into `folder`; returns the first to open.
+def in_colours(body: str) -> str:
+    """A page in which the letters of every shape, in prose and code alike, have their colours.
 
-    `interactive` holds the pages of the pictures that have one, by the names of the figures.
+    >>> in_colours('<p title="(T,)">(T, 3)</p>')
+    '<p title="(T,)">(<b class="axis-T">T</b>, 3)</p>'
     """
+    parts = re.split(r"(<[^>]*>)", body)
+    for n in range(0, len(parts), 2):
+        parts[n] = SHAPE.sub(
+            lambda shape: re.sub(
+                f"[{''.join(AXES)}]", r'<b class="axis-\g<0>">\g<0></b>', shape[0]
+            ),
+            parts[n],
+        )
+    return "".join(parts)
+
+
+def glossary_terms(path: Path) -> dict[str, str]:
+    """What the glossary says of each term, by its anchor: the first sentence."""
+    terms, anchor = {}, ""
+    tokens = markdown().parse(path.read_text(encoding="utf-8")) if path.is_file() else []
+    for token, inside in zip(tokens, tokens[1:]):
+        if token.type == "heading_open":
+            anchor = str(token.attrs["id"])
+        elif token.type == "paragraph_open" and anchor not in terms:
+            terms[anchor] = re.split(r"(?<=\.) (?=[A-Z])", plain(inside))[0]
+    return terms
+
+
+def with_tips(body: str, terms: dict[str, str]) -> str:
+    """A page whose links to the glossary say on hovering what they lead to."""
+
+    def tip(link: re.Match[str]) -> str:
+        said = terms.get(link[2])
+        return f'{link[1]} title="{escape(said)}"' if said else link[0]
+
+    return re.sub(r'(href="[^"]*glossary\.html#([\w-]+)")', tip, body)
+
+
+def write_site(root: Path, folder: Path, with_chapters: bool = True) -> Path:
+    """Write every page into `folder`, nothing is run; returns the first to open."""
     files = chapter_files(root / "tutorials") if with_chapters else []
     chapters = {f"tutorials/{path.stem}": read_chapter(path) for path in files}
     sources = sources_of(root, list(chapters.values()))
@@ -97,13 +148,13 @@ def write_site(
 
     def read(app: Sphinx, name: str, content: list[str]) -> None:
         if name in chapters:
-            content[0] = chapter_markdown(root, chapters[name], interactive)
+            content[0] = chapter_markdown(root, chapters[name])
         else:
             content[0] = source_markdown(pages[name], content[0])
         if name == first:
             lists = {
-                "Chapters": [n for n, c in chapters.items() if c.numbered],
-                "Appendices": [n for n, c in chapters.items() if not c.numbered and n != first],
+                "Chapters": [n for n, c in chapters.items() if c.name not in APPENDICES][1:],
+                "Appendices": [n for n, c in chapters.items() if c.name in APPENDICES],
                 "The library, to read along": [n for n in pages if n != first],
             }
             for title, names in lists.items():
@@ -117,12 +168,13 @@ def write_site(
             "root_doc": first,
             "include_patterns": wanted,
             "exclude_patterns": [path.name for path in root.iterdir() if path.name not in tops],
+            "minibert_terms": glossary_terms(root / "tutorials/glossary.md"),
         }
         app = Sphinx(root, None, folder, trees, "html", settings, status=None, warning=sys.stderr)
         app.connect("source-read", read)
         app.build(force_all=True)
-    for figure, page in interactive.items():
-        write_text(folder / "interactive" / Path(figure).with_suffix(".html").name, page)
+    if with_chapters and (root / "tutorials/interactive").is_dir():
+        shutil.copytree(root / "tutorials/interactive", folder / "interactive", dirs_exist_ok=True)
     if chapters.keys() >= {f"tutorials/{name}" for name in LIVE}:
         page = live_page(load("minibert-tiny"), precision="int8", chapters="../tutorials/")
         write_text(folder / "interactive/live.html", page)
@@ -144,7 +196,7 @@ def sources_of(root: Path, chapters: list[Chapter]) -> list[str]:
     return [path for path in found if (root / path).is_file()]
 
 
-def chapter_markdown(root: Path, chapter: Chapter, interactive: dict[str, str]) -> str:
+def chapter_markdown(root: Path, chapter: Chapter) -> str:
     """A chapter in the words of MyST. What is marked becomes a box; the page has its own `nav`."""
     lines = chapter.lines
     for quotation in chapter.quotations:
@@ -165,8 +217,14 @@ def chapter_markdown(root: Path, chapter: Chapter, interactive: dict[str, str]) 
     if chapter.path.stem in LIVE and (root / "minibert").is_dir():
         link = f'<a href="../interactive/live.html#{LIVE[chapter.path.stem]}">Try it live</a>'
         text = text.replace("\n## ", f"\n{link}\n\n## ", 1)
-    for figure in interactive:
-        page = f"../interactive/{Path(figure).with_suffix('.html').name}"
-        link = f'\n\n<a href="{page}">Open the interactive picture</a>'
-        text = text.replace(f"](img/{figure})", f"](img/{figure}){link}")
+    for page in sorted((chapter.path.parent / "interactive").glob(f"{chapter.name}-*.html")):
+        link = f'\n\n<a href="../interactive/{page.name}">Open the interactive picture</a>'
+        text = text.replace(f"](img/{page.stem}.svg)", f"](img/{page.stem}.svg){link}")
+    if chapter.numbered and (root / CORE).is_dir():
+        addresses = chapter_numbers(chapter.path.parent)
+        pages = {number: name.replace(".md", ".html") for number, name in addresses.items()}
+        drawing = bert_map(pages, f"../{CORE}", here=chapter.name[:2])
+        drawing = re.sub(r'href="(\.\./[^"]*)\.py"', r'href="\1.html"', drawing)
+        where = f"<details class=map><summary>You are here</summary>{drawing}</details>"
+        text = re.sub(r"(?m)^# .*$", lambda title: f"{title[0]}\n\n{where}", text, count=1)
     return text

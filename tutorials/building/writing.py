@@ -164,6 +164,8 @@ def save(run: Run, chapters: list[Chapter]) -> Chapter:
         result = run.results.get(cell.number)
         if result and result.svg is not None and cell.figure:
             write_text(folder / cell.figure, result.svg)
+            if result.page:
+                write_text(interactive(chapter, cell), result.page)
     for path in orphans(chapter):
         path.unlink()
     write_text(chapter.path, rendered(run, chapters))
@@ -173,12 +175,22 @@ def save(run: Run, chapters: list[Chapter]) -> Chapter:
     return chapter
 
 
+def interactive(chapter: Chapter, cell: Cell) -> Path:
+    """Where the page of a picture lies in which one can click."""
+    return chapter.path.parent / "interactive" / f"{Path(cell.figure or '').stem}.html"
+
+
 def notebook_path(chapter: Chapter) -> Path:
     return chapter.path.parent / "notebooks" / f"{chapter.name}.ipynb"
 
 
 def orphans(chapter: Chapter) -> list[Path]:
     """Figures that bear this chapter's name, and that no cell of it makes."""
-    made = {cell.figure for cell in chapter.cells}
-    found = sorted((chapter.path.parent / "img").glob(f"{chapter.name}-*.svg"))
-    return [path for path in found if path.name not in made]
+    made = {Path(cell.figure).stem for cell in chapter.cells if cell.figure}
+    places = [("img", "svg"), ("interactive", "html")]
+    found = [
+        path
+        for folder, ending in places
+        for path in sorted((chapter.path.parent / folder).glob(f"{chapter.name}-*.{ending}"))
+    ]
+    return [path for path in found if path.stem not in made]
