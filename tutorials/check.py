@@ -176,7 +176,21 @@ def told(result: Result, hint: int) -> str:
         lines.append(
             f"\n(the library's own code: python -m tutorials.check {lesson.number} --reveal)"
         )
+    if result.state == "solved":
+        lines += ["", what_is_next(lesson)]
     return "\n".join(lines)
+
+
+def what_is_next(lesson: Lesson) -> str:
+    """A sentence for somebody who has solved one."""
+    after = [each for each in LESSONS if each.number > lesson.number]
+    if not after:
+        return "That was the last one. A BERT of your own, whole: minibert diagnose FILE.py:CLASS"
+    following = after[0]
+    return (
+        f"Next: exercise {following.number}, {following.function} (chapter {following.chapter}), "
+        f"in tutorials/exercises/{following.file}"
+    )
 
 
 def table(results: list[Result]) -> str:

@@ -14,7 +14,7 @@ from minibert.diagnosis.catalogue.mistake import CATALOGUE
 from minibert.diagnosis.function_check import diagnose
 from minibert.diagnosis.probe import probe_model
 from tests.tutorials import exercise_solutions
-from tutorials.check import EXERCISES, borrowed, check, main, reveal, told
+from tutorials.check import EXERCISES, Result, borrowed, check, main, reveal, told
 from tutorials.exercises.todo import TODO, NotDone
 from tutorials.lessons import LESSONS
 
@@ -319,6 +319,14 @@ def test_the_message_in_full(tmp_path):
         "\n"
         "(the library's own code: python -m tutorials.check 06 --reveal)"
     )
+
+
+def test_what_comes_next_is_said_once_it_is_solved():
+    solved = [told(Result(lesson, "solved"), 0).split("\n")[-1] for lesson in LESSONS]
+    for line, following in zip(solved, LESSONS[1:]):
+        assert line.startswith(f"Next: exercise {following.number}, {following.function} (")
+    assert "minibert diagnose" in solved[-1] and len(solved) == len(LESSONS)
+    assert "Next:" not in told(Result(LESSONS[0], "wrong"), 0)
 
 
 BROKEN = {
