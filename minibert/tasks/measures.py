@@ -19,8 +19,8 @@ def f1(right: float, said: float, true: float) -> dict[str, float]:
     >>> f1(right=1, said=2, true=1)["precision"]
     0.5
     """
-    precision = right / said if said else 0.0
-    recall = right / true if true else 0.0
+    precision = float(right / said) if said else 0.0
+    recall = float(right / true) if true else 0.0
     both = precision + recall
     score = 2 * precision * recall / both if both else 0.0
     return {"f1": score, "precision": precision, "recall": recall}

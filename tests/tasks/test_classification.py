@@ -236,7 +236,9 @@ def test_measures_are_scikit_learns_and_scipys():
         assert ours["matthews"] == pytest.approx(metrics.matthews_corrcoef(truth, said))
         average = "binary" if classes == 2 else "macro"
         assert ours["f1"] == pytest.approx(metrics.f1_score(truth, said, average=average))
+        assert all(type(value) is float for value in ours.values()), "as a checkpoint keeps them"
     table, other = rng.integers(2, size=(2, 50, 3)).astype(bool)
+    assert all(type(value) is float for value in label_scores(table, other).values())
     assert label_scores(table, other)["f1"] == pytest.approx(
         metrics.f1_score(other, table, average="micro")
     )
