@@ -169,7 +169,7 @@ def content(folder: Path) -> dict[str, Any]:
         files[name] = path.read_bytes() if path.is_file() else None
         if name.endswith("checkpoint.pt"):
             checkpoint = torch.load(path, weights_only=True)
-            del checkpoint["state"]["seconds"]
+            (checkpoint["state"] or {}).pop("seconds", None)
             files[name] = repr(checkpoint)  # tensors this small are printed whole
         if name.endswith("log.csv"):
             rows = [line.split(",") for line in path.read_text().splitlines()]
