@@ -207,12 +207,23 @@ class Bert:
 
         `settings` as for `embed`. Resumes where an earlier run of the same stopped.
         """
-        recipe = self._recipe(pooling, normalize, max_length)
-        plan = Plan.of(self.model, self.tokenizer, recipe, **settings)
+        plan = self.plan(pooling=pooling, normalize=normalize, max_length=max_length, **settings)
         return embed_file(
             self._engine, self.tokenizer, source, target, plan,
             errors=errors, restart=restart, progress=progress,
         )  # fmt: skip
+
+    def plan(
+        self,
+        *,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        **settings: Unpack[EmbedSettings],
+    ) -> Plan:
+        """What `embed` does with these settings, checked: raises ValueError as it does."""
+        recipe = self._recipe(pooling, normalize, max_length)
+        return Plan.of(self.model, self.tokenizer, recipe, **settings)
 
     def embed_words(
         self,

@@ -60,31 +60,19 @@ def add_commands(commands: Any) -> None:
         help=".npy or .safetensors: an array, a row per line; .jsonl: every token, as Google's "
         "extract_features.py writes them",
     )
-    # The library has the defaults of these: an option that is left out is not handed on.
-    settings = [
-        p.add_argument(
-            "--layer",
-            metavar="N,...",
-            help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
-        ),
-        p.add_argument("--combine", help="several layers: concat, sum or mean"),
-        p.add_argument(
-            "--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)"
-        ),
-        p.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
-        p.add_argument(
-            "--max-length", type=int, metavar="N", help="tokens of a text (the model's own)"
-        ),
-        p.add_argument("--long-texts", help="cut at that length, or read in windows"),
-        p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time"),
-        _add_prompt(p),
-        p.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
-        p.add_argument("--deterministic", action="store_true", help="the same bits in any company"),
-        _add_errors(p),
-        p.add_argument("--restart", action="store_true", help="start anew, do not resume"),
-    ]
-    p.set_defaults(settings=[option.dest for option in settings])
-    p.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
+    add_embed_settings(p)
+    p.set_defaults(
+        settings=[
+            *p.get_default("settings"),
+            p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time").dest,
+            _add_prompt(p).dest,
+            p.add_argument(
+                "--deterministic", action="store_true", help="the same bits in any company"
+            ).dest,
+            _add_errors(p).dest,
+            p.add_argument("--restart", action="store_true", help="start anew, do not resume").dest,
+        ]
+    )
 
     p = add_model_command(
         commands,
@@ -99,6 +87,39 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (%(default)s)")
     _add_prompt(p)
     _add_errors(p)
+
+
+def add_embed_settings(parser: argparse.ArgumentParser) -> None:
+    """How vectors are made, read by `embed_settings`, and where."""
+    # The library has the defaults of these: an option that is left out is not handed on.
+    settings = [
+        parser.add_argument(
+            "--layer",
+            metavar="N,...",
+            help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
+        ),
+        parser.add_argument("--combine", help="several layers: concat, sum or mean"),
+        parser.add_argument(
+            "--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)"
+        ),
+        parser.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
+        parser.add_argument(
+            "--max-length", type=int, metavar="N", help="tokens of a text (the model's own)"
+        ),
+        parser.add_argument("--long-texts", help="cut at that length, or read in windows"),
+        parser.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
+    ]
+    parser.set_defaults(settings=[option.dest for option in settings])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
+
+
+def embed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those that were given."""
+    settings = {name: getattr(arguments, name) for name in arguments.settings}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if "layer" in settings:
+        settings["layer"] = _layers(settings["layer"])
+    return settings
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> argparse.Action:
@@ -137,10 +158,7 @@ def embed(arguments: argparse.Namespace) -> None:
     from minibert.vectors.file import check_paths
 
     output = Path(arguments.output)
-    settings = {name: getattr(arguments, name) for name in arguments.settings}
-    settings = {name: value for name, value in settings.items() if value is not None}
-    if "layer" in settings:
-        settings["layer"] = _layers(settings["layer"])
+    settings = embed_settings(arguments)
     if output.suffix == ".jsonl":
         settings.setdefault("pooling", "none")
     if arguments.file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -148,7 +166,7 @@ def embed(arguments: argparse.Namespace) -> None:
             "standard input can be read once, and every process of torchrun reads the texts: "
             "write them to a file first"
         )
-    device = _device(arguments.device)
+    device = check_device(arguments.device)
     check_paths(os.devnull if arguments.file == "-" else arguments.file, output)
     bert = load_model(arguments)
     bert.to(device)
@@ -193,7 +211,7 @@ def _layers(words: str) -> list[int]:
         ) from None
 
 
-def _device(name: str) -> str:
+def check_device(name: str) -> str:
     """The device by name; under torchrun each process has a GPU of its own."""
     import torch
 

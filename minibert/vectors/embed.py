@@ -34,12 +34,19 @@ if TYPE_CHECKING:
 CHUNK = 4096  # texts that are sorted by length, run and given back together
 
 
-@torch.inference_mode()
 def embed_chunk(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
 ) -> tuple[np.ndarray, int]:
     """Vectors (n, W) float32 of some texts, all run before any is given back; how many were cut."""
     pieces = [tokenizer.ids(plan.prepare(text, tokenizer)) for text in texts]
+    return embed_pieces(engine, tokenizer, pieces, plan), count_cut(pieces, plan)
+
+
+@torch.inference_mode()
+def embed_pieces(
+    engine: Engine, tokenizer: Tokenizer, pieces: Sequence[list[int]], plan: Plan
+) -> np.ndarray:
+    """The same of texts that are ids already, without [CLS] and [SEP]."""
     windows = [w for n, ids in enumerate(pieces) for w in windows_of(n, ids, tokenizer, plan)]
     fast = fast_for(engine, windows, plan)
     order: list[int] = []
@@ -51,14 +58,14 @@ def embed_chunk(
             row[windows[i].counted] = 1
         columns.append(_pool(states, mask.to(states.device), pooler_output, plan))
     pooled = torch.cat(columns).float().cpu()
-    if len(windows) == len(texts):
+    if len(windows) == len(pieces):
         vectors = torch.empty_like(pooled)
         vectors[order] = pooled
     else:
-        vectors = _join(pooled, order, windows, plan, len(texts))
+        vectors = _join(pooled, order, windows, plan, len(pieces))
     if plan.normalize:
         vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    return vectors.numpy()[:, : plan.truncate_dim], count_cut(pieces, plan)
+    return vectors.numpy()[:, : plan.truncate_dim]
 
 
 def _pool(states: Tensor, mask: Tensor, pooler_output: Tensor | None, plan: Plan) -> Tensor:

@@ -39,27 +39,38 @@ class TokenVectors(NamedTuple):
 
 
 @torch.inference_mode()
+def token_states(
+    engine: Engine, tokenizer: Tokenizer, pieces: Sequence[list[int]], plan: Plan
+) -> list[np.ndarray]:
+    """The vectors (T, H) of every token of texts that are ids already, [CLS] and [SEP] among them.
+    For a plan without a prompt."""
+    windows = [w for n, ids in enumerate(pieces) for w in windows_of(n, ids, tokenizer, plan)]
+    states: dict[int, np.ndarray] = {}
+    for chosen, group, _ in run_windows(fast_for(engine, windows, plan), windows, plan):
+        for i, state in zip(chosen, group.float().cpu().numpy()):
+            states[i] = state[windows[i].counted]
+    arrays: list[list[np.ndarray]] = [[] for _ in pieces]
+    for i, window in enumerate(windows):
+        arrays[window.text].append(states[i])
+    joined = [np.concatenate(parts) for parts in arrays]
+    if plan.normalize:
+        for vectors in joined:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return joined
+
+
 def token_chunk(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
 ) -> tuple[list[TokenVectors], int]:
     """The vectors of every token of some texts, and how many texts were cut."""
     plan = dataclasses.replace(plan, prefix="", skipped=0)  # offsets are places in the text itself
     pieces = [tokenizer.pieces(plan.prepare(text, tokenizer)) for text in texts]
-    windows = [w for n, p in enumerate(pieces) for w in windows_of(n, p.ids, tokenizer, plan)]
-    states: dict[int, np.ndarray] = {}
-    for chosen, group, _ in run_windows(fast_for(engine, windows, plan), windows, plan):
-        for i, state in zip(chosen, group.float().cpu().numpy()):
-            states[i] = state[windows[i].counted]
-    arrays: list[list[np.ndarray]] = [[] for _ in texts]
-    for i, window in enumerate(windows):
-        arrays[window.text].append(states[i])
     results = []
     left = tokenizer.truncation_side == "left"
     cls, sep = (tokenizer.special_tokens[name] for name in ("cls_token", "sep_token"))
-    for text, parts in zip(pieces, arrays):
-        vectors = np.concatenate(parts)
-        if plan.normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    for text, vectors in zip(
+        pieces, token_states(engine, tokenizer, [p.ids for p in pieces], plan)
+    ):
         room = len(vectors) - 2
         kept = slice(len(text.ids) - room, None) if left else slice(room)
         offsets = [(0, 0), *text.offsets[kept], (0, 0)]

@@ -1,0 +1,98 @@
+"""`minibert serve`: a model behind HTTP, until it is stopped."""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minibert.cli.options import DEFAULT_MODEL, add_command
+from minibert.cli.settings import add_settings, read_settings
+from minibert.cli.vectors import add_embed_settings, check_device, embed_settings
+from minibert.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from minibert.bert import Bert
+    from minibert.tasks.classification import BertClassifier
+
+KEY = "MINIBERT_API_KEY"
+
+
+def add_commands(commands: Any) -> None:
+    """Add `serve` to the sub-parsers of `minibert`."""
+    p = add_command(
+        commands,
+        serve,
+        "serve",
+        "a server for OpenAI's and bert-as-service's clients",
+        "minibert serve sentence-transformers/all-MiniLM-L6-v2",
+        'curl localhost:8125/embed --json \'{"inputs": ["A cat sat down."]}\'',
+    )
+    p.description += " Ctrl-C or SIGTERM stops it, after what it has begun."
+    p.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        default=os.environ.get("MINIBERT_MODEL", DEFAULT_MODEL),
+        help="a folder, or a name on the hub (%(default)s)",
+    )
+    add_settings(p, ServeSettings)
+    p.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help=f"that clients must know; better in the environment, as {KEY}, since others on this "
+        f"machine can read a command line",
+    )
+    add_embed_settings(p)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    settings = read_settings(ServeSettings, arguments)
+    key = arguments.api_key or os.environ.get(KEY)
+    device = check_device(arguments.device)
+    try:
+        from minibert.serve.app import Service
+        from minibert.serve.run import listen, run
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"serve needs the package {error.name}, an extra of minibert: pip install "
+            f"'minibert[serve]', in its repository pip install '.[serve]'"
+        ) from None
+    with listen(settings) as listener:
+        bert, classifier = _load(arguments.model)
+        bert.pretraining.to(device)
+        place = Path(arguments.model)
+        name = place.resolve().name if place.exists() else arguments.model
+        service = Service(bert, settings, name, classifier, embed_settings(arguments))
+        host, port = listener.getsockname()[:2]
+        where = f"[{host}]" if ":" in host else host
+        print(
+            f"minibert: {service.name} at http://{where}:{port} (Ctrl-C stops it)", file=sys.stderr
+        )
+        if not key and not host.startswith("127.") and host != "::1":
+            print(
+                f"minibert: whoever reaches this port may use it: a key in {KEY} keeps others out",
+                file=sys.stderr,
+            )
+        run(service.app(key), settings, listener)
+
+
+def _load(model: str) -> "tuple[Bert, BertClassifier | None]":
+    """The model, and the classifier on it if it has one."""
+    from minibert.bert import load
+    from minibert.system.processes import use_threads
+    from minibert.tasks.classification import load_classifier
+    from minibert.weights.hub import resolve
+
+    use_threads()
+    bert = load(model)
+    if not any("classifier" in name for name in bert.report.ignored):
+        return bert, None
+    try:
+        classifier, _ = load_classifier(resolve(model).path)
+    except ValueError as error:
+        warnings.warn(f"/predict is not served: {error}", stacklevel=2)
+        return bert, None
+    classifier.bert = bert.model
+    return bert, classifier
