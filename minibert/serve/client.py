@@ -253,9 +253,9 @@ class BertClient:
             connection = old or http.client.HTTPConnection(self.ip, self.port)
             self._connections.open = connection
             connection.timeout = max(end - time.monotonic(), 0.001) if end < float("inf") else None
-            if connection.sock:
-                connection.sock.settimeout(connection.timeout)
             try:
+                if connection.sock:
+                    connection.sock.settimeout(connection.timeout)
                 connection.request(method, path, body, headers)
                 response = connection.getresponse()
                 return response.status, response.read()
