@@ -3,18 +3,13 @@
 import argparse
 import os
 import sys
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from minibert.cli.options import DEFAULT_MODEL, add_command
+from minibert.cli.options import DEFAULT_MODEL, add_command, load_model
 from minibert.cli.settings import add_settings, read_settings
 from minibert.cli.vectors import add_embed_settings, check_device, embed_settings
 from minibert.serve.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from minibert.bert import Bert
-    from minibert.tasks.classification import BertClassifier
 
 KEY = "MINIBERT_API_KEY"
 
@@ -60,11 +55,10 @@ def serve(arguments: argparse.Namespace) -> None:
             f"'minibert[serve]', in its repository pip install '.[serve]'"
         ) from None
     with listen(settings) as listener:
-        bert, classifier = _load(arguments.model)
-        bert.pretraining.to(device)
+        bert = load_model(arguments).to(device)
         place = Path(arguments.model)
         name = place.resolve().name if place.exists() else arguments.model
-        service = Service(bert, settings, name, classifier, embed_settings(arguments))
+        service = Service(bert, settings, name, embed_settings(arguments))
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
         print(
@@ -76,23 +70,3 @@ def serve(arguments: argparse.Namespace) -> None:
                 file=sys.stderr,
             )
         run(service.app(key), settings, listener)
-
-
-def _load(model: str) -> "tuple[Bert, BertClassifier | None]":
-    """The model, and the classifier on it if it has one."""
-    from minibert.bert import load
-    from minibert.system.processes import use_threads
-    from minibert.tasks.classification import load_classifier
-    from minibert.weights.hub import resolve
-
-    use_threads()
-    bert = load(model)
-    if not any("classifier" in name for name in bert.report.ignored):
-        return bert, None
-    try:
-        classifier, _ = load_classifier(resolve(model).path)
-    except ValueError as error:
-        warnings.warn(f"/predict is not served: {error}", stacklevel=2)
-        return bert, None
-    classifier.bert = bert.model
-    return bert, classifier

@@ -29,7 +29,7 @@ import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import minibert
@@ -52,14 +52,16 @@ from minibert.serve.fields import (
 from minibert.serve.guard import Guard, Json, refuse
 from minibert.serve.metrics import Metrics
 from minibert.serve.settings import ServeSettings
-from minibert.tasks.classification import BertClassifier, predict
+from minibert.tasks.classification import BertClassifier
 from minibert.vectors.embed import count_cut, cut_in_words
 from minibert.vectors.plan import Plan
 from minibert.vectors.windows import windows_of
+from minibert.view.live.page import live_page
 
 Answer = TypeVar("Answer")
 
 LONG_WORK = 20_000  # characters or numbers: more are worked on beside the event loop
+TRUNCATE = 'ask for "truncate": true, which cuts it there'
 SLICE = 32  # texts that are classified before others have their turn
 
 
@@ -67,7 +69,6 @@ class Service:
     """A model and what is answered with its help.
 
     name        by which clients may call the model
-    classifier  for /predict; its encoder may be that of `bert`
     embedding   how vectors are made, as `Bert.plan` takes it; a request may say otherwise
     """
 
@@ -76,11 +77,10 @@ class Service:
         bert: Bert,
         settings: ServeSettings,
         name: str,
-        classifier: BertClassifier | None = None,
         embedding: Mapping[str, Any] | None = None,
         batch_tokens: int | None = None,
     ):
-        self.bert, self.settings, self.name, self.classifier = bert, settings, name, classifier
+        self.bert, self.settings, self.name = bert, settings, name
         self.embedding = dict(embedding or {})
         self.plan = bert.plan(**self.embedding)
         engine = Engine(bert.model)
@@ -89,6 +89,7 @@ class Service:
         self.metrics = Metrics()
         self.started = time.time()
         self.guard: Guard | None = None
+        self.page: str | None = None
 
     def app(self, api_key: str | None = None) -> Guard:
         """The whole application, to be run by an ASGI server."""
@@ -166,14 +167,13 @@ class Service:
             raise Refusal(500, "the model's vectors are not finite: are its weights whole?")
         return rows
 
-    def _check_lengths(self, pieces: Sequence[Sequence[int]], limit: int) -> None:
-        for number, ids in enumerate(pieces):
-            if len(ids) + 2 > limit:
-                raise Refusal(
-                    413,
-                    f"text {number} has {len(ids) + 2} tokens, and {limit} are read: shorten it, "
-                    f'or ask for "truncate": true, which cuts it there',
-                )
+    async def _check_lengths(self, texts: Sequence[str], advice: str) -> None:
+        """Raises Refusal for texts that the model cannot read whole, as they are."""
+        tokenizer = self.bert.tokenizer
+        pieces = await _beside(
+            sum(map(len, texts)), lambda: [tokenizer.ids(text) for text in texts]
+        )
+        check_lengths(pieces, self.bert.config.max_position_embeddings, advice)
 
     # ---- Vectors ----
 
@@ -216,7 +216,7 @@ class Service:
         plan = self._plan(body)
         pieces = await self._pieces(texts, plan)
         if plan.long_texts == "cut" and not body.get("truncate"):
-            self._check_lengths(pieces, plan.limit)
+            check_lengths(pieces, plan.limit, TRUNCATE)
         rows = await self._rows(request, pieces, plan)
         if plan.pools:
             rows = list(_shortened(np.stack(rows), body, plan))
@@ -300,16 +300,7 @@ class Service:
         top = body.get("top_k", 5)
         if top > 1000:
             raise Refusal(400, f"top_k must be 1000 or less, got {top}")
-        whole = self.bert.plan()
-        pieces = await self._pieces(texts, dataclasses.replace(whole, prefix="", lower=False))
-        limit = self.bert.config.max_position_embeddings
-        for number, ids in enumerate(pieces):
-            if len(ids) + 2 > limit:
-                raise Refusal(
-                    413,
-                    f"text {number} has {len(ids) + 2} tokens, and the model reads {limit}: send "
-                    f"the part around the [MASK]",
-                )
+        await self._check_lengths(texts, "send the part around the [MASK]")
         answers = []
         for text in texts:
             work = partial(self.bert.fill_mask, text, top)
@@ -324,27 +315,20 @@ class Service:
         return Json(answers[0] if isinstance(body["inputs"], str) else answers)
 
     async def predict(self, request: Request, body: Mapping[str, Any]) -> Response:
-        classifier, tokenizer = self.classifier, self.bert.tokenizer
-        if classifier is None:
+        if not isinstance(self.bert.head, BertClassifier):
             raise Refusal(
                 404,
                 f"{self.name} has no classifier: start the server with a folder that `minibert "
-                f"finetune` wrote",
+                f"finetune` wrote, or with a model that was fine-tuned elsewhere to classify",
             )
         texts = texts_of(body["inputs"], self.settings)
-        limit = self.bert.config.max_position_embeddings
         if not body.get("truncate"):
-            pieces = await _beside(
-                sum(map(len, texts)), lambda: [tokenizer.ids(text) for text in texts]
-            )
-            self._check_lengths(pieces, limit)
+            await self._check_lengths(texts, TRUNCATE)
         answers = []
         for start in range(0, len(texts), SLICE):
-            work = partial(predict, classifier, tokenizer, texts[start : start + SLICE], limit)
-            for row in await self._outcome(request, self.batcher.call(work)):
-                scores = zip(classifier.classes, row.tolist())
-                classes = [{"label": name, "score": score} for name, score in scores]
-                answers.append(sorted(classes, key=lambda c: -c["score"]))
+            work = partial(self.bert.classify, texts[start : start + SLICE])
+            for classes in await self._outcome(request, self.batcher.call(work)):
+                answers.append([c._asdict() for c in classes])
         self.metrics.texts += len(texts)
         return Json(answers[0] if isinstance(body["inputs"], str) else answers)
 
@@ -406,8 +390,14 @@ class Service:
         return Json(describe(self.name))
 
     async def index(self, request: Request, body: Mapping[str, Any]) -> Response:
-        lines = [f"{e.method:<4}  {e.path:<16}  {e.summary}" for e in ENDPOINTS]
-        return PlainTextResponse(f"minibert serves {self.name}\n\n" + "\n".join(lines) + "\n")
+        """The live page; of a model that it cannot show, a list of what is served."""
+        try:
+            self.page = self.page or await anyio.to_thread.run_sync(live_page, self.bert)
+        except ValueError as error:
+            lines = [f"{e.method:<4}  {e.path:<16}  {e.summary}" for e in ENDPOINTS]
+            title = [f"minibert serves {self.name}, without the live page: {error}", ""]
+            return PlainTextResponse("\n".join([*title, *lines, ""]))
+        return HTMLResponse(self.page)
 
 
 class Endpoint(NamedTuple):
@@ -439,7 +429,7 @@ _OPENAI = {
 }
 _EMBED = {"inputs": TEXTS, "truncate": BOOLEAN, "dimensions": COUNT, **PLAN}
 ENDPOINTS = [
-    Endpoint("GET", "/", Service.index, "this list"),
+    Endpoint("GET", "/", Service.index, "the live page: this model at work in a browser"),
     Endpoint(
         "POST", "/v1/embeddings", Service.embeddings, "vectors, as OpenAI's", _OPENAI, ["input"]
     ),
@@ -526,6 +516,16 @@ async def _disconnect(request: Request) -> None:
 async def _beside(size: int, work: Callable[[], Answer]) -> Answer:
     """`work()`; if it is long, in a thread, so that other requests go on."""
     return work() if size < LONG_WORK else await anyio.to_thread.run_sync(work)
+
+
+def check_lengths(pieces: Sequence[Sequence[int]], limit: int, advice: str) -> None:
+    for number, ids in enumerate(pieces):
+        if len(ids) + 2 > limit:
+            raise Refusal(
+                413,
+                f"text {number} has {len(ids) + 2} tokens, and {limit} are read: shorten it, or "
+                f"{advice}",
+            )
 
 
 def _shortened(rows: np.ndarray, body: Mapping[str, Any], plan: Plan) -> np.ndarray:

@@ -73,10 +73,10 @@ class Running(NamedTuple):
 @contextmanager
 def serving(
     bert: Any, *, name: str = "tiny", key: str | None = None, batch_tokens: int | None = None,
-    classifier: Any = None, embedding: Any = None, **settings: Any,
+    embedding: Any = None, **settings: Any,
 ) -> Iterator[Running]:  # fmt: skip
     chosen = ServeSettings(port=0, **settings)
-    service = Service(bert, chosen, name, classifier, embedding, batch_tokens)
+    service = Service(bert, chosen, name, embedding, batch_tokens)
     with listen(chosen) as listener:
         server = make_server(service.app(key), chosen)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -12,9 +12,12 @@ import time
 import numpy as np
 import pytest
 
+import minibert
 import minibert.serve.run
 from minibert.serve.app import ENDPOINTS
-from minibert.tasks.classification import BertClassifier, predict
+from minibert.tasks.classification import BertClassifier
+from minibert.tasks.saved import save_task
+from minibert.view.live.page import live_page
 from tests.serve.serving import serving
 
 TEXTS = ["The river bank was flooded.", "", "A man went in.", "he", "the " * 9]
@@ -91,7 +94,7 @@ def test_no_text_is_cut_in_silence(bert, server):
         short = server.post(path, {name: ["he"] for name in body})
         assert "warning" not in short.json
     answer = server.post("/fill-mask", {"inputs": f"{long} [MASK]"})
-    assert answer.status == 413 and "33 tokens" in answer.error
+    assert answer.status == 413 and "33 tokens" in answer.error and "around" in answer.error
 
 
 def test_bert_as_service_json(bert, server):
@@ -171,24 +174,25 @@ def test_guesses_for_masks(bert, server):
     assert answer.status == 400 and "nothing to fill" in answer.error
 
 
-def test_classes(bert, server):
+def test_classes(bert, server, tmp_path):
+    """Of a folder as transformers writes it, which says them too."""
+    transformers = pytest.importorskip("transformers", reason="transformers is absent")
     answer = server.post("/predict", {"inputs": "he"})
     assert answer.status == 404 and "has no classifier" in answer.error
-    classifier = BertClassifier(bert.model, ["bad", "good", "so-so"]).eval()
-    with serving(bert, classifier=classifier) as other:
+    model = BertClassifier(bert.model, ["bad", "good", "so-so"]).eval()
+    save_task(model, bert.tokenizer, tmp_path / "tuned")
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "tuned").eval()
+    with serving(minibert.load(tmp_path / "tuned")) as other:
         texts = TEXTS * 9
-        expected = predict(classifier, bert.tokenizer, texts)
         answers = other.post("/predict", {"inputs": texts}).json
-        for row, classes in zip(expected, answers, strict=True):
-            assert [c["score"] for c in classes] == sorted(
-                (c["score"] for c in classes), reverse=True
-            )
-            assert {c["label"]: pytest.approx(c["score"], abs=1e-5) for c in classes} == dict(
-                zip(classifier.classes, row.tolist())
-            )
-        [one, *_] = other.post("/predict", {"inputs": "he"}).json
-        assert one == {**answers[3][0], "score": pytest.approx(answers[3][0]["score"], abs=1e-5)}
+        for text, classes in zip(texts, answers, strict=True):
+            scores = theirs(**bert.tokenizer([text])).logits[0].softmax(-1).tolist()
+            expected = sorted(zip(scores, model.classes), reverse=True)
+            assert [(pytest.approx(c["score"], abs=1e-5), c["label"]) for c in classes] == expected
+        one = other.post("/predict", {"inputs": "he"}).json
+        assert [c["label"] for c in one] == [c["label"] for c in answers[3]]
         assert other.post("/predict", {"inputs": "he " * 20}).status == 413
+        assert other.post("/predict", {"inputs": "he " * 20, "truncate": True}).status == 200
 
 
 def test_how_the_server_is(server):
@@ -197,7 +201,16 @@ def test_how_the_server_is(server):
     status = server.ask("GET", "/status/server").json
     assert status["max_seq_len"] == 16 and status["pooling_strategy"] == "mean"
     page = server.ask("GET", "/")
-    assert page.status == 200 and all(e.path in page.content.decode() for e in ENDPOINTS)
+    assert page.status == 200 and page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.content.decode() == live_page(server.service.bert)
+
+
+def test_a_model_that_the_page_cannot_show(bert, monkeypatch):
+    monkeypatch.setattr(minibert.view.live.page, "MOST_BYTES", 1)
+    with serving(bert) as server:
+        page = server.ask("GET", "/")
+    assert page.status == 200 and page.headers["Content-Type"].startswith("text/plain")
+    assert all(e.path in page.content.decode() for e in ENDPOINTS)
 
 
 def test_counts(bert):
@@ -298,7 +311,7 @@ def test_markup_and_control_characters(bert, server):
             assert answer.json
     for place in ("/<script>alert(1)</script>", "/?<script>"):
         answer = server.ask("GET", place)
-        assert b"<script>" not in answer.content and "html" not in answer.headers["Content-Type"]
+        assert b"<script>alert(1)" not in answer.content
     half = server.post("/tokenize", b'{"inputs": "the \\ud800 river"}')  # of a surrogate pair
     assert half.status == 400 and "surrogate" in half.error
 
