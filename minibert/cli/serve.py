@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
         "minibert serve sentence-transformers/all-MiniLM-L6-v2",
         'curl localhost:8125/embed --json \'{"inputs": ["A cat sat down."]}\'',
     )
-    p.description += " Ctrl-C or SIGTERM stops it, after what it has begun."
+    p.description = f"{p.description} Ctrl-C or SIGTERM stops it, after what it has begun."
     p.add_argument(
         "model",
         nargs="?",

@@ -134,8 +134,9 @@ class Service:
         """What the model's thread says; if the client leaves meanwhile, it is not asked."""
         outcome = asyncio.wrap_future(future)
         gone = asyncio.ensure_future(_disconnect(request))
+        both: set[asyncio.Future[Any]] = {outcome, gone}
         try:
-            await asyncio.wait({outcome, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not outcome.done():
                 raise ClientDisconnect
             return outcome.result()
@@ -411,7 +412,7 @@ class Endpoint(NamedTuple):
     required: Sequence[str] = ()
 
 
-_ENCODE = {
+_ENCODE: dict[str, Schema] = {
     "id": {"anyOf": [STRING, {"type": "integer"}]},
     "texts": {"type": "array"},
     "is_tokenized": BOOLEAN,
@@ -419,7 +420,7 @@ _ENCODE = {
     "encoding_format": ENCODING,
     **PLAN,
 }
-_OPENAI = {
+_OPENAI: dict[str, Schema] = {
     "input": TEXTS,
     "model": STRING,
     "dimensions": COUNT,
@@ -427,7 +428,7 @@ _OPENAI = {
     "user": STRING,
     **PLAN,
 }
-_EMBED = {"inputs": TEXTS, "truncate": BOOLEAN, "dimensions": COUNT, **PLAN}
+_EMBED: dict[str, Schema] = {"inputs": TEXTS, "truncate": BOOLEAN, "dimensions": COUNT, **PLAN}
 ENDPOINTS = [
     Endpoint("GET", "/", Service.index, "the live page: this model at work in a browser"),
     Endpoint(

@@ -25,7 +25,7 @@ ENCODING: Schema = {"type": "string", "enum": ["float", "base64"]}
 INTEGER: Schema = {"type": "integer"}
 LAYERS: Schema = {"anyOf": [INTEGER, {"type": "array", "items": INTEGER}]}
 # How vectors are made, as in `bert.embed`.
-PLAN = {
+PLAN: dict[str, Schema] = {
     "pooling": STRING,
     "layer": LAYERS,
     "normalize": BOOLEAN,
