@@ -173,6 +173,10 @@ def test_a_number_and_what_made_it(browser, page):
         done(wrong);
       })().catch((error) => done([error.message]));""")
     assert wrong == []
+    choice = "$('tensor').value = 'embeddings.norm'; $('tensor').dispatchEvent(new Event('change'))"
+    browser.execute_script(choice)
+    settle(browser)
+    assert "(x − mean) / √(variance + ε)" in text_of(browser, "explained")
 
 
 def test_it_fits(browser, page):

@@ -107,7 +107,7 @@ async function drawInside(answer, matrix) {
 }
 
 function drawExplained({value, sentence, row, column, labels, rest}) {
-  const box = $("explained");
+  $("explained").hidden = false;
   $("formula").textContent = `${digits(value)} = ${sentence}`;
   $("product").hidden = !row;
   if (!row) return;
@@ -123,7 +123,6 @@ function drawExplained({value, sentence, row, column, labels, rest}) {
   const sum = products.reduce((a, b) => a + b, 0);
   $("largest").textContent = `${products.length} products; the largest: ${largest.join("; ")}. ` +
     `Their sum is ${digits(sum)}, ${rest}.`;
-  box.hidden = false;
 }
 
 // ---- Compare: one word in two sentences
