@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from minibert.diagnosis.catalogue.mistake import CATALOGUE, Mistake
 from minibert.diagnosis.compare import close
 from minibert.diagnosis.gradients import check_gradients
-from minibert.diagnosis.naming import title
+from minibert.diagnosis.naming import in_short, title
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_model
 from minibert.diagnosis.relations import linear, relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
@@ -275,7 +275,7 @@ class Checker:
         if isinstance(student, Callee) and student.repeated:
             yield (
                 f"run more than once in one pass, and so not compared: "
-                f"{', '.join(title(name) for name in student.repeated[:3])}"
+                f"{', '.join(in_short(student.repeated))}"
             )
         names = list(self.expected)
         before = names[: names.index(place.name)]
