@@ -44,7 +44,7 @@ class Row(NamedTuple):
 class Template(NamedTuple):
     """What stands around the texts A and B: before, A, after, and between, B, after for a pair.
 
-    Names of special tokens, as in `SPECIAL_TOKENS`.
+    Names of special tokens, as in `SPECIAL_TOKENS`. `segments`: B is segment 1.
 
     >>> BERT_TEMPLATE.length(1), BERT_TEMPLATE.length(2), Template().length(2)
     (2, 3, 0)
@@ -53,6 +53,7 @@ class Template(NamedTuple):
     before: Sequence[str] = ()
     after: Sequence[str] = ()
     between: Sequence[str] = ()
+    segments: bool = True
 
     def length(self, texts: int) -> int:
         """The number of special tokens in a row of one text, or of two."""
@@ -60,6 +61,7 @@ class Template(NamedTuple):
 
 
 BERT_TEMPLATE = Template(before=("cls_token",), after=("sep_token",))  # [CLS] A [SEP] B [SEP]
+ROBERTA_TEMPLATE = BERT_TEMPLATE._replace(between=("sep_token",), segments=False)
 
 
 class Layout(NamedTuple):

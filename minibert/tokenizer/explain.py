@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from minibert.tokenizer.pieces import WordPieceTokenizer
+from minibert.tokenizer.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from minibert.tokenizer.tokenizer import Tokenizer
@@ -20,6 +21,8 @@ class Step(NamedTuple):
 
     For the rule "longest match" the text before is a word, the text after its pieces, and the
     changes are the prefixes tried, each with its id, or "" where the vocabulary does not have it.
+    For "merges" (byte-level BPE) they are the pairs and what each becomes, for "best path"
+    (Unigram) the pieces and their scores.
     """
 
     rule: str
@@ -56,9 +59,20 @@ def explain(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> list[Step]:
             changes = [(old, new) for old, new in spelled if old != new]
             steps.append(Step(rule.__name__, part, after, changes))
             part = after
-        steps += (_match(tokenizer, word) for word in part.split(" ") if word)
+        engine = getattr(tokenizer, "engine", tokenizer)
+        if isinstance(engine, Pipeline):
+            words = engine.words(part, range(start, start + len(part)))
+            steps += (_spell(engine, letters) for letters, _ in words)
+        else:
+            steps += (_match(tokenizer, word) for word in part.split(" ") if word)
     ids = " ".join(map(str, tokenizer.ids(text)))
     return [*steps, Step("ids", text, ids, [])]
+
+
+def _spell(engine: Pipeline, word: str) -> Step:
+    name, changes = engine.explain_word(word)
+    pieces = (engine.vocabulary.inverse[number] for number, _ in engine.spell(word))
+    return Step(name, word, " ".join(pieces), changes or [(word, "one piece")])
 
 
 def _match(tokenizer: Tokenizer | WordPieceTokenizer, word: str) -> Step:
@@ -103,9 +117,9 @@ def format_explanation(steps: list[Step], colour: bool = False) -> str:
 
 def _cells(step: Step, colour: bool) -> Iterator[str]:
     yes, no, end = ("\033[32m", "\033[2m", "\033[0m") if colour else ("", "", "")
-    matched = step.rule in ("longest match", "added token")
+    matched = step.rule in ("longest match", "best path", "added token")
     yield step.rule
-    yield step.after if matched or step.rule == "ids" else repr(step.after)
+    yield step.after if matched or step.rule in ("merges", "ids") else repr(step.after)
     if matched:
         yield ", ".join(
             f"{yes}{what} {number}{end}" if number else f"{no}{what} no{end}"

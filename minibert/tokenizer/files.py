@@ -15,6 +15,14 @@ from typing import Any, get_type_hints
 
 from minibert.system.files import written_whole
 from minibert.tokenizer.batch import BERT_TEMPLATE, Template
+from minibert.tokenizer.compiled import ENGINES, check_vocab, engine_of, template_of
+from minibert.tokenizer.families import (
+    FAMILIES,
+    FILES,
+    OF_MODEL_TYPE,
+    TOKEN_NAMES,
+    as_tokenizer_json,
+)
 from minibert.tokenizer.vocabulary import SPECIAL_TOKENS, AddedToken, number_tokens
 
 # The classes whose rules are BERT's, with or without Fast, and those that follow tokenizer.json.
@@ -28,7 +36,6 @@ _FILE_CLASSES = ("PreTrainedTokenizerFast", "TokenizersBackend", None)
 _AS_THEY_ARE = (
     "clean_up_tokenization_spaces",
     "padding_side",
-    "rules",
     "split_special_tokens",
     "truncation_side",
 )
@@ -38,8 +45,9 @@ _KINDS: list[tuple[str, tuple[type, ...], str]] = [
     ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
     ("true or false", (bool,), "clean_up_tokenization_spaces split_special_tokens"),
     ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
+    ("true or false", (bool,), "add_prefix_space trim_offsets keep_accents split_by_punct"),
     ("a number", (int, float), "model_max_length"),
-    ("a string", (str,), "rules template tokenizer_class padding_side truncation_side"),
+    ("a string", (str,), "rules template tokenizer_class model_type padding_side truncation_side"),
     ("a string or an object", (str, dict), f"bos_token eos_token {' '.join(SPECIAL_TOKENS)}"),
     ("a list or an object", (list, dict), "additional_special_tokens extra_special_tokens"),
     ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
@@ -163,12 +171,7 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: expected BERT's {part}, {value!r}, got {parts[part]!r}. "
                 "This file describes another kind of tokenizer, whose ids minibert cannot give."
             )
-    vocab = model.get("vocab")
-    if not isinstance(vocab, dict) or any(type(n) is not int or n < 0 for n in vocab.values()):
-        raise ValueError(
-            f"{path}: expected the vocab to be an object of tokens and their ids, whole numbers "
-            f"from 0, got {vocab!r:.60}. Get the file again."
-        )
+    check_vocab(model.get("vocab"), path)
     if not isinstance(model.get("unk_token", ""), str):
         raise ValueError(
             f"{path}: expected unk_token to be a string, got {model['unk_token']!r:.60}."
@@ -177,58 +180,32 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _check_class(folder: Path, config: dict[str, Any]) -> str | None:
-    """The class of the tokenizer. ValueError if it is not one that BERT's rules describe."""
+    """The class of the tokenizer, bare of its endings. ValueError for one not built here."""
     model = _settings(folder / "config.json")
     name = config.get("tokenizer_class") or model.get("tokenizer_class")
     auto = config.get("auto_map") or []
     if isinstance(auto, dict):
         auto = auto.get("AutoTokenizer") or []
-    others = [part for part in auto if part] or sorted(path.name for path in folder.glob("*.model"))
+    others = [part for part in auto if part]
     if "word_tokenizer_type" in config:
         others = ["BertJapaneseTokenizer"]
+    family = OF_MODEL_TYPE.get(model.get("model_type") or "")
     bare = str(name).removesuffix("Fast").removesuffix("Legacy").removesuffix("Tokenizer")
-    if name not in _FILE_CLASSES and bare not in _BERT_CLASSES:
+    if name in _FILE_CLASSES:
+        bare = family or name or ("Bert" if model else None)
+    elif bare not in (*_BERT_CLASSES, *FAMILIES):
         others = [name]
+    if bare not in FAMILIES and not (folder / "tokenizer.json").is_file():
+        others += sorted(path.name for path in folder.glob("*.model"))
     if others:
         raise ValueError(
-            f"{folder}: expected a tokenizer with BERT's rules, such as BertTokenizer, got "
+            f"{folder}: expected a tokenizer with BERT's rules, such as BertTokenizer, or one of "
+            f"{', '.join(f'{name}Tokenizer' for name in FAMILIES)}, got "
             f"{', '.join(others)}, whose ids minibert cannot give. Make them with the library the "
             "model came with, and give them to the model; for BERT's rules all the same, name "
             "vocab.txt itself."
         )
-    return name or ("BertTokenizer" if model else None)
-
-
-def _around(
-    data: dict[str, Any], ids: Mapping[str, int], path: Path
-) -> tuple[dict[str, str], Template]:
-    """The names that a tokenizer.json has for [UNK], [CLS] and [SEP], and whether the last two
-    stand around a text."""
-    unknown = {"unk_token": data["model"]["unk_token"]} if "unk_token" in data["model"] else {}
-    form = data.get("post_processor")
-    if form is None:
-        return unknown, Template()
-    try:
-        if form["type"] == "BertProcessing":
-            cls, sep = form["cls"], form["sep"]
-        else:
-            first, _, last = form["single"]
-            names = [part["SpecialToken"]["id"] for part in (first, last)]
-            single = "{} 0 A 0 {} 0".format(*names)
-            for key, row in (("single", single), ("pair", f"{single} B 1 {names[1]} 1")):
-                parts = [part for item in form[key] for part in item.values()]
-                if " ".join(f"{part['id']} {part['type_id']}" for part in parts) != row:
-                    raise ValueError
-            cls, sep = ([name, *form["special_tokens"][name]["ids"]] for name in names)
-        if [[name, ids[name]] for name, _ in (cls, sep)] != [cls, sep]:
-            raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError(
-            f"{path}: expected BERT's post_processor, which makes [CLS] A [SEP] and [CLS] A [SEP] "
-            f"B [SEP] with segment 1 from B on, got {json.dumps(form)[:200]}. minibert cannot give "
-            "the rows of this one."
-        ) from None
-    return {**unknown, "cls_token": cls[0], "sep_token": sep[0]}, BERT_TEMPLATE
+    return bare
 
 
 def _special_tokens(config: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
@@ -264,14 +241,36 @@ def _with_named(
     return list(unique.values())
 
 
+def _vocabulary_file(path: Path, folder: Path, kind: str | None) -> Path:
+    """Where the pieces stand, of a folder or of a file that was named itself."""
+    family = FAMILIES.get(kind or "")
+    if path.is_dir():
+        named = path / "tokenizer.json"
+        path = named if named.is_file() else path / (family.file if family else "vocab.txt")
+    elif path.name in FILES and path.is_file():
+        raise ValueError(
+            f"{path}: expected the folder around this file, which says by config.json or "
+            "tokenizer_config.json how its pieces are used. Give the folder."
+        )
+    if not path.is_file():
+        other = f", or a {family.file}" if family else ""
+        raise FileNotFoundError(
+            f"expected {folder} to be or to hold a vocab.txt or tokenizer.json{other}, found "
+            "neither. Give the folder of a BERT model, or the path of its vocab.txt."
+        )
+    return path
+
+
 def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, Any]:
     """A folder, `vocab.txt` or `tokenizer.json` → the arguments of `Tokenizer`.
 
-    `tokenizer_config.json` is believed before `tokenizer.json`, as in transformers; `overrides`
-    are believed before both. Where nobody says, a vocabulary with capitals is used as a cased one.
+    For WordPiece `tokenizer_config.json` is believed before `tokenizer.json`, as in transformers;
+    `overrides` are believed before both. Where nobody says, a vocabulary with capitals is used as a
+    cased one. For byte-level BPE and Unigram `tokenizer.json` is believed, or what `families.py`
+    makes of the vocabulary where there is none.
     Not read are the truncation and padding stored in some tokenizer.json
     (all-MiniLM-L6-v2's pads everything to 128): here the caller says what is cut and padded.
-    Raises ValueError for a tokenizer whose class or parts are not BERT's.
+    Raises ValueError for a tokenizer whose class or parts are not built here.
     """
     path = folder = Path(path)
     config: dict[str, Any] = {}
@@ -283,46 +282,66 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
         if "added_tokens_decoder" not in config:  # else the older files repeat what it says
             config |= _settings(path / "special_tokens_map.json")
             extra = _json(path / "added_tokens.json")
-        path = path / ("tokenizer.json" if (path / "tokenizer.json").is_file() else "vocab.txt")
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"expected {folder} to be or to hold a vocab.txt or tokenizer.json, found neither. "
-            "Give the folder of a BERT model, or the path of its vocab.txt."
-        )
+    path = _vocabulary_file(path, folder, kind)
     settings = folder / "tokenizer_config.json"
     named = _special_tokens(config, settings)
     names = {name: fields["content"] for name, fields in named.items() if name in SPECIAL_TOKENS}
     specials = {fields["content"] for fields in named.values()}
     oldest = ((n, {"content": t, "normalized": t not in specials}) for t, n in extra.items())
     added = _added_tokens(oldest, folder / "added_tokens.json")
-    template = Template() if config.get("template") == "none" else BERT_TEMPLATE
-    if path.suffix == ".json":
+    data: dict[str, Any] = {}
+    if path.name in FILES:
+        pieces = _json(path) if path.suffix == ".json" else {}
+        data = as_tokenizer_json(kind or "", folder, config, pieces)
+    elif path.suffix == ".json":
         data = _settings(path)
-        vocab = _wordpiece(data, path).get("vocab") or {}
-        added += _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
-        ids = {**vocab, **{token["content"]: token["id"] for token in added}}
-        around, template_of_file = _around(data, ids, path)
-        if kind in _FILE_CLASSES:
-            names, template = {**names, **around}, template_of_file
-        else:
-            names = {**around, **names}
-    else:
-        data, vocab = {}, read_vocab(path)
-    if sum(piece.startswith("\u2581") for piece in vocab) > max(2, len(vocab) // 10):
-        raise ValueError(
-            f"{path}: expected word pieces, ## inside words, got SentencePiece's, "
-            "with \u2581 before words, as KoBERT has them: minibert cannot give their ids."
-        )
+    added += _added_tokens(((None, token) for token in data.get("added_tokens") or []), path)
     decoder = (config.get("added_tokens_decoder") or {}).items()
+    template = BERT_TEMPLATE
+    if (data.get("model") or {}).get("type") in ENGINES:
+        arguments = engine_of(data, path)
+        vocab = arguments["vocab"]
+        ids = {**vocab, **{token["content"]: token["id"] for token in added}}
+        if path.name in FILES:
+            family = FAMILIES[kind or ""]
+            names, template = {**family.names, **names}, family.template
+        else:
+            around, template = template_of(data.get("post_processor"), ids, path)
+            usual = max(TOKEN_NAMES, key=lambda names: sum(t in ids for t in names.values()))
+            names = {**usual, **names, **around}
+    else:
+        if path.suffix == ".json":
+            vocab = _wordpiece(data, path).get("vocab") or {}
+            ids = {**vocab, **{token["content"]: token["id"] for token in added}}
+            form, bert = data.get("post_processor"), (BERT_TEMPLATE,)
+            around, template_of_file = template_of(form, ids, path, bert)
+            if "unk_token" in data["model"]:
+                around["unk_token"] = data["model"]["unk_token"]
+            if kind in _FILE_CLASSES:
+                names, template = {**names, **around}, template_of_file
+            else:
+                names = {**around, **names}
+        else:
+            vocab = read_vocab(path)
+        if sum(piece.startswith("\u2581") for piece in vocab) > max(2, len(vocab) // 10):
+            raise ValueError(
+                f"{path}: expected word pieces, ## inside words, got SentencePiece's, "
+                "with \u2581 before words, as KoBERT has them: minibert cannot give their ids."
+            )
+        normalizer = data.get("normalizer") or {}
+        arguments = {
+            "do_lower_case": config.get("do_lower_case", normalizer.get("lowercase")),
+            "strip_accents": config.get("strip_accents", normalizer.get("strip_accents")),
+            "tokenize_chinese_chars": config.get(
+                "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
+            ),
+            "rules": config.get("rules"),
+        }
+    if config.get("template") == "none":
+        template = Template()
     added += _added_tokens(((int(n) if n.isdecimal() else n, t) for n, t in decoder), settings)
     added = _with_named(added, named, vocab)
-    normalizer = data.get("normalizer") or {}
     stored = {
-        "do_lower_case": config.get("do_lower_case", normalizer.get("lowercase")),
-        "strip_accents": config.get("strip_accents", normalizer.get("strip_accents")),
-        "tokenize_chinese_chars": config.get(
-            "tokenize_chinese_chars", normalizer.get("handle_chinese_chars")
-        ),
         **{name: config.get(name) for name in _AS_THEY_ARE},
         "special_tokens": names or None,
         "template": None if template == BERT_TEMPLATE else template,
@@ -331,15 +350,32 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
     # 10^30 is how transformers writes "no limit"
     limit = config.get("model_max_length")
     stored["model_max_length"] = int(limit) if limit and limit < 10**9 else None
-    arguments = {k: v for k, v in {**stored, **overrides}.items() if v is not None}
-    if "do_lower_case" not in arguments and case_mismatch(vocab, True):
-        arguments["do_lower_case"] = False
-    wrong = case_mismatch(vocab, arguments.get("do_lower_case", True))
+    if "engine" in arguments:
+        return _without_wordpiece_rules({**arguments, **stored}, overrides, path)
+    stored = {k: v for k, v in {**arguments, **stored, **overrides}.items() if v is not None}
+    if "do_lower_case" not in stored and case_mismatch(vocab, True):
+        stored["do_lower_case"] = False
+    wrong = case_mismatch(vocab, stored.get("do_lower_case", True))
     if wrong and overrides.get("do_lower_case") is not None:
         raise ValueError(f"{path}: {wrong}.")
     if wrong:
         warnings.warn(f"{path}: {wrong}. Kept as the files say.", stacklevel=3)
-    return {"vocab": vocab, **arguments}
+    return {"vocab": vocab, **stored}
+
+
+def _without_wordpiece_rules(
+    stored: Mapping[str, Any], overrides: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
+    """With what the caller wants instead. ValueError for a rule that is WordPiece's alone."""
+    wanted = {key: value for key, value in overrides.items() if value is not None}
+    rules = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "rules")
+    for rule in rules:
+        if rule in wanted:
+            raise ValueError(
+                f"{path}: {rule} is a rule of WordPiece, and this is {stored['engine'].__name__}, "
+                "whose file says what is done to a text. Leave it out."
+            )
+    return {key: value for key, value in {**stored, **wanted}.items() if value is not None}
 
 
 def write_tokenizer(
@@ -381,10 +417,33 @@ def write_tokenizer(
     }
     for token in config["added_tokens_decoder"].values():
         del token["id"]
-    contents = {
-        "vocab.txt": "".join(piece + "\n" for piece in pieces),
-        "tokenizer_config.json": json.dumps(config, ensure_ascii=False, indent=2) + "\n",
-    }
-    for name, text in contents.items():
-        with written_whole(folder / name) as path:
-            path.write_bytes(text.encode("utf-8"))  # not write_text: line ends stay line feeds
+    _write(folder / "vocab.txt", "".join(piece + "\n" for piece in pieces))
+    _write_json(folder / "tokenizer_config.json", config)
+
+
+def write_compiled(
+    folder: str | os.PathLike[str],
+    parts: Mapping[str, Any],
+    added: Iterable[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write `tokenizer.json` and `tokenizer_config.json`, which `tokenizers` and transformers load.
+
+    The class is the one that follows tokenizer.json in everything.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = sorted(map(dict, added), key=lambda token: token["id"])
+    about = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens}
+    _write_json(folder / "tokenizer.json", {**about, **parts})
+    config = {**settings, "tokenizer_class": "PreTrainedTokenizerFast"}
+    _write_json(folder / "tokenizer_config.json", config)
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    _write(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as new:
+        new.write_bytes(text.encode("utf-8"))  # not write_text: line ends stay line feeds

@@ -48,15 +48,17 @@ class PieceEngine(Protocol):
 
     def pieces(self, text: str) -> Pieces: ...
 
+    def continues(self, token: str) -> bool: ...  # whether it goes on with a word
 
-def _not_a_text(value: object) -> TypeError:
+
+def not_a_text(value: object) -> TypeError:
     return TypeError(
         f"expected a text (str), got {type(value).__name__}. "
         "Decode bytes first; give lists of texts to the tokenizer itself."
     )
 
 
-class _Memory(dict[Any, Any]):
+class Memory(dict[Any, Any]):
     """Computes what it does not hold. Bounded: keeps no long keys, and starts again when full of
     2^19 pieces, one more for each key."""
 
@@ -76,7 +78,7 @@ class _Memory(dict[Any, Any]):
         return value
 
     def __reduce__(self) -> tuple[Any, ...]:  # a pickled tokenizer travels without its memories
-        return _Memory, (self.compute,)
+        return Memory, (self.compute,)
 
 
 class WordPieceTokenizer:
@@ -137,8 +139,8 @@ class WordPieceTokenizer:
         self.typed = AddedTokens({t.content: t for t in added if not t.normalized})
         self._late = AddedTokens({self._spell(t.content): t for t in added if t.normalized})
         self._context = self.rules.lower_first or strip_accents in self.steps
-        self._table = _Memory(self._normalise_char)
-        self._spelling = _Memory(self._spell_char)
+        self._table = Memory(self._normalise_char)
+        self._spelling = Memory(self._spell_char)
         self._growing: set[str] = set()  # characters that become several, like Hangul syllables
         # str.split() finds chunks fastest. But it also cuts at seven control characters that the
         # rules delete, and not at ideographs; uncut, a Chinese chunk would never be seen again.
@@ -146,12 +148,12 @@ class WordPieceTokenizer:
         outside = f"[^{self.rules.spaces.pattern}{ideographs}]+"
         self._chunks = re.compile(f"[{ideographs}]|{outside}" if ideographs else outside).findall
         self._parts = re.compile(f"([ {ideographs}])").split
-        self._chunk_ids = _Memory(self._find_ids)
-        self._chunk_pieces = _Memory(self._find_pieces)
-        self._word_ids = _Memory(self._find_word)
-        self._word_pieces = _Memory(self._find_word_pieces)
+        self._chunk_ids = Memory(self._find_ids)
+        self._chunk_pieces = Memory(self._find_pieces)
+        self._word_ids = Memory(self._find_word)
+        self._word_pieces = Memory(self._find_word_pieces)
         self._tries: tuple[Trie, Trie] | None = None
-        self._widths = _Memory(self._width)
+        self._widths = Memory(self._width)
         # An added token can undo both shortcuts: by hiding in a word, and by lying across chunks.
         spellings = [*self.typed.tokens, *self._late.tokens]
         self._whole_words = not any(spelling.isalnum() for spelling in spellings)
@@ -159,6 +161,9 @@ class WordPieceTokenizer:
             t.lstrip or t.rstrip or t.single_word or [t.content] != self._cut(t.content)
             for t in added
         )
+
+    def continues(self, token: str) -> bool:
+        return token.startswith("##")
 
     # ---- A character, a word, a chunk ----
 
@@ -305,7 +310,7 @@ class WordPieceTokenizer:
     def ids(self, text: str) -> list[int]:
         """The ids of a text, without [CLS] and [SEP]. Raises TypeError, or ValueError (`clean`)."""
         if not isinstance(text, str):
-            raise _not_a_text(text)
+            raise not_a_text(text)
         if not self._chunked and (segments := self._segments(text)) is not None:
             ids: list[int] = []
             for start, end, number in segments:
@@ -318,7 +323,7 @@ class WordPieceTokenizer:
     def _located(self, text: str) -> Iterator[tuple[int, tuple[Piece, ...]]]:
         """Where each chunk starts, and its pieces."""
         if not isinstance(text, str):
-            raise _not_a_text(text)
+            raise not_a_text(text)
         if not self._chunked and (segments := self._segments(text)) is not None:
             for start, end, number in segments:
                 if number is not None:

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.tokenizer.arguments import (
@@ -22,8 +23,11 @@ from minibert.tokenizer.arguments import (
     with_2019_names,
 )
 from minibert.tokenizer.batch import BERT_TEMPLATE, Batch, Layout, Row, Template, everywhere
-from minibert.tokenizer.files import read_tokenizer, write_tokenizer
+from minibert.tokenizer.compiled import post_processor_of
+from minibert.tokenizer.families import FILES
+from minibert.tokenizer.files import read_tokenizer, write_compiled, write_tokenizer
 from minibert.tokenizer.pieces import PieceEngine, Pieces, Span, WordPieceTokenizer
+from minibert.tokenizer.pipeline import Pipeline
 from minibert.tokenizer.truncation import cut
 from minibert.tokenizer.vocabulary import as_lists, without_spaces
 
@@ -189,11 +193,19 @@ class Tokenizer:
     def save_vocabulary(self, folder: str | os.PathLike[str]) -> None:
         """Write `vocab.txt` and `tokenizer_config.json`, which transformers reads as well.
 
+        Of byte-level BPE and Unigram a `tokenizer.json` is written in the place of `vocab.txt`.
         Google's rules, and no special tokens around a text, are saved, but followed here alone:
         transformers reads on by the reference's rules, and with [CLS] and [SEP].
         """
         added = [token._asdict() for token in self.added.values()]
-        write_tokenizer(folder, self.wordpieces, added, {**self.special_tokens, **self.settings})
+        settings = {**self.special_tokens, **self.settings}
+        if isinstance(self.engine, Pipeline):
+            parts = self.engine.to_json()
+            trim = parts["decoder"] if self.engine.settings.get("trim_offsets") else None
+            around = post_processor_of(self.template, self.special_tokens, self.vocab, trim)
+            write_compiled(folder, {**parts, "post_processor": around}, added, settings)
+        else:
+            write_tokenizer(folder, self.wordpieces, added, settings)
 
     @classmethod
     def from_folder(
@@ -211,8 +223,10 @@ class Tokenizer:
             stored["model_max_length"] = min(stored.get("model_max_length", positions), positions)
         try:
             return cls(**stored)
-        except ValueError as error:  # of the vocabulary, which knows no files
-            raise ValueError(f"{path}: {error}") from None
+        except ValueError as error:  # of the vocabulary or the engine, which know no files
+            files = (Path(path) / name for name in ("tokenizer.json", *FILES))
+            file = next((file for file in files if file.is_file()), path)
+            raise ValueError(f"{file}: {error}") from None
 
     def explain(self, text: str) -> Any:
         """What each rule did to a text and which prefixes were tried: see `explain.py`."""
@@ -247,7 +261,7 @@ class Tokenizer:
         add_special_tokens: bool = True,
         padding_side: str | None = None,
         truncation_side: str | None = None,
-        return_token_type_ids: bool = True,
+        return_token_type_ids: bool | None = None,
         return_attention_mask: bool = True,
         return_overflowing_tokens: bool = False,
         return_special_tokens_mask: bool = False,
@@ -261,6 +275,7 @@ class Tokenizer:
         `stride` pieces; `overflow_to_sample_mapping` says whose they are. `padding` is True (to the
         longest row), "max_length" or False. `return_tensors` is "pt", "np" or None for lists. The
         sides at which is padded and cut are the tokenizer's own, "right" unless its files say else.
+        `return_token_type_ids` None: if the tokenizer's template tells segments apart.
 
         Raises TypeError for what is no text, ValueError for settings that cannot be followed.
         """
@@ -306,8 +321,10 @@ class Tokenizer:
 
         special_ids = {name: self.vocab.get(token) for name, token in self.special_tokens.items()}
         values: dict[str, Any] = {"input_ids": fill(lambda ids, _: ids, special_ids)}
-        if return_token_type_ids:
-            values["token_type_ids"] = [layout.pad([0] * a + [1] * b, 0) for a, b in sizes]
+        segments = self.template.segments
+        if segments if return_token_type_ids is None else return_token_type_ids:
+            second = int(segments)
+            values["token_type_ids"] = [layout.pad([0] * a + [second] * b, 0) for a, b in sizes]
         if return_attention_mask:
             values["attention_mask"] = [layout.pad([1] * (a + b), 0) for a, b in sizes]
         if return_special_tokens_mask:

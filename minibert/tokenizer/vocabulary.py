@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
+
+from minibert.tokenizer.character_tables import SPACES
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -34,6 +36,18 @@ def number_tokens(tokens: Iterable[str], source: str = "the vocabulary") -> dict
             )
         vocab[token] = number
     return vocab
+
+
+def join_wordpieces(tokens: Sequence[str]) -> str:
+    """Word pieces → text.
+
+    >>> join_wordpieces(["un", "##able", "."])
+    'unable.'
+    """
+    words = [t[2:] if t.startswith("##") else " " + t for t in tokens[1:]]
+    # Of the reference's clean-up rules, only these four can match a single piece.
+    tidy = [word[1:] if word in (" .", " ?", " !", " ,") else word for word in words]
+    return "".join([*tokens[:1], *tidy])
 
 
 def without_spaces(text: str) -> str:
@@ -97,7 +111,7 @@ class AddedTokens:
         self.tokens = {spelling: token for spelling, token in tokens.items() if spelling}
         spellings = sorted(self.tokens, key=len, reverse=True)
         self.search = re.compile("|".join(map(re.escape, spellings)) or "(?!)").search
-        self._spaces = re.compile(r"\s*").match
+        self._spaces = re.compile(f"[{SPACES.pattern}]*").match
 
     def split(self, text: str) -> Iterator[tuple[int, int, int | None]]:
         """Cut a text into (start, end, id), where the id is None between added tokens."""
@@ -110,7 +124,7 @@ class AddedTokens:
             ):
                 continue
             if token.lstrip:
-                start = done + len(text[done:start].rstrip())
+                start -= self._spaces(text[done:start][::-1]).end()  # type: ignore[union-attr]
             if token.rstrip:
                 position = self._spaces(text, position).end()  # type: ignore[union-attr]
             if done < start:
@@ -125,7 +139,8 @@ class Vocabulary:
     """Word pieces, and the tokens that are looked for in the text itself.
 
     `vocab` maps tokens to ids, or lists them in order of their ids. `special_tokens` gives other
-    names to those of `SPECIAL_TOKENS`; `added_tokens` are strings, or fields of `AddedToken`.
+    names to those of `SPECIAL_TOKENS`; `added_tokens` are strings, or fields of `AddedToken`;
+    `join` makes a text of tokens.
     Raises ValueError for a vocabulary that has duplicates or lacks [UNK].
     """
 
@@ -134,7 +149,9 @@ class Vocabulary:
         vocab: Mapping[str, int] | Sequence[str],
         special_tokens: Mapping[str, str] | None = None,
         added_tokens: Iterable[str | Mapping[str, Any]] = (),
+        join: Callable[[Sequence[str]], str] = join_wordpieces,
     ) -> None:
+        self.join = join
         self.wordpieces = dict(vocab) if isinstance(vocab, Mapping) else number_tokens(vocab)
         self.special_tokens = {**SPECIAL_TOKENS, **(special_tokens or {})}
         unknown = self.special_tokens["unk_token"]
@@ -194,11 +211,9 @@ class Vocabulary:
         'unable.'
         """
         skipped = self.special_ids if skip_special_tokens else ()
-        tokens = [self.inverse[n] for n in map(int, ids) if n in self.inverse and n not in skipped]
-        words = [t[2:] if t.startswith("##") else " " + t for t in tokens[1:]]
-        # Of the reference's clean-up rules, only these four can match a single piece.
-        tidy = [word[1:] if word in (" .", " ?", " !", " ,") else word for word in words]
-        return "".join(tokens[:1] + tidy)
+        return self.join(
+            [self.inverse[n] for n in map(int, ids) if n in self.inverse and n not in skipped]
+        )
 
     @property
     def vocab_size(self) -> int:

@@ -29,7 +29,9 @@ class Masker:
         self.special_ids = tokenizer.special_ids
         self.ordinary = [n for n in sorted(tokenizer.inverse) if n not in self.special_ids]
         tokens = tokenizer.inverse.items()
-        self.inner = {n for n, t in tokens if t.startswith("##")} if whole_words else set()
+        self.inner = (
+            {n for n, t in tokens if tokenizer.engine.continues(t)} if whole_words else set()
+        )
 
     def words(self, ids: Sequence[int]) -> list[list[int]]:
         """The places that are chosen together: single pieces, or whole words."""

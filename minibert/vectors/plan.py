@@ -14,7 +14,6 @@ from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import PRECISIONS
 from minibert.fast.same import count_states
-from minibert.tokenizer.batch import BERT_TEMPLATE
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
 from minibert.vectors.recipe import Recipe
@@ -147,7 +146,7 @@ class Plan:
                 "the vocabulary lacks [CLS] or [SEP], which stand around every text: is it the "
                 "vocabulary of this model?"
             )
-        if tokenizer.template != BERT_TEMPLATE:
+        if not tokenizer.template.before:
             raise ValueError(
                 "this tokenizer puts no [CLS] and [SEP] around a text (its tokenizer.json has no "
                 "post_processor), and embed does. If the model was trained with them: "

@@ -142,8 +142,9 @@ def spans_of(text: str, word: str, rules: Collection[Rule] = ()) -> list[tuple[i
 
     def fold(part: str) -> str:
         part = unicodedata.normalize("NFD", part)
+        names = {rule.__name__ for rule in rules}
         for rule in (lowercase, strip_accents):
-            if rule in rules:
+            if rule.__name__ in names:
                 part = unicodedata.normalize("NFD", rule(part))
         return part
 

@@ -35,16 +35,20 @@ from minibert.weights.known_models import (
     SUGGESTIONS,
 )
 
+# One of these holds the pieces of a tokenizer.
+VOCABULARIES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+)
 # Weights are fetched after these: if they are in the cache, everything else is too.
 SMALL_FILES = (
     "config.json",
-    "vocab.txt",
-    "vocab.json",
+    *VOCABULARIES,
     "merges.txt",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece.bpe.model",
-    "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -213,7 +217,7 @@ def _cached_folder(
 
 def _is_whole(folder: Path, tokenizer_only: bool) -> bool:
     if tokenizer_only:
-        return any((folder / file).exists() for file in ("vocab.txt", "tokenizer.json"))
+        return any((folder / file).exists() for file in VOCABULARIES)
     weights = next((folder / file for file in WEIGHT_FILES if (folder / file).exists()), None)
     return weights is not None and all((folder / shard).exists() for shard in _shards(weights))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from minibert.tokenizer.pipeline import Pipeline
 from minibert.tokenizer.tokenizer import Tokenizer
 
 
@@ -33,6 +34,8 @@ def identity(model: torch.nn.Module | None = None, tokenizer: Tokenizer | None =
     if tokenizer is not None:
         about["vocab"] = sorted(tokenizer.vocab.items())
         about["tokenizer"] = [type(tokenizer.engine).__name__, tokenizer.settings]
+        if isinstance(tokenizer.engine, Pipeline):
+            about["parts"] = tokenizer.engine.to_json()  # its merges or scores, and normalizers
         about["special tokens"] = tokenizer.special_tokens
         about["added tokens"] = [token._asdict() for token in tokenizer.added.values()]
         about["template"] = tokenizer.template._asdict()

@@ -244,8 +244,6 @@ def test_classes_with_berts_rules(tmp_path, name, fast, place):
         ("config.json", {"tokenizer_class": "BertJapaneseTokenizer"}, "BertJapanese"),
         ("tokenizer_config.json", {"word_tokenizer_type": "mecab"}, "BertJapanese"),
         ("tokenizer_config.json", {"tokenizer_class": "KoBERTTokenizer"}, "KoBERTTokenizer"),
-        ("tokenizer_config.json", {"tokenizer_class": "AlbertTokenizerFast"}, "AlbertTokenizer"),
-        ("tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer"}, "RobertaTokenizer"),
         ("tokenizer_config.json", {"tokenizer_class": "BertweetTokenizer"}, "BertweetTokenizer"),
         (
             "tokenizer_config.json",

@@ -1,0 +1,263 @@
+"""What byte-level BPE and Unigram have in common: from a text to its pieces, and soon.
+
+Added tokens are cut out of the text as given. What lies between is normalised (`normalisers.py`)
+and cut at the added tokens that are looked for in normal text. An engine, `bpe.py` or `unigram.py`,
+cuts the rest into words and spells each by its vocabulary.
+
+As in `pieces.py`, memories make it fast: one for words, and two for chunks, which begin at a space.
+The pieces of a chunk are remembered where they depend on nothing else; where they do, or could, the
+whole text is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import accumulate, chain, islice
+from typing import Any, NamedTuple
+
+from minibert.core.rules import clean
+from minibert.core.unicode_classes import REFERENCE, CharacterRules
+from minibert.tokenizer.normalisers import Step, Traced, normalise, steps_of
+from minibert.tokenizer.pieces import Memory, Piece, Pieces, Span, not_a_text
+from minibert.tokenizer.vocabulary import AddedTokens, Vocabulary
+
+Word = tuple[str, Sequence[int]]  # its letters, and the place in the text of each byte or letter
+Spelling = tuple[tuple[int, int], ...]  # ids, and how many bytes or letters each takes
+Known = tuple[Piece, ...] | None  # the pieces of a chunk, if it alone decides about them
+
+
+def _counted(pieces: list[Piece], words: int) -> Known:
+    """None where a last word has no pieces: what only sees these would not count it."""
+    return tuple(pieces) if words == (pieces[-1][3] + 1 if pieces else 0) else None
+
+
+def _ids(pieces: Known) -> tuple[int, ...] | None:
+    return None if pieces is None else tuple(piece[0] for piece in pieces)
+
+
+def _ids_of(find: Callable[[str], Known], chunk: str) -> tuple[int, ...] | None:
+    return _ids(find(chunk))
+
+
+class Memories(NamedTuple):
+    """What is known of chunks, by where they stand."""
+
+    head: Memory  # first in a text, with others behind
+    alone: Memory  # the whole text
+    tail: Memory  # behind another
+
+
+class PlainStep:
+    """A normalizer as a function of the text alone, with its name."""
+
+    def __init__(self, step: Step) -> None:
+        self.__name__, self.apply = step
+
+    def __call__(self, text: str, rules: CharacterRules = REFERENCE) -> str:
+        return self.apply(text)[0]
+
+
+class Pipeline:
+    """A piece engine, but for `words`, `spell`, `join`, `cut` and what else its engines define.
+
+    `normalizer` is that part of a tokenizer.json; the other arguments are those of `Vocabulary`,
+    and with `split_special_tokens` a typed <mask> is plain text. Threads may share it.
+    """
+
+    rules = REFERENCE  # for pictures: what counts as punctuation
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int],
+        *,
+        normalizer: Mapping[str, Any] | None = None,
+        special_tokens: Mapping[str, str] | None = None,
+        added_tokens: Iterable[str | Mapping[str, Any]] = (),
+        split_special_tokens: bool = False,
+    ) -> None:
+        self.vocabulary = Vocabulary(vocab, special_tokens, added_tokens, self.join)
+        self.normalizer, self._normal = normalizer, steps_of(normalizer)
+        self.steps = [PlainStep(step) for step in self._normal]
+        self.settings: dict[str, Any] = {}
+        added = list(self.vocabulary.added.values())
+        if split_special_tokens:
+            self.settings["split_special_tokens"] = True
+            added = [token for token in added if not token.special]
+        self.typed = AddedTokens({t.content: t for t in added if not t.normalized})
+        late = {normalise(t.content, self._normal)[0]: t for t in added if t.normalized}
+        self._late = AddedTokens(late)
+        # such a token would lie across chunks
+        self.chunked = not any(" " in spelling for spelling in late)
+        self._spelled = Memory(self.spell)
+        finders = (
+            partial(self._first, start=0, more=True),
+            partial(self._first, start=0, more=False),
+            self._later,
+        )
+        self._pieces = Memories(*map(Memory, finders))
+        self._ids = Memories(*(Memory(partial(_ids_of, finder)) for finder in finders))
+
+    # ---- What an engine says ----
+
+    def words(self, normal: str, origins: Sequence[int]) -> Iterable[Word]:
+        """Normal text → words."""
+        raise NotImplementedError
+
+    def spell(self, word: str) -> Spelling:
+        """A word → its pieces."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """The parts of a tokenizer.json that say what the engine does."""
+        raise NotImplementedError
+
+    def continues(self, token: str) -> bool:
+        """Whether a token goes on with a word."""
+        raise NotImplementedError
+
+    def explain_word(self, word: str) -> tuple[str, list[tuple[str, str]]]:
+        """The name of what happens to a word, and what was done or weighed."""
+        raise NotImplementedError
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Tokens → text."""
+        raise NotImplementedError
+
+    def cut(self, text: str) -> list[str]:
+        """Text → chunks; each but the first begins at a space. One, if it must not be cut."""
+        return [text] if not self.chunked or "\0" in text else text.replace(" ", "\0 ").split("\0")
+
+    def depends(self, chunk: str, normal: str) -> bool:
+        """Whether a chunk behind others may have other words than it has alone."""
+        raise NotImplementedError
+
+    def covered(self, token: str, start: int, end: int, first: bool) -> Span:
+        """The offsets of a token that stands for (start, end); `first` at the text's beginning."""
+        return start, end
+
+    # ---- A text without typed tokens ----
+
+    def _normalised(self, text: str) -> Traced:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            clean(text)  # says what is wrong
+        return normalise(text, self._normal)
+
+    def _look_closely(
+        self, normal: str, origins: Sequence[int], at_start: bool
+    ) -> tuple[list[Piece], int]:
+        """The pieces of normal text, and the number of its words."""
+        pieces: list[Piece] = []
+        number = 0
+
+        def put(token: int, spelling: str, begin: int, end: int) -> None:
+            first = at_start and (begin == 0 or not pieces)
+            pieces.append((token, *self.covered(spelling, begin, end, first), number))
+
+        for a, b, added in self._late.split(normal):
+            if added is not None:
+                put(added, normal[a:b], origins[a], origins[b - 1] + 1)
+                number += 1
+                continue
+            for letters, where in self.words(normal[a:b], origins[a:b]):
+                done = 0
+                for token, size in self._spelled[letters]:
+                    last = where[done + size - 1]
+                    put(token, self.vocabulary.inverse[token], where[done], last + 1)
+                    done += size
+                number += 1
+        return pieces, number
+
+    def _whole(self, text: str, start: int = 0) -> tuple[list[Piece], int]:
+        normal, places = self._normalised(text)
+        origins = [start + place for place in places] if start else places
+        return self._look_closely(normal, origins, start == 0)
+
+    def _first(self, chunk: str, start: int, more: bool) -> Known:
+        """The pieces of a first chunk, if what follows (`more`) changes nothing in it."""
+        normal, places = self._normalised(f"{chunk} x" if more else chunk)
+        if more:
+            if normal[-2:] != " x" or [*places[-2:]] != [len(chunk), len(chunk) + 1]:
+                return None
+            normal, places = normal[:-2], places[:-2]
+        origins = [start + place for place in places]
+        return _counted(*self._look_closely(normal, origins, start == 0))
+
+    def _later(self, chunk: str) -> Known:
+        """The pieces of a chunk as it stands between words, if these change nothing in it."""
+        normal, places = self._normalised(f"x{chunk} x")
+        end = len(chunk) + 1
+        if normal[:1] + normal[-2:] != "x x" or [places[0], *places[-2:]] != [0, end, end + 1]:
+            return None
+        normal, origins = normal[1:-2], [place - 1 for place in places[1:-2]]
+        if self.depends(chunk, normal):
+            return None
+        return _counted(*self._look_closely(normal, origins, at_start=False))
+
+    def _rows(self, text: str, start: int, known: Memories) -> tuple[list[str], list[Any]]:
+        """The chunks of a text, and what the memories know of them."""
+        head, *tail = self.cut(text)
+        if start:
+            first = self._first(head, start, bool(tail))
+            row = first if known is self._pieces else _ids(first)
+        else:
+            row = (known.head if tail else known.alone)[head]
+        return [head, *tail], [row, *map(known.tail.__getitem__, tail)]
+
+    # ---- A text ----
+
+    def _parts(self, text: str) -> Iterator[tuple[int, int, int | None]]:
+        if not isinstance(text, str):
+            raise not_a_text(text)
+        return self.typed.split(text)
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text, without the tokens around it. Raises TypeError or ValueError."""
+        ids: list[int] = []
+        for start, end, added in self._parts(text):
+            if added is not None:
+                ids.append(added)
+                continue
+            _, rows = self._rows(text[start:end], start, self._ids)
+            if None in rows:
+                ids += (piece[0] for piece in self._whole(text[start:end], start)[0])
+            else:
+                ids += chain.from_iterable(rows)
+        return ids
+
+    def _located(self, text: str) -> Iterator[tuple[int, Sequence[Piece], int]]:
+        """Where each chunk starts, its pieces, and the number of its words."""
+        for start, end, added in self._parts(text):
+            if added is not None:
+                span = self.covered(text[start:end], start, end, start == 0)
+                yield 0, [(added, *span, 0)], 1
+                continue
+            chunks, rows = self._rows(text[start:end], start, self._pieces)
+            if None in rows:
+                yield 0, *self._whole(text[start:end], start)
+                continue
+            ends = accumulate(map(len, chunks), initial=start)
+            for position, pieces in zip([0, *islice(ends, 1, None)], rows):
+                yield position, pieces, pieces[-1][3] + 1 if pieces else 0
+
+    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids, and for each the (start, end) of the characters it stands for."""
+        ids: list[int] = []
+        offsets: list[Span] = []
+        for position, pieces, _ in self._located(text):
+            for number, start, end, _ in pieces:
+                ids.append(number)
+                offsets.append((position + start, position + end))
+        return ids, offsets
+
+    def pieces(self, text: str) -> Pieces:
+        """The pieces of a text with their ids, offsets and the numbers of their words."""
+        ids, offsets = self.ids_and_offsets(text)
+        word_ids: list[int] = []
+        words = 0
+        for _, pieces, count_of_words in self._located(text):
+            word_ids += [words + word for _, _, _, word in pieces]
+            words += count_of_words
+        return Pieces([self.vocabulary.inverse[n] for n in ids], ids, offsets, word_ids)
