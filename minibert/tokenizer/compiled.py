@@ -158,7 +158,7 @@ def post_processor_of(
             token: {"id": token, "ids": [ids[token]], "tokens": [token]}
             for token in tokens.values()
         }
-        around = {"type": "TemplateProcessing", "single": single, "pair": pair}
+        around: dict[str, Any] = {"type": "TemplateProcessing", "single": single, "pair": pair}
         around["special_tokens"] = known
         return {"type": "Sequence", "processors": [trim, around]} if trim else around
     return trim

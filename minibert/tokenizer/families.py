@@ -63,11 +63,11 @@ def _scores(name: str, model: SentencePieceModel) -> tuple[Scores, int]:
     """The pieces in the model's numbering, and the unknown one's id."""
     scores: Scores = [[piece.piece, piece.score] for piece in model.pieces]
     if name == "XLMRoberta":  # fairseq puts its own tokens first
-        first = [[token, 0.0] for token in ("<s>", "<pad>", "</s>", "<unk>")]
+        first: Scores = [[token, 0.0] for token in ("<s>", "<pad>", "</s>", "<unk>")]
         return [*first, *scores[3:], ["<mask>", 0.0]], 3
     if name == "Camembert":  # so does CamemBERT, beside those of the model
         free = ("<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>")
-        first = [*([token, 0.0] for token in free), ["<unk>NOTUSED", -100.0]]
+        first = [[token, 0.0] for token in free] + [["<unk>NOTUSED", -100.0]]
         return [*first, *scores[1:], ["<mask>", 0.0]], 3
     if name == "Albert":  # Google's code cut such pieces once more, so that they never stood
         for pair in scores:

@@ -190,7 +190,7 @@ def _check_class(folder: Path, config: dict[str, Any]) -> str | None:
     if "word_tokenizer_type" in config:
         others = ["BertJapaneseTokenizer"]
     family = OF_MODEL_TYPE.get(model.get("model_type") or "")
-    bare = str(name).removesuffix("Fast").removesuffix("Legacy").removesuffix("Tokenizer")
+    bare: Any = str(name).removesuffix("Fast").removesuffix("Legacy").removesuffix("Tokenizer")
     if name in _FILE_CLASSES:
         bare = family or name or ("Bert" if model else None)
     elif bare not in (*_BERT_CLASSES, *FAMILIES):
@@ -352,10 +352,11 @@ def read_tokenizer(path: str | os.PathLike[str], **overrides: Any) -> dict[str, 
     stored["model_max_length"] = int(limit) if limit and limit < 10**9 else None
     if "engine" in arguments:
         return _without_wordpiece_rules({**arguments, **stored}, overrides, path)
-    stored = {k: v for k, v in {**arguments, **stored, **overrides}.items() if v is not None}
+    every: dict[str, Any] = {**arguments, **stored, **overrides}
+    stored = {key: value for key, value in every.items() if value is not None}
     if "do_lower_case" not in stored and case_mismatch(vocab, True):
         stored["do_lower_case"] = False
-    wrong = case_mismatch(vocab, stored.get("do_lower_case", True))
+    wrong = case_mismatch(vocab, bool(stored.get("do_lower_case", True)))
     if wrong and overrides.get("do_lower_case") is not None:
         raise ValueError(f"{path}: {wrong}.")
     if wrong:

@@ -120,7 +120,7 @@ def _class(char: str) -> int:
     return unicodedata.combining(char) if char in REFERENCE.reordered else 0
 
 
-def _decomposed(text: str, form: str) -> list[tuple[str, int]]:
+def _decomposed(text: str, form: Any) -> list[tuple[str, int]]:
     parts = [
         (part, int(n > 0))
         for char in text
@@ -282,7 +282,7 @@ def _step(kind: str, spec: Mapping[str, Any]) -> Callable[[str], Traced]:
         return partial(strip, left=bool(spec["strip_left"]), right=bool(spec["strip_right"]))
     if kind == "Replace":
         ((how, pattern),) = spec["pattern"].items()
-        pattern = {"String": re.escape, "Regex": PATTERNS.__getitem__}[how](pattern)
+        pattern = re.escape(pattern) if how == "String" else {"Regex": PATTERNS}[how][pattern]
         if not pattern or not isinstance(spec["content"], str):
             raise KeyError("content")
         return partial(replace, pattern=pattern, content=spec["content"])

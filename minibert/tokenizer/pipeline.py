@@ -90,12 +90,12 @@ class Pipeline:
         # such a token would lie across chunks
         self.chunked = not any(" " in spelling for spelling in late)
         self._spelled = Memory(self.spell)
-        finders = (
+        finders: tuple[Callable[[str], Known], ...] = (
             partial(self._first, start=0, more=True),
             partial(self._first, start=0, more=False),
             self._later,
         )
-        self._pieces = Memories(*map(Memory, finders))
+        self._pieces = Memories(*(Memory(finder) for finder in finders))
         self._ids = Memories(*(Memory(partial(_ids_of, finder)) for finder in finders))
 
     # ---- What an engine says ----

@@ -80,15 +80,16 @@ def read_model(data: bytes) -> SentencePieceModel:
     """The bytes of a model file → what it says. Raises ValueError, in words."""
     pieces: list[ScoredPiece] = []
     unknown_id, charsmap = 0, b""
+    said: dict[int, Any]
     try:
         for number, value in fields(data):
             if number == 1:
-                said = {1: b"", 2: 0.0, 3: 1} | dict(fields(value))
+                said = {1: b"", 2: 0.0, 3: 1, **dict(fields(value))}
                 if not isinstance(said[2], float):
                     raise TypeError(f"a score of {said[2]!r:.20}")
                 pieces.append(ScoredPiece(said[1].decode(), said[2], int(said[3])))
             elif number == 2:
-                said = {3: UNIGRAM, 35: 0, 40: 0} | dict(fields(value))
+                said = {3: UNIGRAM, 35: 0, 40: 0, **dict(fields(value))}
                 unknown_id = said[40]
                 if said[3] != UNIGRAM or said[35]:
                     raise ValueError(
