@@ -411,12 +411,16 @@ class Bert:
         The folder must be new or empty; it appears whole or not at all.
         """
         with folder_written_whole(folder) as new:
-            if self.head is not None:
-                write_task(self.head, self.tokenizer, new, dtype)
-            else:
-                save_weights(self.pretraining, new, dtype, architecture_of(self.config))
-                self.tokenizer.save_vocabulary(new)
-            self.recipe.save(new, self.config.hidden_size)
+            self.write(new, dtype)
+
+    def write(self, folder: Path, dtype: torch.dtype | str | None = None) -> None:
+        """Write the files of `save` into a folder that is there."""
+        if self.head is not None:
+            write_task(self.head, self.tokenizer, folder, dtype)
+        else:
+            save_weights(self.pretraining, folder, dtype, architecture_of(self.config))
+            self.tokenizer.save_vocabulary(folder)
+        self.recipe.save(folder, self.config.hidden_size)
 
 
 def load(

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from minibert import __version__
-from minibert.cli import diagnose, serve, tasks, text, training, vectors, view
+from minibert.cli import diagnose, sentences, serve, tasks, text, training, vectors, view
 from minibert.cli.options import Parser
 from minibert.system.lines import print_any_text
 from minibert.system.processes import Stop, stop_signals
@@ -94,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minibert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (text, vectors, view, training, tasks, serve):
+    for module in (text, vectors, view, training, tasks, sentences, serve):
         module.add_commands(commands)
     _add_plugins(commands)
     diagnose.add_commands(commands)

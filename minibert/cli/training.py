@@ -233,6 +233,7 @@ def _add_evaluate(commands: Any) -> None:
         "how good is a model: a pretrained one beside baselines, a fine-tuned one on a file",
         "minibert evaluate run/model --data data --blimp blimp.tar.xz --sst2 SST-2",
         "minibert evaluate moods dev.tsv",
+        "minibert evaluate minibert-tiny-sentences --sts dev.csv",
     )
     p.add_argument("model", help="a folder, or a name on the hub")
     p.add_argument(
@@ -243,6 +244,8 @@ def _add_evaluate(commands: Any) -> None:
     p.add_argument("--blimp", metavar="FILE", help="BLiMP's archive or folder: grammar")
     p.add_argument("--pairs", type=int, default=20, metavar="N", help="of each BLiMP paradigm (20)")
     p.add_argument("--sst2", metavar="DIR", help="with train.tsv and dev.tsv: sentiment")
+    p.add_argument("--sts", metavar="FILE", help="two texts and a score a line: vectors")
+    p.add_argument("--retrieval", metavar="FILE", help="a query and its document a line: search")
     p.add_argument("--texts", type=int, default=2000, metavar="N", help="to learn from (2000)")
     p.add_argument("--seeds", type=int, default=5, metavar="N", help="of the sentiment (5)")
     p.add_argument("--json", action="store_true", help="all numbers, as one JSON object")
@@ -258,24 +261,28 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from minibert.system.processes import use_threads
     from minibert.training.evaluate_grammar import grammar
     from minibert.training.evaluate_sentiment import sentiment
+    from minibert.training.evaluate_similarity import retrieval_scores, similarity_scores
     from minibert.training.evaluate_words import held_out_words
+    from minibert.training.sentence_data import read_pairs, read_scored
 
-    pretraining = arguments.data or arguments.blimp or arguments.sst2
+    tables = (arguments.blimp, arguments.sst2, arguments.sts, arguments.retrieval)
+    pretraining = arguments.data or any(tables)
     if arguments.file and not pretraining:
         tasks.evaluate(arguments)
         return
     if arguments.file:
         raise ValueError(
-            "FILE is for a fine-tuned model, --data, --blimp and --sst2 are for a pretrained one: "
-            "leave one of the two out"
+            "FILE is for a fine-tuned model; --data, --blimp, --sst2, --sts and --retrieval are for "
+            "another: leave one of the two out"
         )
     if arguments.finetune and not arguments.sst2:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")
     if not pretraining:
         raise ValueError(
-            "nothing to evaluate on: give --data, --blimp or --sst2, or a fine-tuned model a FILE"
+            "nothing to evaluate on: give --data, --blimp, --sst2, --sts or --retrieval, or a "
+            "fine-tuned model a FILE"
         )
-    for name in (arguments.blimp, arguments.sst2):  # now, and not after minutes of other work
+    for name in tables:  # now, and not after minutes of other work
         if name and not Path(name).exists():
             raise FileNotFoundError(f"{name} does not exist")
     use_threads()
@@ -301,6 +308,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
         if arguments.finetune:
             tuning = read_settings(FinetuneSettings, arguments)
             results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
+    if arguments.sts:
+        results["similarity"] = similarity_scores(bert, read_scored(arguments.sts))
+    if arguments.retrieval:
+        results["retrieval"] = retrieval_scores(bert, read_pairs(arguments.retrieval))
     if arguments.json:
         print_json(results)
     else:
@@ -322,6 +333,19 @@ def as_table(results: dict[str, dict[str, Any]]) -> str:
     if pairs := results.get("grammar"):
         out.write(
             f"| BLiMP, {pairs['pairs']} pairs: accuracy | {pairs['accuracy']:.1%} | chance 50 % |\n"
+        )
+    if pairs := results.get("similarity"):
+        out.write(
+            f"| STS, {pairs['pairs']} pairs: correlation with people's scores, × 100 | Spearman "
+            f"{pairs['spearman']:.1%}, Pearson {pairs['pearson']:.1%} | chance 0 |\n".replace(
+                "%", ""
+            )
+        )
+    if search := results.get("retrieval"):
+        measures = [f"{name} {value:.3f}" for name, value in search.items() if "@" in name]
+        out.write(
+            f"| search, {search['queries']} queries among {search['documents']} documents | "
+            f"{', '.join(measures)} | the best 1 |\n"
         )
     for mood in (results.get("sentiment"), results.get("sentiment_tuned")):
         if mood is None:

@@ -82,8 +82,9 @@ def folder_written_whole(path: str | Path, replace: bool = False) -> Iterator[Pa
             for file in temporary.rglob("*"):
                 _complete(file, mode)
             if replace and path.exists():
-                for file in sorted(temporary.iterdir()):
-                    file.replace(path / file.name)
+                for file in sorted(temporary.rglob("*")):
+                    goal = path / file.relative_to(temporary)
+                    goal.mkdir(exist_ok=True) if file.is_dir() else file.replace(goal)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     path.rmdir()

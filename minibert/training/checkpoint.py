@@ -84,7 +84,9 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
             raise OSError(f"cannot write {path}, the older one is as it was: {error}") from None
 
 
-def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) -> State:
+def read_checkpoint(
+    folder: Path, parts: dict[str, Any], run: dict[str, Any], fresh: State | None = None
+) -> State:
     """Fill the parts from the folder's checkpoint; a fresh State if it has none.
 
     Raises ValueError if the checkpoint is damaged, or belongs to another run; FileExistsError if
@@ -97,7 +99,7 @@ def read_checkpoint(folder: Path, parts: dict[str, Any], run: dict[str, Any]) ->
                 f"{folder / MODEL} is there and no {NAME} beside it: a run would write its own "
                 "model in that place. Choose a new output folder"
             )
-        return State()
+        return fresh or State()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {**dataclasses.asdict(TrainSettings()), **content["run"]}  # older: fewer settings

@@ -13,56 +13,34 @@ Source: Devlin et al. 2018, section 3.1 and appendix A.2.
 """
 
 import copy
-import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system import processes
-from minibert.system.files import locked
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples, rows_from
-from minibert.training.checkpoint import (
-    MODEL,
-    StopRequest,
-    describe_run,
-    export_model,
-    read_checkpoint,
-    write_checkpoint,
-)
+from minibert.training.checkpoint import MODEL, describe_run, export_model
 from minibert.training.fresh_masks import FreshMasks
-from minibert.training.run_log import RunLog
+from minibert.training.loop import Result, Run, train
+from minibert.training.run_log import MEASURED
 from minibert.training.settings import TrainSettings
 from minibert.training.start import repeat_positions, start_from_counts
 from minibert.training.step import (
     PretrainingSums,
     Sums,
     learning_rate,
-    make_optimizer,
     means,
     training_step,
 )
-
-
-class Result(NamedTuple):
-    """Where training stands: finished, or stopped by a signal and ready to go on."""
-
-    step: int
-    finished: bool
-    signal: int | None
-    folder: Path
-    rank: int
 
 
 def pretrain(
@@ -85,37 +63,18 @@ def pretrain(
     BlockingIOError if another process trains there.
     """
     settings = settings or TrainSettings()
-    with processes.join() as device, StopRequest() as stop, _alone(Path(output)):
-        folders = [data] if isinstance(data, str | Path) else data
-        run = Run([Path(folder) for folder in folders], Path(output), start, settings, device)
-        unit = "step" if settings.minutes is None else "s"
-        bar = tqdm(total=settings.total, initial=run.done, unit=unit, disable=not progress)
-        if run.finished:  # perhaps it was killed between its last checkpoint and the model
-            run.export()
-        while not run.finished and not stop.anywhere(device):
-            run.step()
-            bar.update(run.done - bar.n)
-            if run.due(settings.log_every) or run.due(settings.eval_every):
-                measured = run.measure(with_heldout=run.due(settings.eval_every))
-                bar.set_postfix({name: f"{value:.3g}" for name, value in measured.items()})
-            if run.due(settings.save_every):
-                run.save()
-        if not run.finished:
-            run.save()
-        bar.close()
-        return Result(run.state.step, run.finished, stop.signal, run.output, processes.rank())
+    folders = [data] if isinstance(data, str | Path) else data
+
+    def make_run(device: torch.device) -> PretrainingRun:
+        return PretrainingRun([Path(f) for f in folders], Path(output), start, settings, device)
+
+    return train(Path(output), make_run, progress=progress)
 
 
-def _alone(output: Path) -> AbstractContextManager[None]:
-    """Process 0 makes the folder and locks it: two runs would write one log."""
-    if processes.rank() > 0:
-        return nullcontext()
-    output.mkdir(parents=True, exist_ok=True)
-    return locked(output.resolve(), output, folder=True)
+class PretrainingRun(Run):
+    """What there is to a run besides what all runs have: phases, masks, both losses."""
 
-
-class Run:
-    """All that a run holds; `state` and the weights are what a checkpoint keeps of it."""
+    model: BertForPreTraining
 
     def __init__(
         self,
@@ -125,44 +84,33 @@ class Run:
         settings: TrainSettings,
         device: torch.device,
     ):
-        self.output, self.settings, self.device = output, settings, device
         self.phases = [Examples(folder, device=device) for folder in data]
         for examples in self.phases[1:]:
             examples.check_tokenizer(Tokenizer.from_folder(data[0]), str(data[0]))
         torch.manual_seed(settings.seed)
         if isinstance(start, BertConfig):
-            self.model = BertForPreTraining(BertModel(start))
+            model = BertForPreTraining(BertModel(start))
         elif settings.count_first:
             raise ValueError("count_first is for new weights; the model to start from has some")
         else:
-            self.model = copy.deepcopy(start)
+            model = copy.deepcopy(start)
         for examples in self.phases:
-            check_fit(examples, self.model.config)
-        self.sums = PretrainingSums(self.model, settings.bf16).to(device).train()
+            check_fit(examples, model.config)
+        self.sums = PretrainingSums(model, settings.bf16).to(device).train()
         self.module: nn.Module = self.sums
-        self.averaged: AveragedModel | None = None
-        if settings.average is not None:
-            ema = get_ema_multi_avg_fn(settings.average)
-            self.averaged = AveragedModel(self.model, multi_avg_fn=ema)
-        self.optimizer = make_optimizer(self.model, settings)
-
         given = None if isinstance(start, BertConfig) else start
-        self.identity = describe_run(settings, self.model.config, self.phases, given)
-        parts = {"model": self.model, "optimizer": self.optimizer, "averaged": self.averaged}
-        self.parts = {name: part for name, part in parts.items() if part is not None}
-        self.state = read_checkpoint(output, self.parts, self.identity)
-        self.state.sums = self.state.sums.to(device)
+        identity = describe_run(settings, model.config, self.phases, given)
+        super().__init__(model, output, settings, device, identity, Sums._fields, MEASURED)
         if settings.count_first and self.state.step == 0:
-            start_from_counts(self.model, self.phases[0])
+            start_from_counts(model, self.phases[0])
         self.enter_phase(self.state.phase)
-        self.log = RunLog(output / "log.csv", self.state.step) if processes.rank() == 0 else None
 
         if processes.count() > 1:
             self.module = DistributedDataParallel(self.module)
         if settings.compile:
             self.module.compile(dynamic=False)
             self.rehearse()
-        self.began = time.monotonic() - self.state.seconds
+        self.start_clock()
 
     def rehearse(self) -> None:
         """Let torch.compile see every shape before the clock of the schedule starts."""
@@ -184,15 +132,6 @@ class Run:
         step, settings = self.state.step, self.settings
         return batches_of_step(examples, step, settings, self.device, start, size, self.masks)
 
-    @property
-    def done(self) -> float:
-        """How much of `settings.total` lies behind."""
-        return self.state.step if self.settings.minutes is None else self.state.seconds
-
-    @property
-    def finished(self) -> bool:
-        return self.done >= self.settings.total
-
     def phase_now(self) -> int:
         """The number of the data folder to read from: the last has its share, the others share
         the rest."""
@@ -204,7 +143,7 @@ class Run:
         """Read from another folder from now on."""
         self.examples = self.phases[number]
         folder, about = self.examples.folder, self.examples.settings
-        self.heldout = Examples(folder, "heldout", self.device) if about.held_out else None
+        self.unseen = Examples(folder, "heldout", self.device) if about.held_out else None
         self.sums.most_hidden = about.most_hidden
         tokenizer = Tokenizer.from_folder(folder)
         self.masks = None
@@ -217,10 +156,6 @@ class Run:
             repeat_positions(self.model, before)
             self.state.phase, self.state.rows = number, 0
 
-    def due(self, every: int) -> bool:
-        """Whether something done every so many steps is to be done now; at the end it is."""
-        return self.state.step % every == 0 or self.finished
-
     def step(self) -> None:
         """One training step, and what it adds to the sums since the last measurement."""
         state, settings = self.state, self.settings
@@ -231,54 +166,26 @@ class Run:
         batches = self.batches(self.examples, size, state.rows)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.done, settings)
-        state.sums += training_step(self.module, self.optimizer, batches, settings.clip)
+        sums = training_step(self.module, self.optimizer, batches, settings.clip)
         if self.averaged is not None and state.phase == len(self.phases) - 1:
             self.averaged.update_parameters(self.model)
-        state.step += 1
-        state.rows += size
-        state.seconds = processes.largest(time.monotonic() - self.began, self.device)
+        self.step_done(sums, size)
 
-    def measure(self, with_heldout: bool) -> dict[str, float]:
-        """Means since the last call, and over held-out rows if asked for; into the log."""
-        state, rate = self.state, self.optimizer.param_groups[0]["lr"]
-        self.check_finite()
-        measured = means(state.sums)
-        state.tokens += int(state.sums[0])
-        state.sums.zero_()
-        if with_heldout and self.heldout is not None:
-            sums = PretrainingSums(self.best, self.settings.bf16, self.sums.most_hidden)
-            measured |= evaluate_heldout(sums, self.heldout, self.settings.eval_rows, self.device)
-        if self.log is not None:
-            self.log.write(state.step, state.tokens, state.seconds, rate, measured)
-        return measured
+    def means(self) -> dict[str, float]:
+        return means(self.state.sums)
 
-    @property
-    def best(self) -> BertForPreTraining:
-        """The weights' average if there is one by now, else the weights."""
-        if self.averaged is not None and self.averaged.n_averaged > 0:
-            return cast(BertForPreTraining, self.averaged.module)
-        return self.model
-
-    def save(self) -> None:
-        """Write the checkpoint, and the model for everybody. Raises ValueError for NaN in it."""
-        self.check_finite()
-        if processes.rank() == 0:
-            write_checkpoint(self.output, self.parts, self.identity, self.state)
-        self.export()
+    def heldout(self) -> dict[str, float]:
+        if self.unseen is None:
+            return {}
+        best = cast(BertForPreTraining, self.best)
+        sums = PretrainingSums(best, self.settings.bf16, self.sums.most_hidden)
+        return evaluate_heldout(sums, self.unseen, self.settings.eval_rows, self.device)
 
     def export(self) -> None:
         """Write the model for everybody."""
         if processes.rank() == 0:
-            export_model(self.output / MODEL, self.best, self.examples.folder)
-
-    def check_finite(self) -> None:
-        numbers = [self.state.sums, *self.model.parameters()]
-        if not all(bool(tensor.isfinite().all()) for tensor in numbers):
-            raise ValueError(
-                f"the loss or the weights are no longer numbers (NaN) by step {self.state.step}: "
-                f"what {self.output} has of the last save is kept. Try another folder with a "
-                "smaller learning_rate, more warm-up, or other weights to start from"
-            )
+            best = cast(BertForPreTraining, self.best)
+            export_model(self.output / MODEL, best, self.examples.folder)
 
 
 def check_fit(examples: Examples, config: BertConfig) -> None:

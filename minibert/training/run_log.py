@@ -1,7 +1,7 @@
 """The log of a training run: a CSV file that gets a row of measurements now and then."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minibert.system.files import written_whole
@@ -14,15 +14,14 @@ class RunLog:
     """Open the log to resume after `step`. Later rows are dropped, because the resumed run writes
     them again. Raises ValueError if the file is there and is no such log."""
 
-    COLUMNS = (*PROGRESS, *MEASURED, *(f"heldout_{name}" for name in MEASURED))
-
-    def __init__(self, path: Path, step: int):
+    def __init__(self, path: Path, step: int, measured: Sequence[str] = MEASURED):
         self.path = path
+        self.columns = (*PROGRESS, *measured, *(f"heldout_{name}" for name in measured))
         old = _read(path) if path.exists() and path.stat().st_size else []
         rows = [row for row in old if float(row["step"]) <= step]
         self.last = (float(rows[-1]["tokens"]), float(rows[-1]["seconds"])) if rows else (0, 0.0)
         with written_whole(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
 
@@ -33,9 +32,9 @@ class RunLog:
         speed = (tokens - self.last[0]) / max(seconds - self.last[1], 1e-9)
         self.last = tokens, seconds
         first = (step, tokens, round(seconds, 1), round(speed), rate)
-        row = {**dict(zip(self.COLUMNS, first)), **{k: round(v, 6) for k, v in measured.items()}}
+        row = {**dict(zip(self.columns, first)), **{k: round(v, 6) for k, v in measured.items()}}
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, self.COLUMNS).writerow(row)
+            csv.DictWriter(file, self.columns).writerow(row)
 
 
 def _today(name: str) -> str:

@@ -150,6 +150,37 @@ class TrainSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class SentenceSettings(TrainSettings):
+    """How to train sentence vectors; kept in the checkpoint. What it does not use of pretraining's
+    settings has no option on the command line."""
+
+    learning_rate: float = field(default=5e-4, metadata={"help": "the highest, after the warm-up"})
+    max_length: int = field(
+        default=64, metadata={"help": "tokens read of a text, [CLS] and [SEP] too"}
+    )
+    similarity_weight: float = field(
+        default=10.0,
+        metadata={"help": "with a teacher: of the cosines within a batch, beside the directions"},
+    )
+    scale: float = field(
+        default=20.0, metadata={"help": "with pairs: what cosines are multiplied by"}
+    )
+    highest_score: float = field(
+        default=1.0, metadata={"help": "with scores: that of two texts that mean the same"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_at_least(self, 2, "batch_size")
+        _check_at_least(self, 3, "max_length")
+        for name in ("scale", "highest_score"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.similarity_weight < 0:
+            raise ValueError(f"similarity_weight must be at least 0, got {self.similarity_weight}")
+
+
+@dataclasses.dataclass(frozen=True)
 class FinetuneSettings:
     """How to fine-tune. The paper found the rates 5e-5, 3e-5 and 2e-5, 2 to 4 epochs, and batches
     of 16 or 32 to work well (appendix A.3); a small BERT takes a larger rate."""

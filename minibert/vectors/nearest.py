@@ -1,6 +1,7 @@
 """How alike vectors are, and the nearest of many."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,24 @@ SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "euclidean": lambda first, second: -_distances(first, second, 2),
     "manhattan": lambda first, second: -_distances(first, second, 1),
 }
+
+
+def open_vectors(path: str | Path) -> np.ndarray:
+    """The rows (N, W) of a .npy file, mapped into memory: what is not read takes no room.
+
+    Raises FileNotFoundError; ValueError for a file that is none, or holds no rows of numbers.
+    """
+    try:
+        vectors = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist: minibert embed makes one") from None
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a .npy file: {error}") from None
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path}: expected rows of numbers (N, W), got {vectors.dtype} {vectors.shape}"
+        )
+    return vectors
 
 
 class Neighbour(NamedTuple):

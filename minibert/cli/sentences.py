@@ -1,0 +1,85 @@
+"""The command that trains sentence vectors. Heavy imports stand inside it."""
+
+import argparse
+import sys
+from typing import Any
+
+from minibert.cli.options import add_command
+from minibert.cli.settings import add_settings, read_settings
+from minibert.training.settings import SentenceSettings
+
+# Settings of pretraining that mean nothing here.
+PRETRAINING = (
+    *("last_phase", "fresh_masks", "first_batch_size", "ramp", "micro_batch_size"),
+    *("count_first", "compile", "eval_rows"),
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add `train-sentences` to the sub-parsers of `minibert`."""
+    p = add_command(
+        commands,
+        train_sentences,
+        "train-sentences",
+        "a BERT that fills blanks -> one whose vectors say what a text means",
+        "minibert embed texts.txt -m sentence-transformers/all-MiniLM-L6-v2 -o teacher.npy",
+        "minibert train-sentences texts.txt --teacher teacher.npy -m minibert-tiny -o run",
+        "minibert train-sentences pairs.tsv -m bert-base-uncased -o run --learning-rate 2e-5",
+        "minibert train-sentences texts.txt -m minibert-tiny -o run --dropout 0.1",
+    )
+    p.add_argument(
+        "file",
+        metavar="FILE",
+        help="texts, one a line (.txt); or a .tsv or .csv table: two texts a line that mean the "
+        "same, a third that does not, or two texts and a score",
+    )
+    p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
+    p.add_argument(
+        "-m", "--model", required=True, help="the BERT to start from: a folder or a name"
+    )
+    p.add_argument(
+        "--teacher", metavar="VECTORS.npy", help="a better model's vectors, a row for each text"
+    )
+    p.add_argument("--eval", metavar="PAIRS.csv", help="two texts and a score: to measure on")
+    p.add_argument("--dropout", type=float, metavar="P", help="(the model's own)")
+    group = p.add_argument_group("the training")
+    add_settings(group, SentenceSettings, omit=PRETRAINING)
+    group.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
+
+
+def train_sentences(arguments: argparse.Namespace) -> int:
+    from minibert.bert import load
+    from minibert.system.memory import keep_memory
+    from minibert.system.processes import use_threads
+    from minibert.training.sentence_data import read_scored, read_texts
+    from minibert.training.sentences import train_sentences as run
+    from minibert.training.sentences import with_dropout
+    from minibert.vectors.nearest import open_vectors
+
+    settings = read_settings(SentenceSettings, arguments)
+    texts = read_texts(arguments.file)
+    heldout = read_scored(arguments.eval) if arguments.eval else None
+    teacher = open_vectors(arguments.teacher) if arguments.teacher else None
+    use_threads(arguments.threads)
+    keep_memory()
+    bert = load(arguments.model)
+    if arguments.dropout is not None:
+        bert = with_dropout(bert, arguments.dropout)
+    result = run(
+        texts,
+        arguments.output,
+        bert,
+        settings,
+        teacher=teacher,
+        heldout=heldout,
+        progress=sys.stderr.isatty(),
+    )
+    if result.finished:
+        print(f"done: {result.folder / 'model'}, after {result.step} steps")
+        return 0
+    print(
+        f"minibert: stopped and saved after {result.step} steps. The same command goes on from "
+        "there",
+        file=sys.stderr,
+    )
+    return 128 + (result.signal or 0)
