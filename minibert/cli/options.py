@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from minibert.system.lines import decode_lines
+from minibert.weights.known_models import BUNDLED_NAME, SENTENCE_NAME
 
 if TYPE_CHECKING:
     from minibert.bert import Bert
@@ -22,6 +23,7 @@ class Unasked(str):
 
 
 DEFAULT_MODEL = Unasked("google-bert/bert-base-uncased")
+SENTENCE_MODEL = Unasked(SENTENCE_NAME)
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,16 +107,22 @@ def add_model(parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL) -> 
         "-m",
         "--model",
         default=os.environ.get("MINIBERT_MODEL", default),
-        help="a folder, a name on the hub, or minibert-tiny, the model in the box (%(default)s)",
+        help=f"a folder, a name on the hub, or in the box: {BUNDLED_NAME}, and {SENTENCE_NAME} for "
+        "vectors (%(default)s)",
     )
 
 
 def add_model_command(
-    commands: Any, run: Callable, name: str, help: str, *examples: str
+    commands: Any,
+    run: Callable,
+    name: str,
+    help: str,
+    *examples: str,
+    default: str = DEFAULT_MODEL,
 ) -> argparse.ArgumentParser:
     """`add_command`, for one that loads a model and may print JSON."""
     parser = add_command(commands, run, name, help, *examples)
-    add_model(parser)
+    add_model(parser, default)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
 
@@ -162,6 +170,12 @@ def load_model(arguments: argparse.Namespace) -> "Bert":
     from minibert.system.processes import use_threads
 
     use_threads()
+    if arguments.model is SENTENCE_MODEL:
+        print(
+            f"minibert: this is {SENTENCE_NAME}, the small sentence model in the box (-m NAME "
+            "takes another)",
+            file=sys.stderr,
+        )
     return _or_in_the_box(load, arguments.model)
 
 
@@ -180,7 +194,6 @@ def load_tokenizer(arguments: argparse.Namespace) -> "Tokenizer":
 def _or_in_the_box(load: Callable[[str], T], name: str) -> T:
     """load(name); without a network the model in the box, if no model was asked for."""
     from minibert.weights.hub_errors import HubUnreachable
-    from minibert.weights.known_models import BUNDLED_NAME
 
     try:
         return load(name)

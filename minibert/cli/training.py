@@ -272,8 +272,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         return
     if arguments.file:
         raise ValueError(
-            "FILE is for a fine-tuned model; --data, --blimp, --sst2, --sts and --retrieval are for "
-            "another: leave one of the two out"
+            "FILE is for a fine-tuned model; --data, --blimp, --sst2, --sts and --retrieval are "
+            "for another: leave one of the two out"
         )
     if arguments.finetune and not arguments.sst2:
         raise ValueError("--finetune is for sentiment: give --sst2 with it")

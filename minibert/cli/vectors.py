@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.cli.options import (
+    SENTENCE_MODEL,
     add_model_command,
     add_two_texts,
     load_model,
@@ -39,6 +40,7 @@ def add_commands(commands: Any) -> None:
         "similarity",
         "cosine of two texts' vectors",
         "minibert similarity 'A cat sat down.' 'A kitten was sitting.'",
+        default=SENTENCE_MODEL,
     )
     add_two_texts(p)
 
@@ -50,6 +52,7 @@ def add_commands(commands: Any) -> None:
         "minibert embed sentences.txt -o vectors.npy",
         "minibert embed sentences.txt -o tokens.jsonl --layer=-1,-2,-3,-4",
         "torchrun --nproc-per-node 2 -m minibert embed sentences.txt -o vectors.npy",
+        default=SENTENCE_MODEL,
     )
     p.add_argument("file", metavar="FILE", help="UTF-8 text, one text a line; - is standard input")
     p.add_argument(
@@ -80,6 +83,7 @@ def add_commands(commands: Any) -> None:
         "nearest",
         "the lines of a file whose vectors lie nearest",
         "minibert nearest 'A cat sat down.' vectors.npy sentences.txt",
+        default=SENTENCE_MODEL,
     )
     p.add_argument("text", metavar="TEXT")
     p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
@@ -226,23 +230,23 @@ def check_device(name: str) -> str:
 
 
 def nearest(arguments: argparse.Namespace) -> None:
-    import numpy as np
-
     from minibert.system.lines import read_lines
+    from minibert.vectors.nearest import open_vectors
 
-    lines = list(read_lines(arguments.file, arguments.errors))
-    try:
-        vectors = np.load(arguments.vectors, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{arguments.vectors} is not a .npy file: {error}") from None
-    if len(lines) != len(vectors):
+    count = sum(1 for _ in read_lines(arguments.file, arguments.errors))
+    vectors = open_vectors(arguments.vectors)
+    if count != len(vectors):
         raise ValueError(
-            f"{arguments.vectors} has {len(vectors)} rows, {arguments.file} {len(lines)} lines: "
+            f"{arguments.vectors} has {len(vectors)} rows, {arguments.file} {count} lines: "
             f"the vectors were made of another file"
         )
     bert = load_model(arguments)
     settings: Any = {"prompt_name": arguments.prompt_name}
-    for row, score in bert.nearest([arguments.text], vectors, arguments.top, **settings)[0]:
+    (answers,) = bert.nearest([arguments.text], vectors, arguments.top, **settings)
+    rows = {row for row, _ in answers}
+    again = enumerate(read_lines(arguments.file, arguments.errors))
+    lines = {row: line for row, line in again if row in rows}
+    for row, score in answers:
         if arguments.json:
             print_json({"line": row + 1, bert.recipe.similarity: score, "text": lines[row]})
         else:

@@ -92,19 +92,19 @@ def read_checkpoint(
     Raises ValueError if the checkpoint is damaged, or belongs to another run; FileExistsError if
     the folder holds a model that no checkpoint belongs to, since a run would write over it.
     """
-    path = folder / NAME
+    path, fresh = folder / NAME, fresh or State()
     if not path.exists():
         if (folder / MODEL).exists():
             raise FileExistsError(
                 f"{folder / MODEL} is there and no {NAME} beside it: a run would write its own "
                 "model in that place. Choose a new output folder"
             )
-        return fresh or State()
+        return fresh
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {**dataclasses.asdict(TrainSettings()), **content["run"]}  # older: fewer settings
         rows = content["state"]["step"] * theirs["batch_size"]  # older: equal batches
-        state = _checked(State(**{"rows": rows, **content["state"]}))
+        state = _checked(State(**{"rows": rows, **content["state"]}), fresh)
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
     except Exception as error:  # torch raises half a dozen kinds for damaged files
@@ -136,13 +136,13 @@ def check_same_run(
         )
 
 
-def _checked(state: State) -> State:
-    """Raises ValueError unless each field is of its type, and none is negative."""
+def _checked(state: State, fresh: State) -> State:
+    """Raises ValueError unless each field is of the type of a fresh one, and none is negative."""
     for field in dataclasses.fields(State):
         value = getattr(state, field.name)
-        if type(value) is not type(getattr(State(), field.name)):
+        if type(value) is not type(getattr(fresh, field.name)):
             raise ValueError(f"{field.name} is a {type(value).__name__}")
-        if isinstance(value, Tensor) and value.shape != State().sums.shape:
+        if isinstance(value, Tensor) and value.shape != fresh.sums.shape:
             raise ValueError(f"{field.name} has the shape {tuple(value.shape)}")
         if not isinstance(value, Tensor) and not 0 <= value < math.inf:
             raise ValueError(f"{field.name} is {value}")

@@ -8,10 +8,14 @@ from typing import Any
 from minibert.training.run_log import read_log
 
 TITLE = "Training, and text that was held out"
-PANELS = (
+PANELS: tuple[tuple[str, str], ...] = (
     ("masked words: loss (nats)", "mlm_loss"),
     ("masked words: accuracy", "mlm_accuracy"),
     ("next sentence: accuracy", "nsp_accuracy"),
+)
+SENTENCE_PANELS = (
+    ("sentence vectors: loss", "loss"),
+    ("pairs that people scored: Spearman correlation with the cosines", "spearman"),
 )
 
 
@@ -33,9 +37,13 @@ def curves(log_csv: str | Path) -> Any:
     from matplotlib.figure import Figure
 
     rows = read_log(log_csv)
+    measured = {name.removeprefix("heldout_") for row in rows for name in row}
+    panels = PANELS
+    if "loss" in measured and "mlm_loss" not in measured:
+        panels = tuple(panel for panel in SENTENCE_PANELS if panel[1] in measured)
     figure = Figure(figsize=(8.6, 8.6), layout="constrained")
     figure.suptitle(TITLE)
-    for axes, (name, key) in zip(figure.subplots(len(PANELS)), PANELS):
+    for axes, (name, key) in zip(figure.subplots(len(panels), squeeze=False).flat, panels):
         for label, column in (("training", key), ("held out", f"heldout_{key}")):
             points = [(row["tokens"] / 1e6, row[column]) for row in rows if column in row]
             if points:
@@ -45,7 +53,7 @@ def curves(log_csv: str | Path) -> Any:
         if not axes.lines:
             raise ValueError(
                 f"{log_csv} is no log of a training run: expected the columns tokens and {key}, "
-                "as minibert pretrain writes them"
+                "as minibert pretrain and train-sentences write them"
             )
         axes.set_title(name, loc="left")
         axes.set_xlabel("million tokens")

@@ -41,6 +41,7 @@ from minibert.training.settings import SentenceSettings
 from minibert.training.step import learning_rate
 from minibert.vectors.pooling import mean_pool
 from minibert.vectors.recipe import Recipe
+from minibert.weights.identity import identity as model_identity
 
 SUMS = ("num_tokens", "texts", "loss")  # what a step adds up
 MEASURED = ("loss", "spearman", "pearson")  # columns of the log; the last two of held-out pairs
@@ -163,7 +164,7 @@ def with_dropout(bert: Bert, share: float) -> Bert:
     config = dataclasses.replace(
         bert.config, hidden_dropout_prob=share, attention_probs_dropout_prob=share
     )
-    body = BertModel(config, add_pooling_layer=bert.model.pooler is not None)
+    body = type(bert.model)(config, add_pooling_layer=bert.model.pooler is not None)
     body.load_state_dict(bert.model.state_dict())
     heads = BertForPreTraining(body, masked_word=False, next_sentence=False)
     return dataclasses.replace(bert, pretraining=heads)
@@ -211,6 +212,7 @@ class SentenceRun(Run):
         if texts.scores is not None:
             self.scores = torch.from_numpy(texts.scores / settings.highest_score).float()
         identity = describe_run(settings, model.config, [], start.pretraining)
+        identity["data.tokenizer"] = model_identity(tokenizer=start.tokenizer)
         identity |= {f"texts.{n}": column.digest() for n, column in enumerate(self.columns)}
         for name, array in (("scores", texts.scores), ("teacher", teacher)):
             bytes = b"" if array is None else np.ascontiguousarray(array).data

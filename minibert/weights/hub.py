@@ -32,6 +32,7 @@ from minibert.weights.known_models import (
     BUNDLED_NAME,
     OWNER,
     PINNED,
+    SENTENCE_NAME,
     SUGGESTIONS,
 )
 
@@ -106,13 +107,14 @@ def resolve(
         if revision is not None:
             raise ValueError(f"{name} is on disk, where a revision ({revision}) means nothing")
         return Resolved(Path(path), "disk", None)
-    if name == BUNDLED_NAME:
-        if not BUNDLED_FOLDER.is_dir():
+    if name in (BUNDLED_NAME, SENTENCE_NAME):
+        folder = BUNDLED_FOLDER.with_name(name)
+        if not folder.is_dir():
             raise FileNotFoundError(
-                f"this build of minibert has no bundled model: expected it in {BUNDLED_FOLDER}. "
+                f"this build of minibert has no bundled model: expected it in {folder}. "
                 "Give a folder or the name of a hub repository instead"
             )
-        return Resolved(BUNDLED_FOLDER, "bundled", None)
+        return Resolved(folder, "bundled", None)
     if isinstance(name_or_path, os.PathLike) or _looks_like_path(name):
         raise FileNotFoundError(
             f"expected a model's folder or file, got the path {name}, which does not exist "

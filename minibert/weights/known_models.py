@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BUNDLED_NAME = "minibert-tiny"
+SENTENCE_NAME = "minibert-tiny-sentences"  # in the box beside it, for vectors of sentences
 BUNDLED_FOLDER = Path(__file__).resolve().parents[1] / "bundled" / BUNDLED_NAME
 
 SUGGESTIONS = (

@@ -220,6 +220,9 @@ def test_what_does_not_fit_is_refused(bert, teacher, tmp_path):
     train_sentences(Texts([LINES]), tmp_path / "run", bert, SHORT, teacher=teacher)
     refused("of another run: texts.teacher", Texts([LINES]), teacher=-teacher)
     refused("of another run: texts.0", Texts([LINES[::-1]]), teacher=teacher)
+    other = dataclasses.replace(bert, pretraining=trained_like(bert.config, seed=1).float())
+    with pytest.raises(ValueError, match="of another run: start"):
+        train_sentences(Texts([LINES]), tmp_path / "run", other, SHORT, teacher=teacher)
 
 
 # ---- Files ----
