@@ -37,7 +37,9 @@ from minibert.training.sentences import (
     with_dropout,
 )
 from minibert.training.settings import SentenceSettings
+from minibert.weights.known_models import BUNDLED_FOLDER, SENTENCE_NAME
 from minibert.weights.loading import save_weights
+from tests.conftest import shared
 from tests.parity.twins import TINY, trained_like
 from tests.test_bert import WORDS
 
@@ -296,6 +298,38 @@ def test_a_text_finds_itself(bert):
     scores = retrieval_scores(bert, Texts([LINES, LINES]))
     assert scores["recall@1"] == scores["mrr@10"] == scores["ndcg@10"] == 1.0
     assert scores["queries"] == scores["documents"] == len(set(LINES))
+
+
+# ---- The model in the box ----
+
+
+def test_the_model_in_the_box():
+    """By its name, as sentence-transformers loads it, and good for what it is there for."""
+    bert = minibert.load("minibert-tiny-sentences")
+    folder = BUNDLED_FOLDER.with_name(SENTENCE_NAME)
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 12e6
+    texts = ["A man is eating food.", "Somebody is having a meal.", "The sky is blue tonight."]
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(texts)
+    ours = bert.embed(texts)
+    assert np.abs(ours - theirs).max() < 2e-3  # they may compute in the file's float16
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    assert ours[0] @ ours[1] > 0.5 and abs(ours[0] @ ours[2]) < 0.2
+
+
+def test_it_is_taken_where_no_model_is_named(capsys, monkeypatch):
+    monkeypatch.delenv("MINIBERT_MODEL", raising=False)
+    assert main(["similarity", "A cat sat down.", "A kitten was sitting."]) == 0
+    out, err = capsys.readouterr()
+    assert float(out.split()[0]) > 0.5 and "this is minibert-tiny-sentences" in err
+    assert main(["similarity", "-m", "minibert-tiny", "A cat.", "A kitten."]) == 0
+    assert "this is" not in capsys.readouterr().err
+
+
+def test_the_benchmark():
+    """The card's figure, on the pairs that people scored."""
+    pairs = read_scored(shared("evaluation/stsb/dev.csv"))
+    some = Texts([column[::5] for column in pairs.columns], pairs.scores[::5])
+    assert similarity_scores(minibert.load("minibert-tiny-sentences"), some)["spearman"] > 0.76
 
 
 # ---- The commands ----
