@@ -38,9 +38,7 @@ def curves(log_csv: str | Path) -> Any:
 
     rows = read_log(log_csv)
     measured = {name.removeprefix("heldout_") for row in rows for name in row}
-    panels = PANELS
-    if "loss" in measured and "mlm_loss" not in measured:
-        panels = tuple(panel for panel in SENTENCE_PANELS if panel[1] in measured)
+    panels = SENTENCE_PANELS if "spearman" in measured else PANELS
     figure = Figure(figsize=(8.6, 8.6), layout="constrained")
     figure.suptitle(TITLE)
     for axes, (name, key) in zip(figure.subplots(len(panels), squeeze=False).flat, panels):

@@ -97,7 +97,7 @@ def resolve(
     ...
     FileNotFoundError: expected a model's folder or file, got the path ./no/such/folder, ...
     """
-    name = os.fspath(name_or_path)
+    name = str(os.fspath(name_or_path))  # a plain one: pathlib refuses subclasses
     if not name:
         raise ValueError("expected a path or a model's name, got an empty string")
     # os.path, unlike Path, takes a name that no file can have for one that is not there.

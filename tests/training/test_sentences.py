@@ -237,7 +237,8 @@ def test_tables_are_told_apart(tmp_path):
 
     assert read("a.txt", 'One, "two"\tthree\nfour\n') == Texts([['One, "two"\tthree', "four"]])
     assert read("a.tsv", "a b\tc\nd\te\n") == Texts([["a b", "d"], ["c", "e"]])
-    assert read("a.csv", '"a, b",c,no\nd,e,1\n') == Texts([["a, b", "d"], ["c", "e"], ["no", "1"]])
+    triples = read("a.csv", '"a, b",c,1\nd,e,no\n')
+    assert triples == Texts([["a, b", "d"], ["c", "e"], ["1", "no"]])
     scored = read("s.csv", 'first,second,score\n"a, b",c,2.5\nd,e,1\n')
     assert scored.columns == [["a, b", "d"], ["c", "e"]] and scored.scores.tolist() == [2.5, 1]
     assert read("t.tsv", "a\tb\t3\nc\td\t4\n").scores.tolist() == [3, 4]
