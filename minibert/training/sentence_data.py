@@ -151,5 +151,5 @@ class Order:
         number, place = divmod(step, self.steps)
         if self.batches[0] != number:
             rng = np.random.default_rng([self.seed, number])
-            self.batches = number, batches_by_length(self.lengths.tolist().tolist(), self.size, rng)
+            self.batches = number, batches_by_length(self.lengths.tolist(), self.size, rng)
         return self.batches[1][place]

@@ -21,6 +21,7 @@ from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system import processes
+from minibert.training import loop as all_runs
 from minibert.training import pretrain as loop
 from minibert.training.batches import Examples
 from minibert.training.fresh_masks import FreshMasks
@@ -575,7 +576,7 @@ def test_fresh_masks_are_drawn_anew_and_fairly(data):
 def test_a_run_by_the_clock_ends_with_it(data, tmp_path, monkeypatch):
     """Steps of an eighth of a second: the rate is that of as many steps as fit into the time."""
     ticks = itertools.count()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 8))
+    monkeypatch.setattr(all_runs, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 8))
     settings = dataclasses.replace(SHORT, minutes=0.1, log_every=1, warmup=0.25)
     result = pretrain(data, tmp_path / "run", QUIET, settings)
     assert result.finished and result.step == 48
