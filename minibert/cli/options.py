@@ -165,11 +165,11 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def load_model(arguments: argparse.Namespace) -> "Bert":
+def load_model(arguments: argparse.Namespace, threads: int | None = None) -> "Bert":
     from minibert.bert import load
     from minibert.system.processes import use_threads
 
-    use_threads()
+    use_threads(threads)
     if arguments.model is SENTENCE_MODEL:
         print(
             f"minibert: this is {SENTENCE_NAME}, the small sentence model in the box (-m NAME "

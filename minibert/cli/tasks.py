@@ -11,6 +11,7 @@ from minibert.cli.options import (
     add_model,
     add_threads,
     is_terminal,
+    load_model,
     print_json,
     standard_input,
 )
@@ -76,9 +77,8 @@ def _add_finetune(commands: Any) -> None:
 def finetune(arguments: argparse.Namespace) -> None:
     import torch
 
-    from minibert.bert import load
     from minibert.system.memory import keep_memory
-    from minibert.system.processes import Stop, use_threads
+    from minibert.system.processes import Stop
     from minibert.tasks.by_name import TASKS
     from minibert.tasks.task import TaskModel, new_model
     from minibert.training.curves import check_matplotlib, finetune_curves
@@ -92,7 +92,6 @@ def finetune(arguments: argparse.Namespace) -> None:
     if arguments.curves:
         check_name(Path(arguments.curves))
         check_matplotlib()
-    use_threads(arguments.threads)
     keep_memory()
     task = TASKS[arguments.task]
     train = task.read(arguments.file, None, _columns(arguments))
@@ -102,7 +101,7 @@ def finetune(arguments: argparse.Namespace) -> None:
         dev = task.read(arguments.dev, about.get("classes"), _columns(arguments))
     if "problem_type" in about:
         about["pooling"] = arguments.pooling
-    bert = load(arguments.model)
+    bert = load_model(arguments, arguments.threads)
     bert.model.to("cuda" if torch.cuda.is_available() else "cpu")
     settings: FinetuneSettings = read_settings(FinetuneSettings, arguments)
 

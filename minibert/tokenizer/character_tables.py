@@ -3,8 +3,8 @@
 As in `unicode_classes.py`, they are those of the reference, Hugging Face `tokenizers` 0.23.3,
 which takes them from four places: letters, numbers and white space of its regular expressions, the
 marks of its `StripAccents`, the graphemes of its `Precompiled`, and decompositions of Unicode 9.
-They were read off it by asking it about every code point; `tests/tokenizer/read_reference.py` does
-that again and compares. The notation is that of `unicode_classes.py`.
+They were read off it by asking it about every code point, which the slow ones of
+`tests/tokenizer/test_engines.py` do again. The notation is that of `unicode_classes.py`.
 """
 
 from minibert.core.unicode_classes import CodePoints

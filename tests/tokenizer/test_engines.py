@@ -1,8 +1,7 @@
 """Byte-level BPE and Unigram against Hugging Face `tokenizers`, and against SentencePiece.
 
 The vocabularies are trained here. The references are put together from the parts that the hub's
-files have, by hand, and share no code with ours. The Unicode classes are asked about every code
-point by `-m slow`, and by `python -m tests.tokenizer.read_reference`.
+files have, by hand, and share no code with ours. The slow tests ask about every code point.
 """
 
 import json
