@@ -220,7 +220,7 @@ class Checker:
                 f"only {len(got)} of your tensors have a name known here; with more of them "
                 "(hidden_states, attentions, or modules by name) more combinations can be tried"
             )
-        notes += self._not_seen(student, raw, place)
+        notes += self._not_seen(student, raw, place, explained=bool(ids))
         return Diagnosis(
             subject,
             checks,
@@ -270,7 +270,9 @@ class Checker:
             return False
         return tolerance == TOLERANCE or rounded(made, got, mask)
 
-    def _not_seen(self, student: Student, raw: Mapping[str, Tensor], place: Place) -> Iterator[str]:
+    def _not_seen(
+        self, student: Student, raw: Mapping[str, Tensor], place: Place, explained: bool
+    ) -> Iterator[str]:
         """Notes about tensors that could not be compared."""
         if isinstance(student, Callee) and student.repeated:
             yield (
@@ -280,9 +282,10 @@ class Checker:
         names = list(self.expected)
         before = names[: names.index(place.name)]
         gap = list(itertools.takewhile(lambda name: name not in raw, reversed(before)))
-        if gap and len(raw) >= FEW:
+        if gap and len(raw) >= FEW and not explained:
+            steps = "1 step" if len(gap) == 1 else f"{len(gap)} steps"
             yield (
-                f"before it nothing of yours has a name known here for {len(gap)} steps, from "
+                f"before it nothing of yours has a name known here for {steps}, from "
                 f"{title(gap[-1])} on: the mistake may be in any of them"
             )
 
