@@ -171,7 +171,7 @@ def embed(arguments: argparse.Namespace) -> None:
             "write them to a file first"
         )
     device = check_device(arguments.device)
-    check_paths(os.devnull if arguments.file == "-" else arguments.file, output)
+    check_paths(None if arguments.file == "-" else arguments.file, output)
     bert = load_model(arguments)
     bert.to(device)
     with tempfile.TemporaryDirectory() as folder:

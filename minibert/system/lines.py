@@ -57,14 +57,19 @@ def read_lines(path: str | Path, errors: str = "strict") -> Iterator[str]:
         yield from decode_lines(file, path, errors)
 
 
-def count_lines(source: Path, errors: str) -> int:
-    """How many lines there are. Raises ValueError if there are none, if one is not UTF-8, or if
-    the source cannot be read a second time."""
+def check_plain(source: Path) -> None:
+    """Raise ValueError for a pipe, a device or a folder."""
     if source.exists() and not source.is_file():
         raise ValueError(
             f"expected a plain file, which can be read twice, got {source}: a pipe, a device or a "
             f"folder. Write the texts to a file first; on the command line, - is standard input"
         )
+
+
+def count_lines(source: Path, errors: str) -> int:
+    """How many lines there are. Raises ValueError if there are none, if one is not UTF-8, or if
+    the source cannot be read a second time."""
+    check_plain(source)
     count = sum(1 for _ in read_lines(source, errors))
     if not count:
         raise ValueError(f"{source} is empty: expected one text a line")

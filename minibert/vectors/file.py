@@ -37,7 +37,7 @@ from tqdm import tqdm
 from minibert.fast.bert import Engine
 from minibert.fast.same import count_states
 from minibert.system.files import check_writable, locked
-from minibert.system.lines import Chunk, count_lines, read_chunks
+from minibert.system.lines import Chunk, check_plain, count_lines, read_chunks
 from minibert.system.processes import count, rank, wait_for_all
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import CHUNK, embed_chunk
@@ -255,12 +255,15 @@ class _Run:
         return Done(self.rows, self.width, cut)
 
 
-def check_paths(source: str | Path, target: str | Path) -> Path:
-    """Raise what can be known of the two before a model is loaded; gives the real `target`."""
+def check_paths(source: str | Path | None, target: str | Path) -> Path:
+    """Raise what can be known of the two before a model is loaded; gives the real `target`. The
+    source None is standard input."""
     if Path(target).suffix not in FORMATS:
         raise ValueError(f"the output must end in {', '.join(FORMATS)}, got {target}")
-    Path(source).open("rb").close()
-    return check_writable(target, [source])
+    if source is not None:
+        check_plain(Path(source))
+        Path(source).open("rb").close()
+    return check_writable(target, [] if source is None else [source])
 
 
 def _check_options(target: Path, plan: Plan, errors: str) -> None:

@@ -155,7 +155,7 @@ def test_a_lengthened_model_gives_the_same_numbers_for_short_rows(folder):
 
 def test_evaluate(folder, capsys):
     assert main(["evaluate", f"{folder}/run/model"]) == 1
-    assert "give --data, --blimp or --sst2" in capsys.readouterr().err
+    assert "give --data, --blimp, --sst2" in capsys.readouterr().err
     assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data", "--finetune"]) == 1
     assert "give --sst2 with it" in capsys.readouterr().err
     assert main(["evaluate", f"{folder}/run/model", "--data", f"{folder}/data"]) == 0

@@ -15,7 +15,7 @@ from minibert.tasks.labelled import Labelled, read_labelled
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.batches import Examples
 from minibert.training.evaluate_grammar import grammar, pseudo_log_likelihood
-from minibert.training.evaluate_sentiment import _bag_of_words, fit_line, sentiment
+from minibert.training.evaluate_sentiment import bag_of_words, fit_line, sentiment
 from minibert.training.evaluate_words import held_out_words
 from minibert.training.settings import FinetuneSettings
 from minibert.training.wordpiece_trainer import count_words, train_vocabulary
@@ -142,7 +142,7 @@ def test_bag_of_words_equals_scikit_learns(tokenizer, count):
     (learn, known), (judge, asked) = draw(count), draw(500)
     theirs = linear_model.LogisticRegression(C=0.5, tol=1e-8).fit(known, learn.labels)
     assert 0.6 < theirs.score(asked, judge.labels) < 0.95
-    assert _bag_of_words(tokenizer, learn, judge) == theirs.score(asked, judge.labels)
+    assert bag_of_words(tokenizer, learn, judge) == theirs.score(asked, judge.labels)
 
 
 def test_sentiment_of_words_that_tell_it(tokenizer, model, tmp_path):

@@ -89,7 +89,9 @@ def single(value):
 
 
 @each_lesson
-@pytest.mark.parametrize("back", [True, False], ids=["float64 again", "float32"])
+@pytest.mark.parametrize(
+    "back", [pytest.param(True, marks=pytest.mark.slow), False], ids=["float64 again", "float32"]
+)
 def test_a_right_solution_in_float32_passes_and_this_is_said(lesson, back):
     model = probe_model()
     function = getattr(exercise_solutions, lesson.function)
@@ -417,7 +419,7 @@ def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_pat
     write(tmp_path, "layer_norm", "def layer_norm(x, weight, bias):\n    while True: pass\n")
     write(tmp_path, "feed_forward", "import os\ndef feed_forward(*x):\n    os._exit(0)\n")
     write(tmp_path, "gelu", RIGHT.format("print('{')", "print('}')"))
-    assert main(["--json", "--folder", str(tmp_path), "--seconds", "30"]) == 1
+    assert main(["--json", "--folder", str(tmp_path), "--seconds", "20"]) == 1
     results = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [each["exercise"] for each in results] == [lesson.number for lesson in LESSONS]
     states = {each["function"]: each["state"] for each in results}
@@ -428,7 +430,7 @@ def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_pat
     ):
         assert states.pop(function) == state
     assert set(states.values()) == {"not written"}
-    assert "within 30 seconds: is there an endless loop" in results[4]["message"]
+    assert "within 20 seconds: is there an endless loop" in results[4]["message"]
 
 
 # ---- The command ----
@@ -470,9 +472,6 @@ def test_the_table_counts_what_is_solved(tmp_path, capsys):
     assert main(["14", "--json", "--folder", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert json.loads(lines[-1])["state"] == "solved"
-    assert main(["--json", "--folder", str(tmp_path)]) == 1
-    states = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
-    assert states.count("solved") == 2 and len(states) == 24
     assert main(["--all", "--folder", str(tmp_path)]) == 1
     assert "Exercise 22, adamw_step" in capsys.readouterr().out
 
