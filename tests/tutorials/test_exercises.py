@@ -88,7 +88,14 @@ def single(value):
     return (lambda x: value(x.double()).float()) if callable(value) else value
 
 
-@each_lesson
+@pytest.mark.parametrize(
+    "lesson",
+    [  # of self-attention all pairs of mistakes are tried first
+        pytest.param(each, marks=[pytest.mark.slow] if each.function == "self_attention" else [])
+        for each in LESSONS
+    ],
+    ids=lambda lesson: lesson.function,
+)
 @pytest.mark.parametrize(
     "back", [pytest.param(True, marks=pytest.mark.slow), False], ids=["float64 again", "float32"]
 )

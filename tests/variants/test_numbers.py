@@ -44,7 +44,7 @@ def assert_same(ours, theirs, tolerance: float) -> None:
 
 
 @pytest.mark.rung(2)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES)
 def test_all_numbers_and_gradients_float64(case, seed):
     model, kind = variant(case, seed)

@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 import minibert
 import tutorials.demo
+from minibert.cli.main import main as minibert_main
 from minibert.core.config import BertConfig
 from minibert.diagnosis.catalogue.all import EQUIVALENT, model_mistakes
 from minibert.diagnosis.catalogue.mistake import patched
@@ -150,10 +151,18 @@ def test_verify_by_its_name_in_the_hubs_cache(rehearsed, tmp_path, capsys):
     assert "VERIFIED: 91 published results reproduced" in capsys.readouterr().out
 
 
+def test_the_live_page_holds_it_in_int8_or_takes_its_files(rehearsed, tmp_path, capsys):
+    page = tmp_path / "live.html"
+    assert minibert_main(["live", "-m", str(rehearsed), "--int8", "-o", str(page)]) == 0
+    assert 109e6 * 4 / 3 < page.stat().st_size < 200e6
+    assert minibert_main(["live", "-m", str(rehearsed), "-o", str(page)]) == 1
+    assert "drop this model's files on it" in capsys.readouterr().err
+
+
 def test_the_cells_that_need_the_weights_run(rehearsed):
     running.why_absent.cache_clear()
     running.official_folder.cache_clear()
-    names = ("08_official_weights", "10_filling_the_blank")
+    names = ("08_official_weights", "10_filling_the_blank", "16_from_gpt_to_bert")
     chapters = [read_chapter(ROOT / f"tutorials/{name}.md") for name in names]
     count = 0
     for run in running.run_chapters(ROOT, chapters, lambda chapter: None):
@@ -164,7 +173,7 @@ def test_the_cells_that_need_the_weights_run(rehearsed):
                 assert run.results[cell.number].text.strip()
     running.why_absent.cache_clear()
     running.official_folder.cache_clear()
-    assert count == 3
+    assert count == 4
 
 
 @pytest.fixture(scope="module")
