@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ SMALL_FILES = (
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
+LARGE = 2**24  # bytes: the checksum of a larger file takes too long to be computed at every load
 
 
 @dataclass(frozen=True)
@@ -305,12 +307,19 @@ def _remove(path: Path) -> None:
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether a file of the cache has changed since it came; of a large one, if it is shorter."""
+    """Whether a file of the cache has changed since it came; of a large one, if it is shorter. An
+    old pickle does not say how long it is: its checksum is computed whatever its size."""
+    if path.stat().st_size >= LARGE:
+        if path.suffix == ".safetensors":
+            return not is_complete(path)
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                return not zipfile.is_zipfile(path)
+        if path.suffix != ".bin":
+            return False
     name = path.resolve().name  # the checksum that it came with
-    if path.stat().st_size < 2**24:
-        named = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name)
-        return named is not None and checksum(path, name) != name
-    return path.suffix == ".safetensors" and not is_complete(path)
+    named = re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name)
+    return named is not None and checksum(path, name) != name
 
 
 def checksum(path: Path, like: str = "") -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import constants, file_download
 
 from minibert.tokenizer.families import FILES
@@ -230,6 +232,21 @@ def test_connection_that_stays_broken_leaves_no_half_file(server, cache, name):
     server.log.clear()
     assert contents(hub.resolve(REPO).path) == WANTED
     assert "config.json" not in server.downloads()  # it had arrived whole
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "zip", "old pickle"])
+def test_a_large_file_of_the_cache_that_was_cut_is_fetched_again(server, cache, monkeypatch, kind):
+    monkeypatch.setattr(hub, "LARGE", 0)
+    name, content = "pytorch_model.bin", io.BytesIO()
+    torch.save({"a": torch.ones(9)}, content, _use_new_zipfile_serialization=kind == "zip")
+    if kind == "model.safetensors":
+        name, content = kind, io.BytesIO(TENSORS)
+    server.commit(REPO, {**SMALL, name: content.getvalue()})
+    blob = (hub.resolve(REPO).path / name).resolve()
+    blob.write_bytes(content.getvalue()[:-9])
+    server.log.clear()
+    assert contents(hub.resolve(REPO).path)[name] == content.getvalue()
+    assert server.downloads() == [name]
 
 
 def test_file_cut_short_by_the_server(server, cache):
