@@ -247,7 +247,8 @@ def finetune_seeds(
     path = output / NAME
     output.mkdir(exist_ok=True)
     with locked(output.resolve(), output, folder=True), StopRequest() as stop:
-        if not path.exists() and any(output.iterdir()):
+        left = f".{NAME}.minibert.part"  # of a run that was killed at its first save
+        if not path.exists() and any(file.name != left for file in output.iterdir()):
             raise FileExistsError(f"{output} exists and is not an empty folder: choose a new name")
         content = _read(path)
         done = [SeedResult(*result) for result in content["done"]] if content else []
