@@ -58,8 +58,9 @@ def written_whole(path: str | Path, inputs: Iterable[str | Path] = ()) -> Iterat
             yield temporary
             _complete(temporary, mode)
             temporary.replace(path)
-        finally:
+        except BaseException:  # once it is renamed the name may be another process'
             temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
@@ -85,12 +86,14 @@ def folder_written_whole(path: str | Path, replace: bool = False) -> Iterator[Pa
                 for file in sorted(temporary.rglob("*")):
                     goal = path / file.relative_to(temporary)
                     goal.mkdir(exist_ok=True) if file.is_dir() else file.replace(goal)
+                shutil.rmtree(temporary, ignore_errors=True)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     path.rmdir()
                 temporary.replace(path)
-        finally:
+        except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
+            raise
 
 
 def check_writable(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
@@ -167,13 +170,31 @@ def _lock(path: Path, target: Path, folder: bool) -> int:
             pass
         except BlockingIOError:
             os.close(descriptor)
-            raise BlockingIOError(
-                f"another process is writing {target}: wait until it is done, stop it, or choose "
-                "another name"
-            ) from None
+            raise _busy(target) from None
         except OSError:
             return descriptor
         os.close(descriptor)
+
+
+def check_unlocked(path: Path) -> None:
+    """Raise BlockingIOError if another process holds the file `path`: it has just renamed what it
+    wrote, and is not done yet."""
+    if fcntl is None or not path.is_file():
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _busy(path) from None
+        except OSError:  # a disk that knows no locks
+            return
+
+
+def _busy(target: Path) -> BlockingIOError:
+    return BlockingIOError(
+        f"another process is writing {target}: wait until it is done, stop it, or choose another "
+        "name"
+    )
 
 
 def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) -> Any:

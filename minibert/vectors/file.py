@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from minibert.fast.bert import Engine
 from minibert.fast.same import count_states
-from minibert.system.files import check_writable, locked
+from minibert.system.files import check_unlocked, check_writable, locked
 from minibert.system.lines import Chunk, check_plain, count_lines, read_chunks
 from minibert.system.processes import count, rank, wait_for_all
 from minibert.tokenizer.tokenizer import Tokenizer
@@ -116,6 +116,8 @@ def embed_file(
     new = not run.part.exists()
     try:
         with locked(run.part, Path(target)) if run.rank == 0 else nullcontext():
+            if run.rank == 0:
+                check_unlocked(real)
             run.begin(restart)
             new = False
             run.write_chunks(progress)

@@ -221,3 +221,18 @@ def test_a_json_file_that_is_none(tmp_path, content, message):
         read_json(path, "a table of settings")
     path.write_text('["a"]')
     assert read_json(path, kind=list) == ["a"]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_another_process_begins_after_the_renaming_stays(tmp_path, monkeypatch, folder):
+    rename, begun = Path.replace, []
+
+    def and_another_begins(path, target):
+        rename(path, target)
+        path.mkdir() if folder else path.touch()
+        begun.append(path)
+
+    monkeypatch.setattr(Path, "replace", and_another_begins)
+    with (folder_written_whole if folder else written_whole)(tmp_path / "out") as temporary:
+        (temporary / "config.json" if folder else temporary).write_text("{}")
+    assert begun and all(path.exists() for path in begun)

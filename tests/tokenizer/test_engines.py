@@ -171,7 +171,7 @@ def test_random_texts(both):
     rng = random.Random(0)
     parts = [*ODD, *mine.added, *(f" {token} " for token in mine.added), " ", " the", "  "] * 2
     texts = ["".join(rng.choices([*parts, *["a", " of", " "] * 9], k=rng.randint(0, 12)))
-             for _ in range(200)]  # fmt: skip
+             for _ in range(600)]  # fmt: skip
     assert [text for text in texts if differ(theirs, mine, text)] == []
 
 

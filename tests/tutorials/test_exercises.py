@@ -479,6 +479,9 @@ def test_the_table_counts_what_is_solved(tmp_path, capsys):
     assert main(["14", "--json", "--folder", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert json.loads(lines[-1])["state"] == "solved"
+    assert main(["--json", "--folder", str(tmp_path)]) == 1
+    states = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
+    assert states.count("solved") == 2 and len(states) == 24
     assert main(["--all", "--folder", str(tmp_path)]) == 1
     assert "Exercise 22, adamw_step" in capsys.readouterr().out
 

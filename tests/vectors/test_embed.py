@@ -66,8 +66,8 @@ def test_equal_to_sentence_transformers(minilm):
 
 @pytest.mark.parametrize("precision, cosine", [("bfloat16", 0.9999), ("int8", 0.95)])
 def test_lower_precision_stays_near(minilm, precision, cosine):
-    exact = minilm.embed(SENTENCES[:80])
-    near = minilm.embed(SENTENCES[:80], precision=precision)
+    exact = minilm.embed(SENTENCES)
+    near = minilm.embed(SENTENCES, precision=precision)
     assert (exact * near).sum(axis=1).min() >= cosine
     assert np.abs(exact - near).max() > 1e-4
 

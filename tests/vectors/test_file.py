@@ -341,6 +341,17 @@ def test_refused_before_the_work(minilm, source, tmp_path, name, settings, messa
     assert left_in(tmp_path) == []
 
 
+def test_a_file_that_another_process_has_just_renamed_is_still_its_own(minilm, source, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    target = tmp_path / "v.npy"
+    with target.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another process is writing .*v.npy: wait"):
+            minilm.embed_file(source, target)
+    minilm.embed_file(source, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sentences.txt", "v.npy"]
+
+
 def test_unusable_inputs_and_outputs(minilm, source, tmp_path):
     (tmp_path / "folder.npy").mkdir()
     with pytest.raises(IsADirectoryError, match="name a file in it"):
