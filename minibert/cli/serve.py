@@ -47,8 +47,9 @@ def serve(arguments: argparse.Namespace) -> None:
     key = arguments.api_key or os.environ.get(KEY)
     device = check_device(arguments.device)
     try:
-        from minibert.serve.app import Service
+        from minibert.serve.app import application
         from minibert.serve.run import listen, run
+        from minibert.serve.service import Service
     except ModuleNotFoundError as error:
         raise ImportError(
             f"serve needs the package {error.name}, an extra of minibert: pip install "
@@ -69,4 +70,4 @@ def serve(arguments: argparse.Namespace) -> None:
                 f"minibert: whoever reaches this port may use it: a key in {KEY} keeps others out",
                 file=sys.stderr,
             )
-        run(service.app(key), settings, listener)
+        run(application(service, key), settings, listener)

@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("starlette", reason="the extra serve is absent: starlette")
 pytest.importorskip("uvicorn", reason="the extra serve is absent: uvicorn")
 
-from minibert.serve.app import Service
+from minibert.serve.app import application
 from minibert.serve.run import listen, make_server
+from minibert.serve.service import Service
 from minibert.serve.settings import ServeSettings
 
 
@@ -78,7 +79,7 @@ def serving(
     chosen = ServeSettings(port=0, **settings)
     service = Service(bert, chosen, name, embedding, batch_tokens)
     with listen(chosen) as listener:
-        server = make_server(service.app(key), chosen)
+        server = make_server(application(service, key), chosen)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         port = listener.getsockname()[1]
         thread.start()
