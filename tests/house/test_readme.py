@@ -115,3 +115,12 @@ def test_the_parity_figures_hold(row):
     _, difference = measure(quick=True)
     allowed = 10 * float(printed[1])
     assert difference <= allowed, f"{what}: {difference:.1e}, the README says {printed[1]}"
+
+
+def test_the_cells_that_do_not_run_everywhere_are_counted():
+    chapters = "".join(path.read_text("utf-8") for path in (ROOT / "tutorials").glob("*.md"))
+    words = ["no", "one", "two", "three", "four", "five", "six"]
+    weights = words[chapters.count("```python needs=weights")]
+    data = words[chapters.count("```python needs=sst2")]
+    assert f"{weights} that need the official weights have not been run yet" in README
+    assert f"{data} need data that may not be passed on" in README
