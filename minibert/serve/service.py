@@ -18,6 +18,7 @@ import base64
 import dataclasses
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -40,7 +41,7 @@ from minibert.serve.fields import (
 from minibert.serve.guard import Guard, Json
 from minibert.serve.metrics import Metrics
 from minibert.serve.settings import ServeSettings
-from minibert.tasks.classification import BertClassifier
+from minibert.tasks.classification import BertClassifier, Class
 from minibert.vectors.embed import count_cut, cut_in_words
 from minibert.vectors.plan import Plan
 from minibert.vectors.windows import windows_of
@@ -276,8 +277,14 @@ class Service:
         if not body.get("truncate"):
             await self._check_lengths(texts, TRUNCATE)
         answers = []
+
+        def classify(part: list[str]) -> list[list[Class]]:
+            with warnings.catch_warnings():  # that a text was cut: the client asked for it
+                warnings.simplefilter("ignore")
+                return self.bert.classify(part)
+
         for start in range(0, len(texts), SLICE):
-            work = partial(self.bert.classify, texts[start : start + SLICE])
+            work = partial(classify, texts[start : start + SLICE])
             for classes in await self._outcome(request, self.batcher.call(work)):
                 answers.append([c._asdict() for c in classes])
         self.metrics.texts += len(texts)

@@ -22,7 +22,7 @@ from torch import Tensor
 from minibert.core.model import BertModel
 from minibert.system.lines import read_lines
 from minibert.tasks.labelled import json_lines
-from minibert.tasks.task import Row, TaskModel, ask
+from minibert.tasks.task import Row, TaskModel, ask, which_are_cut
 from minibert.tokenizer.tokenizer import Tokenizer
 
 
@@ -74,11 +74,14 @@ class BertChooser(TaskModel):
                     f"example {number}: expected two options or more, and a label below their "
                     f"number, got {count} options and label {right}"
                 )
+            pairs = [(example.context, option) for option in example.options]
             batch = tokenizer(
-                [(example.context, option) for option in example.options],
+                pairs,
                 padding=False, truncation=True, max_length=max_length, return_tensors=None,
             )  # fmt: skip
-            rows.append(Row(number, batch["input_ids"], batch["token_type_ids"], (count, right)))
+            ids, segments = batch["input_ids"], batch["token_type_ids"]
+            cut = any(which_are_cut(tokenizer, pairs, ids, max_length))
+            rows.append(Row(number, ids, segments, (count, right), is_cut=cut))
         return rows
 
     def loss(self, logits: Tensor, labels: Sequence[Any]) -> Tensor:

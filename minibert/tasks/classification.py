@@ -26,7 +26,7 @@ from torch import Tensor
 from minibert.core.model import BertModel
 from minibert.tasks import measures
 from minibert.tasks.labelled import Labelled
-from minibert.tasks.task import Row, TaskModel, ask, measure, new_model, score_rows
+from minibert.tasks.task import Row, TaskModel, ask, measure, new_model, score_rows, which_are_cut
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import mean_pool
 
@@ -97,9 +97,11 @@ class BertClassifier(TaskModel):
             padding=False, truncation=True, max_length=max_length, return_tensors=None,
         )  # fmt: skip
         labels = data.labels if data.labels is not None else [None] * len(data.texts)
-        columns = zip(batch["input_ids"], batch["token_type_ids"], labels)
+        cut = which_are_cut(tokenizer, data.texts, batch["input_ids"], max_length)
+        columns = zip(batch["input_ids"], batch["token_type_ids"], labels, cut)
         return [
-            Row(n, [ids], [segments], label) for n, (ids, segments, label) in enumerate(columns)
+            Row(n, [ids], [segments], label, is_cut=is_cut)
+            for n, (ids, segments, label, is_cut) in enumerate(columns)
         ]
 
     def loss(self, logits: Tensor, labels: Sequence[Any]) -> Tensor:

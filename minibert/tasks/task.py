@@ -12,6 +12,7 @@ Source: Devlin et al. 2018, section 3.2 and figure 4.
 
 import contextlib
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -37,6 +38,7 @@ class Row(NamedTuple):
     segments  their token_type_ids
     label     what the loss takes, as the task says; None where it is not known
     places    for each token the number of the text's piece that stands there, or None
+    is_cut    whether a part of it is not read
     """
 
     example: int
@@ -44,6 +46,7 @@ class Row(NamedTuple):
     segments: list[list[int]]
     label: Any = None
     places: Sequence[int | None] = ()
+    is_cut: bool = False
 
     @property
     def length(self) -> int:
@@ -151,6 +154,12 @@ def score_rows(
 
     Rows of like lengths go through the model together. What it costs in memory is bounded.
     """
+    if cut := [row.length for row in rows if row.is_cut]:
+        warnings.warn(
+            f"{len(cut):,} of {len(rows):,} texts are longer than {max(cut)} tokens and were cut "
+            "there: give the part that matters for the answer",
+            stacklevel=6,  # whoever called `bert.classify`
+        )
     order = sorted(range(len(rows)), key=lambda number: -rows[number].length)
     sizes = [rows[number].length * len(rows[number].ids) for number in order]
     scores: dict[int, Tensor] = {}
@@ -194,6 +203,21 @@ def measure(
     """How good the model's answers are, by the measures of the task."""
     model.check(data)
     return model.score(ask(model, tokenizer, data, max_length, progress=progress), data)
+
+
+def which_are_cut(
+    tokenizer: Tokenizer, samples: Sequence[Any], rows: Sequence[list[int]], max_length: int
+) -> list[bool]:
+    """Whether more belongs to each text or pair than its row of at most `max_length` ids."""
+    full = [number for number, ids in enumerate(rows) if len(ids) == max_length]
+    if not full:
+        return [False] * len(rows)
+    whole = tokenizer(
+        [samples[number] for number in full],
+        padding=False, truncation=False, max_length=max_length, return_tensors=None,
+    )["input_ids"]  # fmt: skip
+    longer = {number for number, ids in zip(full, whole) if len(ids) > max_length}
+    return [number in longer for number in range(len(rows))]
 
 
 def put_together(tokenizer: Tokenizer, *texts: tuple[Sequence[int], range]) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 every layer; tables, choices and measures."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 import transformers
 
 import minibert
-from minibert.tasks.choices import BertChooser, read_choices
+from minibert.tasks.choices import BertChooser, choose, read_choices
 from minibert.tasks.classification import LABELS, NUMBER, ONE_CLASS, BertClassifier
 from minibert.tasks.labelled import read_labelled
 from minibert.tasks.measures import class_scores, correlations, label_scores
@@ -156,6 +157,26 @@ def test_choosing(tokenizer, tmp_path):
 
 
 # ---- Files ----
+
+
+def test_a_text_that_is_cut_is_never_cut_in_silence(tokenizer, tmp_path):
+    _, bert, _ = saved(tmp_path, tokenizer, BertClassifier, classes=NLI)
+    limit = bert.config.max_position_embeddings
+    word = next(w for w in SENTENCES[0].split() if len(bert.tokenizer.ids(w)) == 1)
+    fits, longer = " ".join([word] * (limit - 2)), " ".join([word] * (limit - 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bert.classify([fits, word])
+        bert.zero_shot(" ".join([word] * 5), [word, "x"])
+    said = f"1 of 2 texts are longer than {limit} tokens and were cut there"
+    with pytest.warns(UserWarning, match=said) as caught:
+        bert.classify([longer, fits])
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="1 of 1 texts are longer"):
+        bert.classify(fits, word)
+    chooser = BertChooser(bert.model, 2).eval()
+    with pytest.warns(UserWarning, match="1 of 1 texts are longer"):
+        choose(chooser, bert.tokenizer, word, [word, fits])
 
 
 def test_tables_of_pairs_labels_and_numbers(tmp_path):
