@@ -17,7 +17,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 BUDGET = 20.0  # seconds of processor time, unless the chapter says otherwise
 BEFORE = ("README", "ten_minutes")
-APPENDICES = ("notation", "glossary", "history", "teachers")
+APPENDICES = ("side_paths", "notation", "glossary", "history", "teachers")
 MARKERS = ("out", "head", "nav", "contents")
 
 
