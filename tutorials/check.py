@@ -7,6 +7,7 @@ code of its own: a file that imports the library, or another ready BERT, is not 
 import argparse
 import ast
 import dataclasses
+import doctest
 import inspect
 import json
 import sys
@@ -15,7 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minibert.diagnosis.function_check import diagnose
+import torch
+
+from minibert.diagnosis.function_check import diagnose, inputs_that_matter, no_steps
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.report import Diagnosis
 from minibert.diagnosis.targets import import_file
@@ -39,16 +42,21 @@ READY_MADE = {
     "self_attention": ("scaled_dot_product_attention", "MultiheadAttention"),
     "adamw_step": ("AdamW", "adamw"),
 }
+OTHER_INPUTS = "with changed inputs"
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of one exercise: "solved", "wrong", "not written", "imported" or "broken"."""
+    """What became of one exercise: "solved", "wrong", "not written", "imported" or "broken".
+
+    `example` is the docstring's first example that comes out wrong, where no mistake is named.
+    """
 
     lesson: Lesson
     state: str
     diagnosis: Diagnosis | None = None
     message: str = ""
+    example: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -56,36 +64,56 @@ class Result:
             "function": self.lesson.function,
             "state": self.state,
             "message": self.message,
+            "example": self.example,
             "diagnosis": self.diagnosis.to_dict() if self.diagnosis else None,
         }
 
 
 def check_apart(
-    lesson: Lesson, folder: Path = EXERCISES, seconds: float = 60, mistakes: Path | None = None
+    lesson: Lesson, folder: Path = EXERCISES, seconds: float = 10, mistakes: Path | None = None
 ) -> Result:
     """The same as check(), in a process of its own: what a student's code does there, endless or
-    fatal, ends no other exercise. An end without an answer is "broken", never "solved"."""
-    try:
-        state, diagnosis, message = apart(
-            _checked, lesson.number, folder, mistakes, seconds=seconds
-        )
-    except Silent as error:
-        return Result(lesson, "broken", message=str(error))
-    return Result(lesson, state, Diagnosis(**diagnosis) if diagnosis else None, message)
+    fatal, ends no other exercise. An end without an answer, or a case that has none after
+    `seconds`, is "broken", never "solved"."""
+    for other_inputs in (True, False):
+        try:
+            state, diagnosis, *words = apart(
+                *(_checked, lesson.number, folder, mistakes, other_inputs),
+                seconds=seconds,
+                in_steps=True,
+            )
+            return Result(lesson, state, Diagnosis(**diagnosis) if diagnosis else None, *words)
+        except Silent as error:
+            result = Result(lesson, "broken", message=str(error))
+            if error.step != OTHER_INPUTS:
+                break
+    return result
 
 
-def _checked(number: str, folder: Path, mistakes: Path | None) -> tuple[str, Any, str]:
+def _checked(
+    begin: Callable[..., None], number: str, folder: Path, mistakes: Path | None, other_inputs: bool
+) -> tuple[str, Any, str, str]:
     """The result of check() in a form that can be sent to another process."""
     if mistakes is not None and f"_imported_{mistakes.stem}" not in sys.modules:  # no fork
         import_file(mistakes)
-    result = check(LESSONS[int(number) - 1], folder)
+    begin("while the file is imported", 6)  # it may import torch anew
+    result = check(LESSONS[int(number) - 1], folder, begin, other_inputs)
     diagnosis = vars(result.diagnosis) if result.diagnosis else {}
     sent = {name: value for name, value in diagnosis.items() if name != "catalogue"}
-    return result.state, sent, result.message
+    return result.state, sent, result.message, result.example
 
 
-def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
-    """Check one exercise in `folder`. The file is imported, which runs its code."""
+def check(
+    lesson: Lesson,
+    folder: Path = EXERCISES,
+    begin: Callable[..., None] = no_steps,
+    other_inputs: bool = True,
+) -> Result:
+    """Check one exercise in `folder`. The file is imported, which runs its code.
+
+    `begin` is told each step. With `other_inputs` a wrong function without a name is also called
+    with changed inputs, on which it may fail in other ways.
+    """
     path = folder / lesson.file
     if not path.is_file():
         return Result(lesson, "broken", message=f"there is no file {path}")
@@ -101,7 +129,15 @@ def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
     try:
         with one_thread():
             model = probe_model()
-            diagnosis = diagnose(lesson.subject(model), function, model)
+            subject, example = lesson.subject(model), ""
+            diagnosis = diagnose(subject, function, model, begin)
+            if diagnosis.place and not diagnosis.explanations:
+                begin("in the docstring's example")
+                example = failing_example(lesson, function)
+            if diagnosis.place and not diagnosis.explanations and other_inputs:
+                begin(OTHER_INPUTS)
+                sentences = inputs_that_matter(subject, function, model)
+                diagnosis = dataclasses.replace(diagnosis, dependence=sentences)
     except NotDone as todo:
         return Result(lesson, "not written", message=str(todo))
     except NotImplementedError:
@@ -114,7 +150,20 @@ def check(lesson: Lesson, folder: Path = EXERCISES) -> Result:
     if diagnosis.passed and imported:
         message = f"right, but not your own: the file imports {', '.join(imported)}"
         return Result(lesson, "imported", diagnosis, message)
-    return Result(lesson, "solved" if diagnosis.passed else "wrong", diagnosis)
+    return Result(lesson, "solved" if diagnosis.passed else "wrong", diagnosis, example=example)
+
+
+def failing_example(lesson: Lesson, function: Callable[..., Any]) -> str:
+    """The first example of the exercise's docstring that `function` gets wrong; "" if none."""
+    tree = ast.parse((EXERCISES / lesson.file).read_text(encoding="utf-8"))
+    docstrings = [ast.get_docstring(x) for x in tree.body if isinstance(x, ast.FunctionDef)]
+    names = {"torch": torch, lesson.function: function}
+    text = next((each for each in docstrings if each), "")
+    examples = doctest.DocTestParser().get_doctest(text, names, lesson.function, lesson.file, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE)
+    said: list[str] = []
+    runner.run(examples, out=said.append)
+    return said[0].partition("Failed example:\n")[2].rstrip() if said else ""
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
@@ -172,13 +221,30 @@ def told(result: Result, hint: int) -> str:
         lines.append(f"  write it in tutorials/exercises/{lesson.file}")
     if result.diagnosis is not None and result.state != "imported":
         lines.append(result.diagnosis.text(hint))
+    if result.example:
+        lines += ["", "The docstring's example:", result.example]
     if result.state == "wrong":
+        lines += what_to_do(result)
         lines.append(
             f"\n(the library's own code: python -m tutorials.check {lesson.number} --reveal)"
         )
     if result.state == "solved":
         lines += ["", what_is_next(lesson)]
     return "\n".join(lines)
+
+
+def what_to_do(result: Result) -> list[str]:
+    """A sentence for somebody whose function is wrong, where no mistake is named."""
+    diagnosis = result.diagnosis
+    if diagnosis is None or diagnosis.explanations or not diagnosis.place:
+        return []
+    if result.example:
+        advice = "make the docstring's example come out; it can be done by hand."
+    elif diagnosis.dependence:
+        advice = "look for the line through which that input reaches your result, or does not."
+    else:
+        advice = f"print your steps in the case '{diagnosis.tensor}', and do them once by hand."
+    return ["", f"Next: {advice}"]
 
 
 def what_is_next(lesson: Lesson) -> str:
@@ -225,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
         "--mistakes", type=Path, metavar="FILE", help="a Python file that adds mistakes (it is run)"
     )
     parser.add_argument(
-        "--seconds", type=float, default=60, help="how long an exercise may take (default: 60)"
+        "--seconds", type=float, default=10, help="how long a case may take (default: 10)"
     )
     parser.add_argument("--folder", type=Path, default=EXERCISES, help="where the files are")
     args = parser.parse_args(argv)

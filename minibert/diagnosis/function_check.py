@@ -5,8 +5,10 @@ its result. The order of work is that of `checker.py`: contract, first differenc
 replay of known mistakes, and, where the inputs are numbers with a gradient, one backward pass.
 """
 
+import contextlib
 import copy
 import dataclasses
+import inspect
 import itertools
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,7 @@ from torch import Tensor
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.mistake import Mistake, Variant, patched
 from minibert.diagnosis.compare import agreeing, largest, same
+from minibert.diagnosis.dependence import dependence
 from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.search import explain
@@ -29,6 +32,7 @@ from minibert.trace import HIDDEN
 Case = Sequence[Any]  # the arguments of one call
 
 EXACT = 1e-9
+SEARCH = 60  # times the patience with a case: what takes long there is not the student's
 SINGLE = 1e-6  # float32 rounds by less than 3e-7 here, the smallest known mistake is above 5e-6
 
 
@@ -37,7 +41,7 @@ class Subject:
     """A function that has a right form and known wrong ones.
 
     name      the function's name
-    cases     what it is called with: a name, and the arguments
+    cases     what it is called with: a name, and the arguments; the smallest come first
     answer    answer(model, *arguments) is the right result, taken from the reference; with
               mistakes in the model, a wrong one. For a function without a model, `model` is unused
     prepare   called with (model, *arguments) before mistakes are put into the model
@@ -55,6 +59,10 @@ class Subject:
     hides: bool = False
     backward: bool = True
     returns: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        smallest_first = sorted(self.cases.items(), key=lambda case: _size(case[1]))
+        object.__setattr__(self, "cases", dict(smallest_first))
 
     def results(self, model: BertForPreTraining, mistakes: Sequence[Mistake] = ()) -> list[Any]:
         """The right results of all cases, or those with these mistakes."""
@@ -82,19 +90,50 @@ def _together(mistakes: Sequence[Mistake]) -> Callable[..., Any]:
     return change
 
 
-def diagnose(subject: Subject, student: Callable[..., Any], model: BertForPreTraining) -> Diagnosis:
-    """Call `student` on every case and say whether it is right, and if not, where and why."""
+def _size(value: Any) -> int:
+    """How much a reader has to look at."""
+    if isinstance(value, Tensor):
+        return value.numel()
+    if isinstance(value, (list, tuple)):
+        return sum(map(_size, value))
+    return len(value) if hasattr(value, "__len__") else 1
+
+
+def _titled(name: str, case: Case) -> str:
+    """The case's name, and its text if it is called with one."""
+    text = case[0] if isinstance(case[0], str) and case[0] != name else ""
+    return f"'{name}'" + (f" ({text!r})" if 0 < len(text) <= 40 else "")
+
+
+def no_steps(name: str, times: float = 1) -> None:
+    """Where nobody waits."""
+
+
+def diagnose(
+    subject: Subject,
+    student: Callable[..., Any],
+    model: BertForPreTraining,
+    begin: Callable[..., None] = no_steps,
+) -> Diagnosis:
+    """Call `student` on every case and say whether it is right, and if not, where and why.
+
+    `begin` is told what begins, as `apart` wants it: each case, then the search for mistakes.
+    """
     with torch.enable_grad():
-        return _diagnose(subject, student, model)
+        return _diagnose(subject, student, model, begin)
 
 
 def _diagnose(
-    subject: Subject, student: Callable[..., Any], model: BertForPreTraining
+    subject: Subject,
+    student: Callable[..., Any],
+    model: BertForPreTraining,
+    begin: Callable[..., None],
 ) -> Diagnosis:
     expected = subject.results(model)
     checks: list[Check] = []
     results = []
     for (name, case), right in zip(subject.cases.items(), expected, strict=True):
+        begin(f"in the case {_titled(name, case)}")
         result, failed = _call(student, case)
         checks += failed
         if failed:
@@ -102,6 +141,7 @@ def _diagnose(
         if isinstance(result, list) and isinstance(right, tuple):
             result = tuple(result)  # both are fine for several results
         results.append(result)
+    begin("in the search for known mistakes", SEARCH)
     checks.append(Check("runs, leaves its inputs alone, gives the same twice", True))
     for name, right, result in zip(subject.cases, expected, results, strict=True):
         wrong = _form(right, result, subject)
@@ -126,15 +166,39 @@ def _diagnose(
             text = f"wrong in {len(cases)} of {len(results)} cases: {'; '.join(cases)}"
             text = text if len(results) > 1 else ""
             checks.append(Check(kind, False, text))
-            place = f"in the case '{name}', {place}"
+            place = f"in the case {_titled(name, subject.cases[name])}, {place}"
             return Diagnosis(
                 subject.name, checks, place, name, related, explanations, precision=precision
             )
     checks.append(Check(kind, True, "" if tolerance == EXACT else f"right {precision}"))
+    begin("in the backward pass")
     gradient = _gradient(subject, student, model, tolerance) if subject.backward else None
     if gradient is not None:
         checks.append(gradient)
     return Diagnosis(subject.name, checks)
+
+
+def inputs_that_matter(
+    subject: Subject, student: Callable[..., Any], model: BertForPreTraining
+) -> list[str]:
+    """On what `student` depends and must not, or must and does not; see `dependence`."""
+    cases = [list(map(_as_leaf, case)) for case in subject.cases.values()]
+    names = [f"argument {place + 1}" for place in range(len(cases[0]))]
+    with contextlib.suppress(TypeError, ValueError):  # some callables have no signature
+        own = list(inspect.signature(student).parameters)
+        names = own if len(own) == len(names) else names
+
+    def yours(*case: Any) -> Any:
+        with torch.no_grad():
+            return student(*copy.deepcopy(list(case)))
+
+    return dependence(lambda *case: subject._result(model, case, ()), yours, cases, names)
+
+
+def _as_leaf(value: Any) -> Any:
+    """Numbers as in a backward pass: then the right answer takes them, not the model's own."""
+    real = isinstance(value, Tensor) and value.is_floating_point()
+    return value.detach().clone().requires_grad_() if real else value
 
 
 def _wrong_cases(

@@ -35,6 +35,8 @@ class Diagnosis:
     precision     how the explanations reproduce them: "exactly", or "to float32's precision"
     so_far        where none does: sets of mistakes that explain as much as is known, step by step
     unexplained   the steps that no known mistake explains, each from the student's own numbers
+    dependence    where none does, of a function: inputs that must not have mattered and did, or
+                  must have and did not
     beyond        how the first of these is related to the right one, if it is not `tensor`
     """
 
@@ -50,6 +52,7 @@ class Diagnosis:
     so_far: Sequence[tuple[str, ...]] = ()
     unexplained: Sequence[str] = ()
     beyond: Sequence[str] = ()
+    dependence: Sequence[str] = ()
     catalogue: Mapping[str, Mistake] = dataclasses.field(default_factory=lambda: CATALOGUE)
 
     @property
@@ -72,6 +75,7 @@ class Diagnosis:
             "so_far": [list(ids) for ids in self.so_far],
             "unexplained": list(self.unexplained),
             "beyond": list(self.beyond),
+            "dependence": list(self.dependence),
         }
 
     def text(self, hint: int = 3) -> str:
@@ -116,6 +120,9 @@ class Diagnosis:
             lines += ["Steps that no known mistake explains, each from your own numbers before it:"]
             lines += [f"  {step}" for step in in_short(self.unexplained)]
             lines += [f"  of the first: {relation}" for relation in self.beyond]
+        if self.dependence:
+            lines += ["Which inputs matter:"]
+            lines += [f"  {sentence}" for sentence in self.dependence]
         return lines
 
     def _sets(self, sets: Sequence[tuple[str, ...]], hint: int) -> list[str]:

@@ -160,15 +160,26 @@ def one_thread() -> Iterator[None]:
 
 
 class Silent(Exception):
-    """A process ended, or was ended, before it gave its answer; the message says how."""
+    """A process ended, or was ended, before it gave its answer; the message says how and in which
+    `step`."""
+
+    def __init__(self, step: str, words: str):
+        super().__init__(f"{step}: {words}" if step else words)
+        self.step = step
 
 
-def apart(work: Callable[..., Answer], *arguments: Any, seconds: float) -> Answer:
+def apart(
+    work: Callable[..., Answer], *arguments: Any, seconds: float, in_steps: bool = False
+) -> Answer:
     """What `work(*arguments)` gives, computed in a process of its own.
 
+    With `in_steps` the first argument of `work` is a function to be called as each step begins:
+    `begin(name)`. Every step has `seconds` of its own, or `begin(name, times)` so many times that.
+
     Whatever `work` prints goes to standard error. Raises Silent if the process ends without an
-    answer, by os._exit() or a crash, or has none after `seconds`; it is then killed. On Linux the
-    process is a fork; elsewhere `work`, arguments and answer must be picklable.
+    answer, by os._exit() or a crash, or is still silent after `seconds`; it is then killed. The
+    message names the step. On Linux the process is a fork; elsewhere `work`, arguments and answer
+    must be picklable.
 
     >>> apart(sum, [1, 2], seconds=60)
     3
@@ -176,38 +187,46 @@ def apart(work: Callable[..., Answer], *arguments: Any, seconds: float) -> Answe
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     sys.stdout.flush()  # or a fork would print it once more
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(theirs, work, arguments), daemon=True)
+    process = context.Process(target=_answer, args=(theirs, work, arguments, in_steps), daemon=True)
     process.start()
     theirs.close()
     try:
-        # The process is asked, not its sentinel, which a child of its own would keep open.
-        deadline = time.monotonic() + seconds
-        while not ours.poll(0.05) and process.is_alive():
-            if time.monotonic() > deadline:
-                raise Silent(
-                    f"it did not end within {seconds:g} seconds: is there an endless loop?"
-                )
-        try:
-            if ours.poll():
-                return ours.recv()
-            raise EOFError
-        except EOFError:
-            process.join()
-            raise Silent(
-                f"its process ended in the middle, with exit code {process.exitcode}: look for "
-                "os._exit(), or a crash"
-            ) from None
+        step, limit = "", seconds
+        deadline = time.monotonic() + limit
+        while True:
+            # The process is asked, not its sentinel, which a child of its own would keep open.
+            alive = process.is_alive()
+            if ours.poll(0.05 if alive else 0):
+                kind, *values = ours.recv()
+                if kind == "answer":
+                    return values[0]
+                step, limit = values[0], seconds * values[1]
+                deadline = time.monotonic() + limit
+            elif not alive:
+                raise EOFError
+            elif time.monotonic() > deadline:
+                words = f"it did not end within {limit:g} seconds: is there an endless loop?"
+                raise Silent(step, words)
+    except EOFError:
+        process.join()
+        words = f"its process ended in the middle, with exit code {process.exitcode}: look for "
+        raise Silent(step, words + "os._exit(), or a crash") from None
     finally:
         process.kill()
         process.join()
         ours.close()
 
 
-def _answer(pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _answer(
+    pipe: Any, work: Callable[..., Any], arguments: tuple[Any, ...], in_steps: bool
+) -> None:
+    def begin(name: str, times: float = 1) -> None:
+        pipe.send(("step", name, times))
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the caller ends this process
     sys.stdout = sys.stderr
     os.dup2(2, 1)
-    pipe.send(work(*arguments))
+    pipe.send(("answer", work(*([begin] if in_steps else []), *arguments)))
 
 
 # ---- Signals ----

@@ -4,6 +4,9 @@ import doctest
 import importlib
 import inspect
 import json
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 import torch
 
 from minibert.diagnosis.catalogue.mistake import CATALOGUE
-from minibert.diagnosis.function_check import diagnose
+from minibert.diagnosis.function_check import diagnose, inputs_that_matter
 from minibert.diagnosis.probe import probe_model
 from tests.tutorials import exercise_solutions
 from tutorials.check import EXERCISES, Result, borrowed, check, main, reveal, told
@@ -25,6 +28,33 @@ each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: less
 def write(folder, function, source):
     (folder / BY_FUNCTION[function].file).write_text(source, encoding="utf-8")
     return BY_FUNCTION[function]
+
+
+CALLS = """
+import json, sys
+from tutorials.check import main
+for words in json.loads(sys.argv[1]):
+    print(f"{main(words)}\\x1e", end="", flush=True)
+"""
+
+
+def run_all(*calls):
+    """What main() prints for each call, and its exit code: in one process of their own.
+
+    The checks fork, and a fork of the tests' process, which holds all that other tests have
+    loaded, takes half a second.
+    """
+    words = [sys.executable, "-c", CALLS, json.dumps(calls)]
+    done = subprocess.run(
+        words, capture_output=True, encoding="utf-8", check=True, cwd=EXERCISES.parents[1]
+    )
+    parts = done.stdout.split("\x1e")
+    assert len(parts) == len(calls) + 1 and not parts[-1]
+    return [(part[:-1], int(part[-1])) for part in parts[:-1]]
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
 
 
 # ---- The stubs ----
@@ -395,14 +425,25 @@ STRANGE = {
 }
 
 
+@pytest.fixture(scope="module")
+def strange_results(tmp_path_factory):
+    """{(line, inside): (result, exit code)} of a gelu() with the line in it or before it."""
+    folders = {}
+    for line in STRANGE:
+        for inside in (False, True):
+            folders[line, inside] = tmp_path_factory.mktemp("strange")
+            source = RIGHT.format("", line) if inside else RIGHT.format(line, "pass")
+            write(folders[line, inside], "gelu", source)
+    calls = [["13", "--json", "--folder", str(folder)] for folder in folders.values()]
+    return dict(zip(folders, run_all(*calls), strict=True))
+
+
 @pytest.mark.parametrize("line", STRANGE)
 @pytest.mark.parametrize("inside", [False, True], ids=["at import", "in the function"])
-def test_what_a_file_does_stays_in_its_process(line, inside, tmp_path, capfd):
-    source = RIGHT.format("", line) if inside else RIGHT.format(line, "pass")
-    write(tmp_path, "gelu", source)
+def test_what_a_file_does_stays_in_its_process(line, inside, strange_results):
+    out, code = strange_results[line, inside]
     state, words = STRANGE[line]
-    code = main(["13", "--json", "--folder", str(tmp_path)])
-    (result,) = map(json.loads, capfd.readouterr().out.splitlines())
+    (result,) = json_lines(out)
     assert result["state"] == (state or ("wrong" if inside else "broken"))
     assert words in json.dumps(result)
     assert code == (0 if state == "solved" else 1)
@@ -420,24 +461,97 @@ def test_gradients_switched_off_for_good_are_switched_on_again(tmp_path):
         torch.set_grad_enabled(True)
 
 
-def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_path, capfd):
+def chapters_cut():
+    """The function of chapter 2 that never returns from a word that cannot be cut."""
+    page = (EXERCISES.parent / "02_words_to_pieces.md").read_text(encoding="utf-8")
+    return re.search(r"def cut\(.*?return pieces\n", page, re.DOTALL)[0].replace("cut", "wordpiece")
+
+
+def test_a_class_with_one_endless_and_one_fatal_answer_has_all_its_lines(tmp_path):
     for lesson in LESSONS:
         (tmp_path / lesson.file).write_text((EXERCISES / lesson.file).read_text())
-    write(tmp_path, "layer_norm", "def layer_norm(x, weight, bias):\n    while True: pass\n")
+    write(tmp_path, "wordpiece", chapters_cut())
     write(tmp_path, "feed_forward", "import os\ndef feed_forward(*x):\n    os._exit(0)\n")
     write(tmp_path, "gelu", RIGHT.format("print('{')", "print('}')"))
-    assert main(["--json", "--folder", str(tmp_path), "--seconds", "20"]) == 1
-    results = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    ((out, code),) = run_all(["--json", "--folder", str(tmp_path), "--seconds", "3"])
+    assert code == 1
+    results = json_lines(out)
     assert [each["exercise"] for each in results] == [lesson.number for lesson in LESSONS]
     states = {each["function"]: each["state"] for each in results}
     for function, state in (
-        ("layer_norm", "broken"),
+        ("wordpiece", "broken"),
         ("feed_forward", "broken"),
         ("gelu", "solved"),
     ):
         assert states.pop(function) == state
     assert set(states.values()) == {"not written"}
-    assert "within 20 seconds: is there an endless loop" in results[4]["message"]
+    assert results[1]["message"] == (
+        "in the case 'a word of unknown letters' ('zzz'): it did not end within 3 seconds: "
+        "is there an endless loop?"
+    )
+
+
+def test_a_function_that_is_endless_on_changed_inputs_alone_keeps_its_report(tmp_path):
+    source = (
+        "def arrange_pair(first, second, length):\n"
+        "    while second[-1].endswith('x'): pass\n"
+        "    return first, [0] * length, [1] * length\n"
+    )
+    write(tmp_path, "arrange_pair", source)
+    ((out, _),) = run_all(["03", "--folder", str(tmp_path), "--seconds", "1"])
+    assert "got ['he']" in out and "Got:\n    (['a']," in out
+
+
+# ---- Wrong in a way of one's own ----
+
+
+UNKNOWN = {
+    "mean_pool": (
+        "def mean_pool(states, mask):\n"
+        "    return (states * mask[:, :, None]).sum(1) / mask.sum(1).double().mean()\n",
+        "with other values in mask[-1] your result changes at [0, 0], and it must not",
+        "look for the line through which",
+    ),
+    "token_labels": (
+        "def token_labels(word_ids, labels):\n"
+        "    return [-100 if word is None else labels[0] for word in word_ids]\n",
+        "with another labels[-1] your result must change, and it does not",
+        "make the docstring's example come out",
+    ),
+    "gelu": (
+        "def gelu(x):\n    return x * (1.3 * x).sigmoid()\n",
+        "",
+        "make the docstring's example come out",
+    ),
+}
+
+
+@pytest.mark.parametrize("function", UNKNOWN)
+def test_a_mistake_without_a_name_is_shown_by_its_inputs_and_the_docstrings_example(
+    function, tmp_path
+):
+    source, words, following = UNKNOWN[function]
+    result = check(write(tmp_path, function, source), tmp_path)
+    report = told(result, 0)
+    assert not result.diagnosis.explanations and result.to_dict()["diagnosis"]["place"]
+    assert words in report and f"Next: {following}" in report
+    assert ("The docstring's example:" in report) == ("docstring" in following)
+
+
+def test_the_smallest_wrong_case_is_shown_with_its_text_and_the_example_that_fails(tmp_path):
+    source = "def basic_tokenize(text):\n    return text.lower().split()\n"
+    report = told(check(write(tmp_path, "basic_tokenize", source), tmp_path), 0)
+    assert "wrong in 7 of 9 cases: an accent as a character of its own; symbols; " in report
+    assert "in the case 'symbols' ('a+b=$5^2'), " not in report
+    assert "in the case 'an accent as a character of its own' ('cafe\u0301'), " in report
+    assert "Got:\n    [\"don't\", 'stop,', 'zo\u00eb!']" in report
+
+
+@each_lesson
+def test_of_a_right_solution_no_input_is_said_to_matter_wrongly(lesson):
+    model = probe_model()
+    right = getattr(exercise_solutions, lesson.function)
+    assert inputs_that_matter(lesson.subject(model), right, model) == []
 
 
 # ---- The command ----
@@ -465,41 +579,43 @@ def test_a_whole_class_over_night_has_all_its_lines(tmp_path, capfd):
     assert [n for n, code in enumerate(codes) if code] == [3, 7]
 
 
-def test_the_table_counts_what_is_solved(tmp_path, capsys):
+def test_the_table_counts_what_is_solved(tmp_path, monkeypatch, capsys):
+    """Without processes of their own, which the class above has."""
+
+    def run(*words):
+        code = main([*words, "--folder", str(tmp_path)])
+        return capsys.readouterr().out, code
+
+    monkeypatch.setattr(
+        "tutorials.check.check_apart", lambda lesson, folder, *others: check(lesson, folder)
+    )
     for lesson in LESSONS:
         (tmp_path / lesson.file).write_text((EXERCISES / lesson.file).read_text())
     source = Path(exercise_solutions.__file__).read_text()
     for function in ("gelu", "feed_forward"):
         write(tmp_path, function, source)
-    assert main(["--folder", str(tmp_path)]) == 1
-    table = capsys.readouterr().out
-    assert "[x] 13 gelu" in table and "[ ] 01 basic_tokenize" in table
-    assert table.rstrip().endswith("2 of 24 solved")
-    assert main(["13", "--folder", str(tmp_path)]) == 0
-    assert main(["14", "--json", "--folder", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert json.loads(lines[-1])["state"] == "solved"
-    assert main(["--json", "--folder", str(tmp_path)]) == 1
-    states = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
+    table, gelu, feed_forward = run(), run("13"), run("14", "--json")
+    lines, every = run("--json"), run("--all")
+    assert [code for _, code in (table, gelu, feed_forward, lines, every)] == [1, 0, 0, 1, 1]
+    assert "[x] 13 gelu" in table[0] and "[ ] 01 basic_tokenize" in table[0]
+    assert table[0].rstrip().endswith("2 of 24 solved")
+    assert json_lines(feed_forward[0])[0]["state"] == "solved"
+    states = [each["state"] for each in json_lines(lines[0])]
     assert states.count("solved") == 2 and len(states) == 24
-    assert main(["--all", "--folder", str(tmp_path)]) == 1
-    assert "Exercise 22, adamw_step" in capsys.readouterr().out
+    assert "Exercise 22, adamw_step" in every[0] and every[0].endswith(table[0])
 
 
-def test_a_course_adds_its_own_mistake(tmp_path, capsys):
+def test_a_course_adds_its_own_mistake(tmp_path):
     """The example of the teachers' page, word for word."""
     page = (EXERCISES.parent / "teachers.md").read_text(encoding="utf-8")
     (tmp_path / "slips.py").write_text(page.split("```python\n")[1].split("```")[0])
     source = "def attention_scores(q, k):\n    return q @ k.transpose(-1, -2) / 8\n"
     write(tmp_path, "attention_scores", source)
     words = ["06", "--folder", str(tmp_path), "--hint", "3"]
-    assert main(words) == 1
-    assert "No known mistake" in capsys.readouterr().out
-    try:
-        assert main([*words, "--mistakes", str(tmp_path / "slips.py")]) == 1
-        assert "It is the root of 64" in capsys.readouterr().out
-    finally:
-        CATALOGUE.pop("scale_of_base_model", None)
+    alone, taught = run_all(words, [*words, "--mistakes", str(tmp_path / "slips.py")])
+    assert alone[1] == taught[1] == 1
+    assert "No known mistake" in alone[0]
+    assert "It is the root of 64" in taught[0]
 
 
 def test_wrong_usage_is_refused(capsys):
