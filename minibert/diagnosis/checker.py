@@ -376,7 +376,7 @@ class Checker:
 
 
 def _accepted(ids: Sequence[str]) -> list[Mistake]:
-    known = {name: each for name, each in CATALOGUE.items() if each.kind != "function"}
+    known = {name: m for name, m in CATALOGUE.items() if m.kind not in ("function", "task")}
     for name in ids:
         if name not in known:
             similar = difflib.get_close_matches(name, known, 3, 0.4)

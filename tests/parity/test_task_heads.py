@@ -1,4 +1,4 @@
-"""Rungs 2 and 6 for the layers of tasks: against transformers' classes, and with known mistakes."""
+"""Rung 2 for the layers of tasks: against transformers' classes. Rung 6: test_task_mistakes.py."""
 
 import dataclasses
 

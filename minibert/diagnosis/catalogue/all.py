@@ -11,6 +11,7 @@ from minibert.diagnosis.catalogue import (  # noqa: F401  (importing them fills 
     functions,
     heads,
     mask,
+    task_models,
     tasks,
     text,
     training,

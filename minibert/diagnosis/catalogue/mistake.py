@@ -63,7 +63,8 @@ class Mistake:
     id       a short name
     part     where it lives, one of PARTS
     kind     "model": eval mode shows it; "train": only dropout shows it; "gradient": only a
-             backward pass shows it; "function": a wrong stand-in for the function `replaces`
+             backward pass shows it; "function": a wrong stand-in for the function `replaces`;
+             "task": a change of a TaskModel of the class `replaces`, which the parity ladder shows
     symptom  one sentence that says what is done, as a reader of the code would
     hints    three, of rising frankness: a question, the place, the fix
     seen     where people have made it; "" if no public case is known
@@ -80,8 +81,10 @@ class Mistake:
     change: Callable[..., Any]
     replaces: str = ""
 
-    def apply(self, model: BertForPreTraining) -> None:
+    def apply(self, model: Any) -> None:
         """Put this mistake into `model`, in place; its parameters are replaced, never written to.
+
+        `model` is a BertForPreTraining, and for a mistake of kind "task" a TaskModel.
 
         Raises TypeError for a mistake of a function: there `change` is the wrong function itself.
         """
@@ -144,10 +147,11 @@ def mistake(
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, got {part!r}")
-    if kind not in ("model", "train", "gradient", "function"):
-        raise ValueError(f"kind must be model, train, gradient or function, got {kind!r}")
-    if (kind == "function") != bool(replaces):
-        raise ValueError("a mistake of kind 'function', and no other, says what it replaces")
+    if kind not in ("model", "train", "gradient", "function", "task"):
+        raise ValueError(f"kind must be model, train, gradient, function or task, got {kind!r}")
+    if (kind in ("function", "task")) != bool(replaces):
+        raise ValueError("a mistake of kind 'function' or 'task', and no other, says what it "
+                         "replaces")  # fmt: skip
 
     def enter(change: Callable[..., Any]) -> Callable[..., Any]:
         name = getattr(change, "__name__", repr(change))
