@@ -29,8 +29,10 @@ from minibert.tasks.classification import (
     zero_shot,
 )
 from minibert.tasks.pretrained import (
+    Filling,
     Prediction,
     check_text,
+    fill_jointly,
     fill_mask,
     next_sentence,
     replaced_tokens,
@@ -316,6 +318,11 @@ class Bert:
         A list of texts gets a list of such answers, one for each.
         """
         return fill_mask(self.pretraining, self.tokenizer, text, top, targets)
+
+    def fill_jointly(self, text: str, top: int = 5, beams: int = 10) -> list[Filling]:
+        """The likeliest words for all [MASK]s of `text` together, each given those before it: so
+        many fillings, best first, found by a search that keeps `beams` of them."""
+        return fill_jointly(self.pretraining, self.tokenizer, text, top, beams)
 
     def next_sentence(self, first: str, second: str) -> float:
         """The probability that `second` followed `first`."""

@@ -37,9 +37,15 @@ def add_commands(commands: Any) -> None:
         "the likeliest words for every [MASK]",
         "minibert fill-mask 'Paris is the [MASK] of France.'",
         "minibert fill-mask 'She is a [MASK].' --targets doctor,nurse",
+        "minibert fill-mask 'He lives in [MASK] [MASK].' --jointly",
     )
     add_texts(p)
     p.add_argument("--targets", metavar="WORD,WORD", help="compare these words alone")
+    p.add_argument(
+        "--jointly",
+        action="store_true",
+        help="all blanks of a text together, from left to right, each word given those before it",
+    )
     p.add_argument("--top", type=int, default=5, metavar="N", help="words per blank (%(default)s)")
 
     p = add_model_command(
@@ -104,9 +110,15 @@ def fill_mask(arguments: argparse.Namespace) -> None:
     texts = texts_of(arguments)
     if arguments.top < 1:
         raise ValueError(f"--top must be at least 1, got {arguments.top}")
+    if arguments.jointly and arguments.targets is not None:
+        raise ValueError("--jointly compares all words: leave out --targets, or --jointly")
+    targets = None if arguments.targets is None else arguments.targets.split(",")
     bert = load_model(arguments)
     for text in texts:
-        blanks = bert.fill_mask(text, top=arguments.top)
+        if arguments.jointly:
+            _print_fillings(text, bert.fill_jointly(text, arguments.top), arguments.json)
+            continue
+        blanks = bert.fill_mask(text, arguments.top, targets)
         if arguments.json:
             print_json({"text": text, "masks": [[p._asdict() for p in b] for b in blanks]})
             continue
@@ -114,6 +126,15 @@ def fill_mask(arguments: argparse.Namespace) -> None:
             print(f"{text}   (blank {number} of {len(blanks)})" if len(blanks) > 1 else text)
             for p in predictions:
                 print(f"  {p.probability:7.4f}  {p.token}")
+
+
+def _print_fillings(text: str, fillings: Sequence[Any], as_json: bool) -> None:
+    if as_json:
+        print_json({"text": text, "fillings": [one._asdict() for one in fillings]})
+        return
+    print(text)
+    for one in fillings:
+        print(f"  {one.probability:7.4f}  {' '.join(one.tokens)}")
 
 
 def next_sentence(arguments: argparse.Namespace) -> None:

@@ -77,6 +77,15 @@ def test_fill_mask(capsys, folder):
     answer = json.loads(out)["masks"][0]
     expected = minibert.load(folder).fill_mask("the [MASK]")[0]
     assert [a["token"] for a in answer] == [p.token for p in expected]
+    code, out, _ = run(
+        capsys, "fill-mask", "-m", str(folder), "--targets", "river,the", "the [MASK]"
+    )
+    assert sorted(line.split()[1] for line in out.splitlines()[1:]) == ["river", "the"]
+    joint = ("fill-mask", "-m", str(folder), "--jointly", "--top", "2", "the [MASK] was [MASK]")
+    code, out, _ = run(capsys, *joint)
+    assert [len(line.split()) for line in out.splitlines()[1:]] == [3, 3]
+    code, out, _ = run(capsys, *joint, "--json")
+    assert len(json.loads(out)["fillings"][0]["tokens"]) == 2
 
 
 def test_two_texts(capsys, folder):
@@ -392,6 +401,7 @@ def test_offline_the_default_is_the_model_in_the_box(capsys, monkeypatch, tmp_pa
         (["embed", __file__, "-o", "out.txt"], "must end in .npy"),
         (["embed", __file__, "-o", "no/such/out.npy"], "does not exist"),
         (["fill-mask", "--top", "0", "a [MASK]"], "--top must be at least 1"),
+        (["fill-mask", "--jointly", "--targets", "x", "a [MASK]"], "--jointly compares all words"),
     ],
 )
 def test_files_and_numbers_are_looked_at_before_a_model_is_looked_for(capsys, arguments, words):
