@@ -2,11 +2,15 @@
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import add_command
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import SentenceSettings
+
+if TYPE_CHECKING:
+    from minibert.training.sentence_data import Texts
 
 # Settings of pretraining that mean nothing here.
 PRETRAINING = (
@@ -30,8 +34,9 @@ def add_commands(commands: Any) -> None:
     p.add_argument(
         "file",
         metavar="FILE",
-        help="texts, one a line (.txt); or a .tsv or .csv table: two texts a line that mean the "
-        "same, a third that does not, or two texts and a score",
+        help="texts, one a line (.txt); or a .tsv, .csv or .jsonl table: two texts a line that "
+        "mean the same, a third that does not, or two texts and a score; of a table with a header "
+        "the columns named so, such as anchor, positive, negative, or sentence1, sentence2, score",
     )
     p.add_argument("-o", "--output", required=True, metavar="OUT", help="checkpoint, log, model")
     p.add_argument(
@@ -47,6 +52,13 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
 
 
+def read_and_say(read: Callable[[str], "Texts"], path: str) -> "Texts":
+    """The texts of a file; on standard error, what it was taken for."""
+    texts = read(path)
+    print(f"minibert: {path}: {texts}", file=sys.stderr)
+    return texts
+
+
 def train_sentences(arguments: argparse.Namespace) -> int:
     from minibert.bert import load
     from minibert.system.memory import keep_memory
@@ -57,8 +69,8 @@ def train_sentences(arguments: argparse.Namespace) -> int:
     from minibert.vectors.nearest import open_vectors
 
     settings = read_settings(SentenceSettings, arguments)
-    texts = read_texts(arguments.file)
-    heldout = read_scored(arguments.eval) if arguments.eval else None
+    texts = read_and_say(read_texts, arguments.file)
+    heldout = read_and_say(read_scored, arguments.eval) if arguments.eval else None
     teacher = open_vectors(arguments.teacher) if arguments.teacher else None
     use_threads(arguments.threads)
     keep_memory()

@@ -12,6 +12,7 @@ from typing import Any
 
 from minibert.cli import tasks
 from minibert.cli.options import add_command, add_threads, is_terminal, print_json
+from minibert.cli.sentences import read_and_say
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import DataSettings, FinetuneSettings, TrainSettings
 
@@ -285,6 +286,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for name in tables:  # now, and not after minutes of other work
         if name and not Path(name).exists():
             raise FileNotFoundError(f"{name} does not exist")
+    if arguments.sts:
+        scored = read_and_say(read_scored, arguments.sts)
+    if arguments.retrieval:
+        pairs = read_and_say(read_pairs, arguments.retrieval)
     use_threads()
     keep_memory()
     bert = load(arguments.model)
@@ -309,9 +314,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
             tuning = read_settings(FinetuneSettings, arguments)
             results["sentiment_tuned"] = sentiment(model, tokenizer, *files, tuning=tuning, **how)
     if arguments.sts:
-        results["similarity"] = similarity_scores(bert, read_scored(arguments.sts))
+        results["similarity"] = similarity_scores(bert, scored)
     if arguments.retrieval:
-        results["retrieval"] = retrieval_scores(bert, read_pairs(arguments.retrieval))
+        results["retrieval"] = retrieval_scores(bert, pairs)
     if arguments.json:
         print_json(results)
     else:

@@ -170,6 +170,12 @@ def embed(arguments: argparse.Namespace) -> None:
             "standard input can be read once, and every process of torchrun reads the texts: "
             "write them to a file first"
         )
+    if Path(arguments.file).suffix in (".csv", ".tsv", ".jsonl"):
+        print(
+            f"minibert: {arguments.file} is read as one text a line: whole lines, header, commas "
+            "and tabs included. Of a table cut out the column of the texts first",
+            file=sys.stderr,
+        )
     device = check_device(arguments.device)
     check_paths(None if arguments.file == "-" else arguments.file, output)
     bert = load_model(arguments)

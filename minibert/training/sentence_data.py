@@ -3,100 +3,202 @@
 Nothing here has a state: the rows of a step are a function of the seed and the step.
 """
 
-import csv
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from minibert.system.lines import decode_lines
-from minibert.tasks.labelled import batches_by_length
+from minibert.system.lines import read_lines
+from minibert.tasks.labelled import batches_by_length, json_lines, table_rows
 from minibert.tokenizer.tokenizer import Tokenizer
 
 WANTED = (
-    "a text a line (.txt); or a table (.tsv, .csv) of two texts a line, which mean the same, of "
-    "three, the last of which means something else, or of two texts and a score"
+    "a text a line (.txt); or a table (.tsv, .csv, .jsonl) of two texts a line, which mean the "
+    "same, of three, the last of which means something else, or of two texts and a score"
 )
+# What a header may call the columns; capitals, spaces, "_" and "-" do not count.
+NAMES = {
+    "text": "text sentence text1 sentence1 question1 texta sentencea first anchor query question "
+    "premise",
+    "second text": "text2 sentence2 question2 textb sentenceb second positive document passage "
+    "answer paraphrase hypothesis",
+    "other text": "negative",
+    "score": "score similarity similarityscore relatedness relatednessscore label isduplicate",
+}
+PARTS = {name: part for part, names in NAMES.items() for name in names.split()}
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?|nan", re.IGNORECASE)
 
 
 class Texts(NamedTuple):
-    """N rows of texts in one column or several; scores (N,) if two texts have one."""
+    """N rows of texts in one column or several; scores (N,) if two texts have one; what a header
+    called the columns that were read, if there was one."""
 
     columns: list[list[str]]
     scores: np.ndarray | None = None
+    header: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """
+        >>> print(Texts([["a", "b"], ["c", "d"]], header=("query", "document")))
+        2 rows of 2 texts (its header: query, document)
+        """
+        texts = f"{len(self.columns)} texts" if len(self.columns) > 1 else "one text"
+        score = "" if self.scores is None else " and a score"
+        names = f"its header: {', '.join(self.header)}" if self.header else "no header"
+        return f"{len(self.columns[0]):,} rows of {texts}{score} ({names})"
 
 
 def read_texts(path: str | Path) -> Texts:
-    """A .txt file, or a .tsv or .csv table. Three columns are two texts and a score if the last
-    column is numbers in all lines, but perhaps the first, which then is a header.
+    """A .txt file; or a table, .tsv, .csv or .jsonl, whose columns are told by their names, or by
+    what stands in them.
+
+    A first line of names as in `NAMES` is a header: of many columns those with such names are read.
+    Without one, three columns are two texts and a score if the last holds numbers.
 
     Raises FileNotFoundError, or ValueError with the line that is not as expected.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            lines = list(decode_lines(file, path))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist: give {WANTED}") from None
-    if path.suffix == ".csv":
-        rows = list(csv.reader(f"{line}\n" for line in lines))
-    elif path.suffix == ".tsv":
-        rows = [line.split("\t") for line in lines]
-    else:
-        rows = [[line] for line in lines]
-    width = len(rows[0]) if rows else 0
-    for number, row in enumerate(rows, 1):
-        if not 1 <= len(row) <= 3 or len(row) != width or not all(part.strip() for part in row):
-            raise ValueError(
-                f"{path}, row {number}: expected {WANTED}, all with as many columns; got "
-                f"{' | '.join(row)[:60]!r}"
-            )
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give {WANTED}")
+    rows = _rows(path)
     if not rows:
         raise ValueError(f"{path} is empty: expected {WANTED}")
-    if width < 3:
-        return Texts([list(column) for column in zip(*rows)])
-    scores = [_number(row[2]) for row in rows]
-    if None not in scores[1:] and len(scores) > 1:
-        first = 1 if scores[0] is None else 0
-        columns = [[row[n] for row in rows[first:]] for n in (0, 1)]
-        return Texts(columns, np.array(scores[first:], dtype=np.float64))
-    return Texts([list(column) for column in zip(*rows)])
+    header = rows[0][1]
+    parts = [] if path.suffix == ".txt" else _parts(path, header)
+    if parts:
+        places, rows = [place for _, place in parts], rows[1:]
+    else:
+        places = list(range(len(header)))
+    if not rows or not 1 <= len(places) <= 3:
+        raise ValueError(
+            f"{path}: expected {WANTED}, or a header that says which columns these are, such as "
+            f"sentence1, sentence2, score; got {_short(header)}, {len(rows)} rows"
+        )
+    for number, row in rows:
+        if len(row) != len(header) or not all(str(row[place]).strip() for place in places):
+            raise ValueError(
+                f"{path}, line {number}: expected {WANTED}, all with as many columns and none "
+                f"empty; got {_short(row)}"
+            )
+    columns = [[str(row[place]) for _, row in rows] for place in places]
+    named = tuple(str(header[place]) for place in places) if parts else ()
+    scored = parts[-1][0] == "score" if parts else len(columns) == 3 and _numbers(columns[2])
+    texts = columns[:-1] if scored else columns
+    _check_columns(path, texts, len(places))
+    if not scored:
+        return Texts(texts, None, named)
+    scores = [_number(cell) for cell in columns[-1]]
+    if not parts and not _numbers(columns[-1][:1]) and len(rows) > 1:  # a header of other names
+        named = tuple(map(str, header))
+        rows, texts, scores = rows[1:], [column[1:] for column in texts], scores[1:]
+    for (number, _), score, cell in zip(rows, scores, columns[-1][-len(rows) :]):
+        if score is None:
+            raise ValueError(f"{path}, line {number}: expected a number as score, got {cell!r:.60}")
+    return Texts(texts, np.array(scores, dtype=np.float64), named)
+
+
+def _rows(path: Path) -> list[tuple[int, list[Any]]]:
+    """(line number, cells) of each line; of objects, the keys of the first stand before them."""
+    if path.suffix == ".txt":
+        return [(number, [line]) for number, line in enumerate(read_lines(path), 1)]
+    if path.suffix in (".tsv", ".csv"):
+        return list(table_rows(path))
+    if path.suffix != ".jsonl":
+        raise ValueError(f"expected {WANTED}, got a file that ends otherwise: {path}")
+    rows: list[tuple[int, list[Any]]] = []
+    for number, record in json_lines(path):
+        keys = rows[0][1] if rows else list(record)
+        if not rows and not _parts(path, keys):
+            raise ValueError(
+                f"{path}, line {number}: expected keys such as anchor and positive, or sentence1, "
+                f"sentence2 and score, got {_short(keys)}"
+            )
+        rows = rows or [(number, keys)]
+        values = [record.get(key) for key in keys]
+        if set(record) != set(keys) or any(isinstance(v, (list, dict)) for v in values):
+            raise ValueError(
+                f"{path}, line {number}: expected a text or a number for each of {', '.join(keys)}"
+                f", got {_short(list(record.items()))}"
+            )
+        rows.append((number, ["" if value is None else value for value in values]))
+    return rows
+
+
+def _parts(path: Path, header: Sequence[Any]) -> list[tuple[str, int]]:
+    """(part, column) of those named, in order; nothing if it is a line like the others."""
+    parts = [PARTS.get(re.sub(r"[\W_]", "", str(cell).lower())) for cell in header]
+    named = [part for part in NAMES if part in parts]
+    if named[:1] != ["text"] or not (named[1:2] == ["second text"] or all(parts)):
+        return []
+    if (
+        max(map(parts.count, named)) > 1
+        or len(named) == 4
+        or named[1:2] not in ([], ["second text"])
+    ):
+        raise ValueError(
+            f"{path}, line 1: expected names of {', '.join(NAMES)}, one column each, and a score "
+            f"for two texts alone; got {_short(header)}. Call a column that is not to be read "
+            "otherwise, or leave it out"
+        )
+    return [(part, parts.index(part)) for part in named]
+
+
+def _check_columns(path: Path, columns: list[list[str]], count: int) -> None:
+    """Raise ValueError for columns that look like something else than texts."""
+    for number, column in enumerate(columns, 1):
+        if _numbers(column):
+            raise ValueError(
+                f"{path}: column {number} holds numbers: expected {WANTED}, in this order or under "
+                "a header"
+            )
+    for mark in "\t;" if path.suffix != ".txt" else "\t":
+        per_line = {cell.count(mark) for cell in columns[0]}
+        if count == 1 and len(columns[0]) > 1 and len(per_line) == 1 and per_line != {0}:
+            raise ValueError(
+                f"{path}: every line holds {mark!r}: is it a table? A .csv has commas between its "
+                "columns, a .tsv has tabs"
+            )
+    if len(columns) == 3 and len(columns[2]) >= 20 * len(set(columns[2])):
+        raise ValueError(
+            f"{path}: column 3 says the same again and again, such as {columns[2][0]!r:.60}: it "
+            "was expected to be a text that means something else, and looks like a label"
+        )
+
+
+def _numbers(column: list[str]) -> bool:
+    """Whether most of the cells are written as numbers."""
+    return 2 * sum(bool(NUMBER.fullmatch(cell.strip())) for cell in column) > len(column)
 
 
 def read_scored(path: str | Path) -> Texts:
     """As `read_texts`, of pairs with a score. Raises ValueError for another file."""
     texts = read_texts(path)
     if texts.scores is None:
-        raise ValueError(
-            f"{path}: expected a .tsv or .csv table of two texts and a score a line, got "
-            f"{_shape(texts)}"
-        )
+        raise ValueError(f"{path}: expected a table of two texts and a score a line, got {texts}")
     return texts
 
 
 def read_pairs(path: str | Path) -> Texts:
     """As `read_texts`, of two columns. Raises ValueError for another file."""
     texts = read_texts(path)
-    if len(texts.columns) != 2:
-        raise ValueError(
-            f"{path}: expected a .tsv or .csv table of two texts a line, got {_shape(texts)}"
-        )
+    if len(texts.columns) != 2 or texts.scores is not None:
+        raise ValueError(f"{path}: expected a table of two texts a line, got {texts}")
     return texts
 
 
-def _shape(texts: Texts) -> str:
-    count = len(texts.columns)
-    return f"{count} column{'s' if count > 1 else ''} of texts"
+def _short(values: Sequence[Any]) -> str:
+    return repr(" | ".join(map(str, values))[:60])
 
 
 def _number(word: str) -> float | None:
     try:
-        return float(word)
+        return float(word) if math.isfinite(float(word)) else None
     except ValueError:
         return None
 

@@ -1,5 +1,6 @@
 """Sentence vectors: losses, data, loop and measures, against sentence-transformers and scipy."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -27,7 +28,14 @@ from minibert.training.evaluate_similarity import (
     spearman,
 )
 from minibert.training.run_log import read_log
-from minibert.training.sentence_data import Column, Order, Texts, read_scored, read_texts
+from minibert.training.sentence_data import (
+    Column,
+    Order,
+    Texts,
+    read_pairs,
+    read_scored,
+    read_texts,
+)
 from minibert.training.sentences import (
     contrastive_loss,
     cosine_loss,
@@ -242,18 +250,72 @@ def test_tables_are_told_apart(tmp_path):
     scored = read("s.csv", 'first,second,score\n"a, b",c,2.5\nd,e,1\n')
     assert scored.columns == [["a, b", "d"], ["c", "e"]] and scored.scores.tolist() == [2.5, 1]
     assert read("t.tsv", "a\tb\t3\nc\td\t4\n").scores.tolist() == [3, 4]
+    assert scored.header == ("first", "second", "score")
+    assert read("u.csv", "src,tgt,closeness\na,b,1\nc,d,2\n").header[2] == "closeness"
     for name, content, said in (
-        ("b.tsv", "a\tb\nc\n", "b.tsv, row 2: expected a text a line"),
-        ("c.tsv", "a\tb\nc\t \n", "row 2"),
-        ("d.csv", "a,b,c,d\n", "row 1"),
+        ("b.tsv", "a\tb\nc\n", "b.tsv, line 2: expected a text a line"),
+        ("c.tsv", "a\tb\nc\t \n", "line 2"),
+        ("d.csv", "a,b,c,d\n", "a header that says which columns these are, such as sentence1"),
         ("e.txt", "", "is empty"),
+        ("f.csv", "\n\n", "expected a text a line"),
+        ("n.csv", "a,b,1\nc,d,n/a\ne,f,3\n", "line 2: expected a number as score, got 'n/a'"),
+        ("n.csv", "a,b,1\nc,d,nan\n", "line 2: expected a number as score, got 'nan'"),
+        ("n.tsv", "a\tb\t2,5\nc\td\t1\n", "line 1: expected a number as score, got '2,5'"),
+        ("l.csv", "sentence,label\ngood,1\n", "a score for two texts alone"),
+        ("l.csv", "premise,hypothesis,label\na,b,neutral\n", "as score, got 'neutral'"),
+        ("l.tsv", "a\tb\tneutral\n" * 20, "column 3 says the same .*'neutral'"),
+        ("i.tsv", "1\ta\tb\n2\tc\td\n", "column 1 holds numbers"),
+        ("q.csv", "query,question,answer\na,b,c\n", "one column each"),
+        ("q.csv", "anchor,negative\na,b\n", "one column each"),
+        ("t.txt", "a\tb\nc\td\n", "every line holds '.t': is it a table"),
+        ("t.csv", "a;b\nc;d\n", "every line holds ';'"),
+        ("t.CSV", "a,b\n", "got a file that ends otherwise"),
+        ("j.jsonl", '{"a": "b"}', "expected keys such as anchor and positive"),
+        ("j.jsonl", '{"query": "b", "answer": ["c"]}', "line 1: expected a text or a number"),
     ):
         with pytest.raises(ValueError, match=said):
             read(name, content)
-    with pytest.raises(ValueError, match="and a score a line, got 1 column of texts"):
+    with pytest.raises(ValueError, match="two texts a line, got 2 rows of 2 texts and a score"):
+        read_pairs(tmp_path / "t.tsv")
+    with pytest.raises(ValueError, match="and a score a line, got 2 rows of one text .no header"):
         read_scored(tmp_path / "a.txt")
     with pytest.raises(FileNotFoundError, match="does not exist: give a text a line"):
         read_texts(tmp_path / "none.txt")
+
+
+HEADERS = [  # of public data sets, and what is read under them
+    ("sentence1,sentence2,score", [0, 1], 2),  # STS, of sentence-transformers
+    ("score,sentence_A,sentence_B", [1, 2], 0),  # SICK
+    ("index,genre,source1,sentence1,sentence2,score", [3, 4], 5),  # STS-B, of GLUE
+    ("id,qid1,qid2,question1,question2,is_duplicate", [3, 4], 5),  # Quora
+    ("text1,text2,label", [0, 1], 2),
+    ("anchor,positive", [0, 1], None),
+    ("negative,Anchor,Positive", [1, 2, 0], None),
+    ("query,passage", [0, 1], None),
+    ("question,answer,url,date", [0, 1], None),
+    ("Sentence", [0], None),
+]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("header, texts, score", HEADERS)
+def test_a_header_is_no_pair(tmp_path, header, texts, score, ending):
+    names = header.split(",")
+    rows = [[f"{name} {n}, said" for name in names] for n in (1, 2)]
+    for n, row in enumerate(rows):
+        if score is not None:
+            row[score] = str(n / 2)
+    path = tmp_path / f"table{ending}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if ending == ".jsonl":
+            file.writelines(json.dumps(dict(zip(names, row))) + "\n" for row in rows)
+        else:
+            write = csv.writer(file, "excel-tab" if ending == ".tsv" else "excel")
+            write.writerows([names, *rows])
+    found = read_texts(path)
+    assert found.columns == [[row[place] for row in rows] for place in texts]
+    assert (found.scores is None) if score is None else (found.scores.tolist() == [0, 0.5])
+    assert found.header == tuple(names[n] for n in [*texts, *([] if score is None else [score])])
 
 
 # ---- Measures ----
@@ -346,7 +408,9 @@ def test_the_commands(folder, tmp_path, monkeypatch, capsys):
     assert main(["embed", "texts.txt", "-m", str(folder), "-o", "teacher.npy"]) == 0
     words = ["train-sentences", "texts.txt", "-m", str(folder), "-o", "run", *few]
     assert main([*words, "--teacher", "teacher.npy", "--eval", "pairs.tsv"]) == 0
-    assert "after 2 steps" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "after 2 steps" in out
+    assert "pairs.tsv: 20 rows of 2 texts and a score (no header)" in err
     assert main(["evaluate", "run/model", "--sts", "pairs.tsv", "--retrieval", "queries.tsv"]) == 0
     shown = capsys.readouterr().out
     assert "STS, 20 pairs" in shown and "2 queries among 2 documents | recall@1 " in shown
@@ -354,7 +418,7 @@ def test_the_commands(folder, tmp_path, monkeypatch, capsys):
     for more, said in (
         (["--teacher", "texts.txt"], "texts.txt is not a .npy file"),
         (["--teacher", "no.npy"], "no.npy does not exist: minibert embed makes one"),
-        (["--eval", "texts.txt"], "two texts and a score a line, got 1 column"),
+        (["--eval", "texts.txt"], "two texts and a score a line, got 40 rows of one text"),
         (["--learning-rate", "2"], "learning_rate must lie in"),
     ):
         assert main([*words, *more]) == 1
