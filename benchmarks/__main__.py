@@ -29,6 +29,7 @@ import transformers
 
 from benchmarks import end_to_end, fixed_shapes, measure, process_start
 from benchmarks.measured_models import make_base
+from minibert.fast.linear import why_slow
 from minibert.system.lines import print_any_text
 
 PARTS = ("shapes", "end", "start", "training")
@@ -77,7 +78,8 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     machine = measure.machine()
     figures: dict[str, Any] = {"machine": machine}
     quick = arguments.quick
-    bf16 = not (quick or arguments.no_lower_precision)
+    lower = not (quick or arguments.no_lower_precision)
+    bf16 = lower and why_slow("bfloat16", torch.device("cpu")) is None
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         base = arguments.base
@@ -92,7 +94,7 @@ def report(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                 + shapes_table(figures["shapes"])
             )
         if "end" in arguments.only:
-            figures["end to end"] = end_to_end.run(scratch, quick, bf16)
+            figures["end to end"] = end_to_end.run(scratch, quick, bf16, int8=lower)
             texts.append(
                 f"**{100 if quick else '1,000'} real sentences of mixed length**, "
                 "all-MiniLM-L6-v2, tokenization included: times as fast as "

@@ -38,7 +38,7 @@ def bare_runtime(make: Callable[..., peers.Forward], *arguments: Any) -> Embed:
     return peers.embedder(make(*arguments), MINILM / "tokenizer.json")
 
 
-def embedders(scratch: Path, bf16: bool) -> dict[str, Apart]:
+def embedders(scratch: Path, bf16: bool, int8: bool) -> dict[str, Apart]:
     """Everyone who is installed."""
     apart = {
         BASE: Apart(sentence_transformers, torch.float32),
@@ -57,14 +57,15 @@ def embedders(scratch: Path, bf16: bool) -> dict[str, Apart]:
     if bf16:
         apart["sentence-transformers bf16"] = Apart(sentence_transformers, torch.bfloat16)
         apart["minibert bf16"] = Apart(partial(minibert_embed, precision="bfloat16"))
+    if int8:
         apart["minibert int8"] = Apart(partial(minibert_embed, precision="int8"))
     return apart
 
 
-def run(scratch: Path, quick: bool, bf16: bool) -> list[dict[str, Any]]:
+def run(scratch: Path, quick: bool, bf16: bool, int8: bool) -> list[dict[str, Any]]:
     """One row per candidate: ratio to sentence-transformers, error, smallest cosine."""
     texts = sentences()[: 100 if quick else 1000]
-    candidates = embedders(scratch, bf16)
+    candidates = embedders(scratch, bf16, int8)
     for candidate in candidates.values():
         candidate.prepare(texts)
     times = interleaved(candidates, 3 if quick else 5, 0.03)

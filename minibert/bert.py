@@ -175,7 +175,9 @@ class Bert:
         long_texts     "cut" there, with a warning, or read whole in "windows"
         batch_tokens   tokens that go through the model at a time
         deterministic  the same bits for a text in any company, more slowly
-        precision      "bfloat16", "float16" or "int8": faster, and not the same numbers
+        precision      "bfloat16", "float16" or "int8": faster, and not the same numbers; refused
+                       where the processor would be slow in it
+        even_if_slow   computes in it all the same
         compile        through torch.compile
         prompt         words put before every text; default: the model's own recipe
         prompt_name    a name of the model's own prompts, such as "query"

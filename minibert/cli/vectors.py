@@ -112,6 +112,12 @@ def add_embed_settings(parser: argparse.ArgumentParser) -> None:
         ),
         parser.add_argument("--long-texts", help="cut at that length, or read in windows"),
         parser.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
+        parser.add_argument(
+            "--even-if-slow",
+            action="store_true",
+            default=None,
+            help="a precision that this processor is slow in",
+        ),
     ]
     parser.set_defaults(settings=[option.dest for option in settings])
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")

@@ -18,7 +18,8 @@ them with five tricks, none of which is an approximation:
 bfloat16, float16 and int8 are faster again, but they *do* change the numbers, so they come on
 request alone, as `precision`. On 1,000 sentences with all-MiniLM-L6-v2 the smallest cosine between
 a vector and its float32 self is 0.9999 in bfloat16 and 0.968 in int8; single numbers of
-bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is slow in it.
+bert-base's last layer are off by up to 0.1 and 0.2. float16 is for a GPU: a CPU is
+slow in it, and in bfloat16 where it has no instructions for that (`why_slow` in `linear.py`).
 
 Packing takes time and memory, so `Engine` packs only when there is enough to read. Before each use
 it looks whether the model is still the one that was copied (`same.py`). If its weights hold

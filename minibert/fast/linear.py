@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -106,6 +107,46 @@ def int8_saturates() -> bool:
     ones = torch.ones(64, 64)
     product = Int8Linear([(ones, None)], torch.float32, largest=127)(ones)
     return bool((product - 64).abs().max() > 1)
+
+
+# Names of what multiplies in bfloat16: of x86, and of ARM as torch and as Linux call it.
+BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16", "sve_bf16", "svebf16"}
+
+
+@cache
+def processor_features() -> frozenset[str]:
+    """What the processor can do, as torch (2.10 and later) or Linux calls it; empty where neither
+    says.
+
+    >>> isinstance(processor_features(), frozenset)
+    True
+    """
+    if hasattr(torch.cpu, "get_capabilities"):
+        return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there)
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return frozenset()
+
+
+def why_slow(precision: str | None, device: torch.device) -> str | None:
+    """Why this precision is slower than float32 on this device; None if it is not known to be.
+
+    Source: pytorch/pytorch#146508, where half precision took 44 to 515 times as long.
+
+    >>> why_slow("float16", torch.device("cpu"))
+    'a CPU computes float16 number by number'
+    >>> why_slow("float32", torch.device("cpu")), why_slow("float16", torch.device("cuda"))
+    (None, None)
+    """
+    if device.type != "cpu":
+        return None
+    if precision == "float16":
+        return "a CPU computes float16 number by number"
+    features = processor_features()
+    if precision == "bfloat16" and features and not features & BFLOAT16_UNITS:
+        return "this processor has no instructions for bfloat16 (AVX512-BF16, AMX, ARM's BF16)"
+    return None
 
 
 def _joined(layers: Sequence[Weights], dtype: torch.dtype) -> Weights:

@@ -13,6 +13,7 @@ from minibert.core.config import BertConfig
 from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import PRECISIONS
+from minibert.fast.linear import why_slow
 from minibert.fast.same import count_states
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.pooling import COMBINATIONS, pools_of
@@ -41,6 +42,7 @@ class EmbedSettings(TypedDict, total=False):
     batch_tokens: int | None
     deterministic: bool
     precision: str | None
+    even_if_slow: bool
     compile: bool
     prompt: str | None
     prompt_name: str | None
@@ -95,6 +97,7 @@ class Plan:
         batch_tokens: int | None = None,
         deterministic: bool = False,
         precision: str | None = None,
+        even_if_slow: bool = False,
         compile: bool = False,
         prompt: str | None = None,
         prompt_name: str | None = None,
@@ -119,6 +122,13 @@ class Plan:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
         if precision not in (None, *PRECISIONS):
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+        reason = why_slow(precision, model.embeddings.token.weight.device)
+        if reason and not even_if_slow:
+            raise ValueError(
+                f"precision {precision} would take many times as long as float32: {reason}. Leave "
+                "precision out, or take int8 (other numbers); even_if_slow=True (--even-if-slow) "
+                f"computes in {precision} all the same"
+            )
         if batch_tokens is not None and batch_tokens < 1:
             raise ValueError(f"batch_tokens must be 1 or more, got {batch_tokens}")
         counted = tuple(number % states for number in layers)

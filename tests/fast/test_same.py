@@ -33,6 +33,7 @@ CONFIG = BertConfig(
     max_position_embeddings=16,
 )
 FEW = ["a b c", "d", "e f g h i j k l", "b b"]
+BFLOAT16 = {"precision": "bfloat16", "even_if_slow": True}
 MANY = FEW * 150  # enough to be run on packed weights
 
 
@@ -432,18 +433,18 @@ def test_train_mode():
 def test_a_copy_that_cannot_be_made_is_refused():
     bert = new_bert()
     hook = bert.model.encoder.blocks[2].register_forward_hook(louder)
-    for settings in ({"precision": "bfloat16"}, {"compile": True}):
+    for settings in (BFLOAT16, {"compile": True}):
         with pytest.raises(ValueError, match="encoder.blocks.2: a hook is registered. Undo that"):
             bert.embed(FEW, **settings)
     hook.remove()
-    bert.embed(FEW, precision="bfloat16")
+    bert.embed(FEW, **BFLOAT16)
 
 
 def test_lower_precision_follows_the_weights():
     bert = new_bert()
-    bert.embed(FEW, precision="bfloat16")
+    bert.embed(FEW, **BFLOAT16)
     bert.model.encoder.blocks[2].feed_forward.up.weight.data.zero_()
-    assert np.abs(bert.embed(FEW, precision="bfloat16") - expected(bert)).max() < 0.1
+    assert np.abs(bert.embed(FEW, **BFLOAT16) - expected(bert)).max() < 0.1
 
 
 def test_nan_is_no_change():
@@ -464,15 +465,15 @@ def test_what_a_hook_keeps_can_be_trained_with():
     assert layer.weight.grad is not None
 
 
-@pytest.mark.parametrize("precision", [None, "bfloat16"])
-def test_autocast_around_embed(precision):
+@pytest.mark.parametrize("settings", [{}, BFLOAT16])
+def test_autocast_around_embed(settings):
     bert = new_bert()
     for texts in (FEW, MANY):
-        alone = bert.embed(texts, precision=precision)
-        tokens = bert.embed(texts, pooling="none", precision=precision)
+        alone = bert.embed(texts, **settings)
+        tokens = bert.embed(texts, pooling="none", **settings)
         with torch.autocast("cpu", torch.bfloat16):
-            assert np.array_equal(bert.embed(texts, precision=precision), alone)
-            again = bert.embed(texts, pooling="none", precision=precision)
+            assert np.array_equal(bert.embed(texts, **settings), alone)
+            again = bert.embed(texts, pooling="none", **settings)
             assert torch.is_autocast_enabled("cpu")
         assert np.array_equal(tokens[2].vectors, again[2].vectors)
     bert.model.encoder.register_forward_hook(lambda *arguments: None)
@@ -484,7 +485,7 @@ def test_autocast_around_embed(precision):
 
 def test_used_berts_travel():
     bert = new_bert()
-    vectors = bert.embed(MANY, precision="bfloat16"), bert.embed(MANY)
+    vectors = bert.embed(MANY, **BFLOAT16), bert.embed(MANY)
     file = io.BytesIO()
     torch.save(bert, file)
     file.seek(0)
@@ -515,7 +516,7 @@ def test_threads_with_different_settings():
     bert = new_bert()
     settings = [
         {},
-        {"precision": "bfloat16"},
+        BFLOAT16,
         {"deterministic": True},
         {"precision": "float32"},
         {"layer": 1},

