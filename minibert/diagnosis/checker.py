@@ -14,6 +14,7 @@ The checker says "reproduces your numbers", never "you wrote": another slip may 
 
 import difflib
 import itertools
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -44,6 +45,7 @@ from minibert.diagnosis.traces import (
 from minibert.diagnosis.train_mode import check_dropout
 from minibert.system.processes import one_thread
 
+ONE_AT_A_TIME = threading.RLock()  # torch's dropout and threads are set for a whole process
 FEW = 8  # tensors; with fewer, pairs of mistakes are too many to try
 
 
@@ -81,12 +83,15 @@ class Checker:
         }
 
     def check(self, student: Student, subject: str = "your model") -> Diagnosis:
-        """Check a student. Raises StudentError if it cannot even be called on a batch."""
+        """Check a student. Raises StudentError if it cannot even be called on a batch.
+
+        Other threads may run models of their own meanwhile; a second check waits for the first.
+        """
         checker = self
         if isinstance(student, Callee) and student.takes_lengths and not self.right_padded:
             accepted = [each.id for each in self.accepted]
             checker = Checker(self.seed, accepted, probe_batch())
-        with one_thread(), torch.enable_grad():
+        with ONE_AT_A_TIME, one_thread(), torch.enable_grad():
             return checker._check(student, subject)
 
     @property

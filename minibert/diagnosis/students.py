@@ -14,6 +14,7 @@ Names of parameters and modules may be Hugging Face's, minibert's, or one's own 
 
 import copy
 import inspect
+import threading
 import traceback
 import types
 from collections.abc import Callable, Mapping
@@ -191,8 +192,11 @@ def _passes_on(call: Any, wanted: Mapping[str, inspect.Parameter], switch: str) 
 
 
 def _keep(seen: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
+    """A hook that keeps what a module gives in this thread."""
+    thread = threading.get_ident()
+
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
+        if isinstance(output, Tensor) and threading.get_ident() == thread:
             seen.setdefault(name, []).append(output.detach().clone())  # += may write to it
 
     return hook

@@ -7,6 +7,7 @@ it stands, however the student writes it.
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
@@ -45,7 +46,11 @@ class Call:
 
 @contextlib.contextmanager
 def _watched(calls: list[Call], dropped: Sequence[int]) -> Iterator[None]:
-    """Inside, no call drops anything, but those of the numbers `dropped`, which drop all."""
+    """Inside, no call drops anything, but those of the numbers `dropped`, which drop all.
+
+    That is so in this thread; in others dropout is as ever.
+    """
+    thread = threading.get_ident()
 
     def take(function: str, rate: float, x: Tensor, fused: bool = False) -> bool:
         table = fused or (x.dim() > 2 and x.shape[-1] == x.shape[-2])
@@ -53,7 +58,11 @@ def _watched(calls: list[Call], dropped: Sequence[int]) -> Iterator[None]:
         return len(calls) - 1 in dropped
 
     def replaced(function: str) -> Callable[..., Tensor]:
+        original = getattr(F, function)
+
         def stand_in(x: Tensor, p: float = 0.5, training: bool = True, *more: Any, **others: Any):
+            if threading.get_ident() != thread:
+                return original(x, p, training, *more, **others)
             return torch.zeros_like(x) if training and take(function, p, x) else x
 
         return stand_in
@@ -69,6 +78,8 @@ def _watched(calls: list[Call], dropped: Sequence[int]) -> Iterator[None]:
         *more: Any,
         **others: Any,
     ) -> Tensor:
+        if threading.get_ident() != thread:
+            return attend(query, key, value, attn_mask, dropout_p, *more, **others)
         context = attend(query, key, value, attn_mask, 0.0, *more, **others)
         drop = dropout_p and take("dropout", dropout_p, context, True)
         return torch.zeros_like(context) if drop else context

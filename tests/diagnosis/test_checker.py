@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import types
 from pathlib import Path
 
@@ -1063,3 +1064,46 @@ def test_what_ran_twice_and_what_has_no_name_is_said(checker):
     assert "run more than once in one pass, and so not compared: the embeddings after" in notes
     assert "the queries of block 0" in notes
     assert "nothing of yours has a name known here for 4 steps, from the attention scores" in notes
+
+
+# ---- Threads ----
+
+
+def test_what_other_threads_run_meanwhile_is_neither_seen_nor_changed(checker):
+    """At every call of the student, another thread runs the same module, dropout and all."""
+    zeros = []
+
+    class Neighbour(students.OtherWords):
+        def forward(self, input_ids, token_type_ids, attention_mask):
+            def other():
+                super(Neighbour, self).forward(
+                    input_ids.flip(0), 1 - token_type_ids, attention_mask.flip(0)
+                )
+                zeros.append(int((F.dropout(torch.ones(200), 0.5, True) == 0).sum()))
+
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+            return super().forward(input_ids, token_type_ids, attention_mask)
+
+    diagnosis = diagnose(checker, Neighbour, students.NAMES)
+    alone = diagnose(checker, students.OtherWords, students.NAMES)
+    assert diagnosis.passed, diagnosis.text()
+    assert [str(check) for check in diagnosis.checks] == [str(check) for check in alone.checks]
+    assert zeros and all(40 < each < 160 for each in zeros)
+
+
+def test_two_checks_at_once_wait_for_each_other(checker):
+    """Each replaces torch's dropout; woven into each other, they would leave it replaced."""
+    dropout, answers = F.dropout, {}
+
+    def check(number):
+        answers[number] = diagnose(checker, students.hugging_face).passed
+
+    threads = [threading.Thread(target=check, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {0: True, 1: True}
+    assert F.dropout is dropout

@@ -4,10 +4,10 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -559,7 +559,7 @@ def test_of_a_right_solution_no_input_is_said_to_matter_wrongly(lesson):
 
 @pytest.mark.slow
 def test_a_whole_class_over_night_has_all_its_lines(tmp_path, capfd):
-    """Thirty hand-ins of 22 exercises; one loops without end, and one leaves the program."""
+    """Thirty hand-ins of every exercise; one loops without end, and one leaves the program."""
     hand_ins = [tmp_path / f"student{number:02}" for number in range(30)]
     for folder in hand_ins:
         folder.mkdir()
@@ -568,14 +568,16 @@ def test_a_whole_class_over_night_has_all_its_lines(tmp_path, capfd):
             (folder / lesson.file).write_text(source, encoding="utf-8")
     write(hand_ins[3], "gelu", "def gelu(x):\n    while True:\n        pass\n")
     write(hand_ins[7], "gelu", "import os\ndef gelu(x):\n    os._exit(0)\n")
-    start = time.monotonic()
+    start = os.times()
     codes = [main(["--json", "--folder", str(each), "--seconds", "15"]) for each in hand_ins]
-    assert time.monotonic() - start < 900  # about two minutes on a quiet machine
+    seconds = sum(os.times()[:4]) - sum(start[:4])  # of processors, those of the forks included
+    assert seconds < 300
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert len(lines) == 30 * 22
+    assert len(lines) == 30 * len(LESSONS)
     broken = [n for n, line in enumerate(lines) if line["state"] != "solved"]
     assert [lines[n]["state"] for n in broken] == ["broken"] * 2
-    assert [(n // 22, lines[n]["function"]) for n in broken] == [(3, "gelu"), (7, "gelu")]
+    places = [(n // len(LESSONS), lines[n]["function"]) for n in broken]
+    assert places == [(3, "gelu"), (7, "gelu")]
     assert [n for n, code in enumerate(codes) if code] == [3, 7]
 
 
