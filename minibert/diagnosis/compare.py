@@ -22,6 +22,19 @@ def close(a: Tensor, b: Tensor, allowed: float = 0.0) -> bool:
     return a.shape == b.shape and bool(agreeing(a, b, allowed).all())
 
 
+def distance(a: Tensor, b: Tensor) -> float:
+    """The largest difference of two tensors; infinite between two shapes, or beside NaN.
+
+    >>> distance(torch.tensor([1.0, torch.nan]), torch.tensor([1.5, torch.nan]))
+    0.5
+    """
+    if a.shape != b.shape:
+        return torch.inf
+    a, b = a.double(), b.double()
+    apart = (a - b).abs().masked_fill((a == b) | (a.isnan() & b.isnan()), 0)
+    return float(apart.nan_to_num(nan=torch.inf).max()) if a.numel() else 0.0
+
+
 def largest(tensor: Tensor) -> float:
     """The largest absolute number, NaN left out, but at least 1: the unit of a tolerance."""
     return max(1.0, float(tensor.nan_to_num().abs().max())) if tensor.numel() else 1.0

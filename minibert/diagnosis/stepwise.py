@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.diagnosis.compare import close
+from minibert.diagnosis.compare import close, distance
 from minibert.diagnosis.search import WIDTH, Replay, possible
 from minibert.diagnosis.traces import TOLERANCE, Place, Stopped, blank, common, comparable
 from minibert.system.processes import one_thread
@@ -58,6 +58,7 @@ class Stepwise:
         self.unit = {name: unit_of(name, right[name]) for name in self.own}
         self._runs: dict[Ids, dict[str, Tensor]] = {}
         self._acts: dict[str, set[str]] = {}
+        self._off: dict[tuple[Ids, str], float] = {}
 
     def run(self, ids: Ids, last: str = "") -> dict[str, Tensor]:
         """What the reference with these mistakes makes of the student's own tensors, blanked.
@@ -123,6 +124,15 @@ class Stepwise:
         wrong = ~(difference_of(name, right, yours) <= tolerance * self.unit[name])
         return Place(name, right, yours, wrong, allowed), held[1] if len(held) > 1 else None
 
+    def off(self, ids: Ids, name: str) -> float:
+        """How far the step `name` is from the student's with these mistakes, in its unit."""
+        here = tuple(each for each in ids if name in self.acts(each))
+        if (here, name) not in self._off:
+            made = self.run(here, name).get(name)
+            apart = torch.inf if made is None else distance(self.blanked[name], made)
+            self._off[here, name] = apart / self.unit[name]
+        return self._off[here, name]
+
     def acts(self, each: str) -> set[str]:
         """The steps that this mistake changes."""
         if each not in self._acts:
@@ -147,7 +157,6 @@ class _Search:
         self.steps = steps
         self.replay = steps.replay
         self.tolerance = tolerance
-        self.given: dict[tuple[Ids, str], bool] = {}
 
     def wrong(self, ids: Ids, tolerance: float | None = None) -> list[str]:
         """The steps at which the student is not what these mistakes make."""
@@ -195,18 +204,9 @@ class _Search:
             chosen = tuple(sorted({*ids, *each}))
             mistakes = [self.replay.by_id[one] for one in chosen]
             apart = len(chosen) == len(ids) + len(each) and possible(mistakes)
-            if apart and self.gives(chosen, name):
+            if apart and self.steps.off(chosen, name) <= self.tolerance:
                 more.append(chosen)
         return more
-
-    def gives(self, ids: Ids, name: str) -> bool:
-        """True if with these mistakes the step `name` gives the student's numbers."""
-        here = tuple(each for each in ids if name in self.steps.acts(each))
-        if (here, name) not in self.given:
-            got, yours = self.steps.run(here, name).get(name), self.steps.blanked[name]
-            allowed = self.tolerance * self.steps.unit[name]
-            self.given[here, name] = got is not None and close(yours, got, allowed)
-        return self.given[here, name]
 
     def proven(self, ids: Ids) -> Ids:
         """Those of the mistakes that give the student's numbers somewhere, and harm nowhere.

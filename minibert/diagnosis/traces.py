@@ -87,9 +87,11 @@ def blank(tensors: Mapping[str, Tensor], attention_mask: Tensor) -> dict[str, Te
     tensor([1., 0.])
     """
     blanked = {}
+    hidden: dict[torch.Size, Tensor] = {}
     for name, tensor in tensors.items():
-        real = comparable(tensor, attention_mask)
-        tensor = torch.where(real, tensor, torch.zeros_like(tensor))
+        if tensor.shape not in hidden:
+            hidden[tensor.shape] = ~comparable(tensor, attention_mask)
+        tensor = tensor.masked_fill(hidden[tensor.shape], 0)
         if name.endswith("scores"):
             tensor = tensor.masked_fill(tensor < HIDDEN, HIDDEN)
         blanked[name] = tensor

@@ -212,10 +212,10 @@ def patched(model: BertForPreTraining, mistakes: Iterable[Mistake]) -> Iterator[
     >>> attention.scale
     0.447
     """
-    order = list(CATALOGUE.values())
+    order = {name: place for place, name in enumerate(CATALOGUE)}
     before = [(module, dict(module.__dict__), _tables(module)) for module in model.modules()]
     try:
-        for each in sorted(mistakes, key=lambda m: order.index(m) if m in order else len(order)):
+        for each in sorted(mistakes, key=lambda each: order.get(each.id, len(order))):
             each.apply(model)
         yield model
     finally:
