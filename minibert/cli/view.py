@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minibert.trace import Trace
     from minibert.view import Picture
 
-ATTENTION_OPTIONS = ("pair", "block", "head", "query")
+ATTENTION_OPTIONS = ("pair", "block", "head", "query", "beside")
 
 
 def add_commands(commands: Any) -> None:
@@ -60,9 +60,15 @@ def add_commands(commands: Any) -> None:
         metavar="OUT",
         help=".html, a page that needs no network, or .svg (attention.html, tokens.html, ...)",
     )
-    p.add_argument("--block", type=int, metavar="N", help="the head that is shown large (0)")
-    p.add_argument("--head", type=int, metavar="N", help="(0)")
+    p.add_argument(
+        "--block",
+        type=int,
+        metavar="N",
+        help="the head that is shown large (the one in which words read other words most)",
+    )
+    p.add_argument("--head", type=int, metavar="N", help="(the same)")
     p.add_argument("--query", metavar="TOKEN", help="what this token reads")
+    p.add_argument("--beside", metavar="TEXT", help="another text, to compare head by head")
 
     p = add_command(
         commands,

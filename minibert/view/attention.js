@@ -1,14 +1,31 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const bytes = Uint8Array.from(atob(data.weights), (char) => char.charCodeAt(0));
-const numbers16 = new DataView(bytes.buffer);
-const {blocks: L, heads: A, tokens} = data, T = tokens.length, HEIGHT = 28;
+const {blocks: L, heads: A} = data, HEIGHT = 28;
 const $ = (id) => document.getElementById(id);
-let {block, head, query} = data;
 
-const weight = (b, h, q, k) =>
-  numbers16.getUint16(2 * (((b * A + h) * T + q) * T + k), true) / 65535;
-const percent = (w, digits = 1) => (100 * w).toFixed(digits) + " %";
+// ---- What is shown: one or two panels, each a text, a head and a query; one of them is active ----
+
+const texts = data.texts.map((text) => {
+  const bytes = Uint8Array.from(atob(text.weights), (char) => char.charCodeAt(0));
+  return {...text, numbers16: new DataView(bytes.buffer)};
+});
+const panels = texts.map(({query}, text) => ({text, block: data.block, head: data.head, query}));
+let active = 0;
+
+function weight(text, b, h, q, k) {
+  const T = text.tokens.length;
+  return text.numbers16.getUint16(2 * (((b * A + h) * T + q) * T + k), true) / 65535;
+}
+
+const textOf = (panel) => texts[panel.text];
+const percent = (w, digits = 1) => (100 * w).toFixed(digits) + "\u00a0%";
+
+function named(text, b, h) {
+  const [habit, share] = text.habits[b][h];
+  return `block ${b}, head ${h} (${habit} ${share.toFixed(2)})`;
+}
+
+// ---- Drawing ----
 
 function add(parent, tag, attributes = {}, text = "") {
   const node = document.createElement(tag);
@@ -32,17 +49,21 @@ function paint(canvas, shade) {
   context.putImageData(image, 0, 0);
 }
 
+// The small maps, of the text of the active panel.
 function paintAll() {
+  const text = textOf(panels[active]), T = text.tokens.length;
   for (let b = 0; b < L; b++)
-    for (let h = 0; h < A; h++)
-      paint($(`head-${b}-${h}`).firstChild, (q, k) => weight(b, h, q, k));
+    for (let h = 0; h < A; h++) {
+      const button = $(`head-${b}-${h}`), canvas = button.firstChild;
+      [canvas.width, canvas.height] = [T, T];
+      button.title = named(text, b, h);
+      button.setAttribute("aria-label", button.title);
+      paint(canvas, (q, k) => weight(text, b, h, q, k));
+    }
   paint($("shades"), (_, x) => x / 63);
 }
 
-function named(b, h) {
-  const [habit, share] = data.habits[b][h];
-  return `block ${b}, head ${h} (${habit} ${share.toFixed(2)})`;
-}
+const plainKey = (event) => !event.ctrlKey && !event.altKey && !event.metaKey;
 
 function drawGrid() {
   const grid = $("heads");
@@ -55,74 +76,114 @@ function drawGrid() {
     const row = add(grid, "div", {role: "row"});
     add(row, "span", {role: "rowheader"}, `${b}`);
     for (let h = 0; h < A; h++) {
-      const label = named(b, h);
-      const button = add(row, "button", {role: "gridcell", id: `head-${b}-${h}`,
-        "aria-label": label, title: label, type: "button"});
-      add(button, "canvas", {width: T, height: T});
-      button.addEventListener("click", () => choose(b, h, query));
+      const button = add(row, "button", {role: "gridcell", id: `head-${b}-${h}`, type: "button"});
+      add(button, "canvas");
+      button.addEventListener("click", () => chooseHead(b, h));
     }
   }
   grid.addEventListener("keydown", (event) => {
     const moves = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0],
       Home: [0, -A], End: [0, A]};
-    if (!(event.key in moves) || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!(event.key in moves) || !plainKey(event)) return;
     event.preventDefault();
     const inside = (value, count) => Math.max(0, Math.min(count - 1, value));
-    choose(inside(block + moves[event.key][0], L), inside(head + moves[event.key][1], A), query);
-    $(`head-${block}-${head}`).focus();
+    const {block, head} = panels[active], [down, right] = moves[event.key];
+    chooseHead(inside(block + down, L), inside(head + right, A));
+    $(`head-${panels[active].block}-${panels[active].head}`).focus();
   });
 }
 
-function drawTokens() {
+// One panel: the tokens twice, the queries as buttons.
+function drawPanel(n) {
+  const {tokens} = textOf(panels[n]), T = tokens.length;
+  const panel = $("panel").content.cloneNode(true).firstElementChild;
+  panel.id = `panel-${n}`;
+  panel.querySelector(".text").textContent = texts.length > 1 ? tokens.slice(1, -1).join(" ") : "";
+  const queries = panel.querySelector(".queries"), read = panel.querySelector(".read");
   tokens.forEach((token, place) => {
-    const button = add($("queries"), "button", {role: "radio", id: `query-${place}`,
-      type: "button", "aria-label": `${token}, place ${place}`}, token);
-    button.addEventListener("click", () => choose(block, head, place));
-    const key = add($("read"), "div", {class: "key"});
+    const button = add(queries, "button", {role: "radio", type: "button",
+      "aria-label": `${token}, place ${place}`}, token);
+    button.addEventListener("click", () => chooseQuery(n, place));
+    const key = add(read, "div", {class: "key"});
     add(key, "b");
     add(key, "span", {}, token);
   });
-  $("queries").addEventListener("keydown", (event) => {
+  queries.addEventListener("keydown", (event) => {
     const step = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1}[event.key];
-    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!step || !plainKey(event)) return;
     event.preventDefault();
-    choose(block, head, (query + step + T) % T);
-    $(`query-${query}`).focus();
+    chooseQuery(n, (panels[n].query + step + T) % T);
+    queries.children[panels[n].query].focus();
   });
-  $("lines").setAttribute("viewBox", `0 0 100 ${T * HEIGHT}`);
-  $("lines").style.height = `${T * HEIGHT}px`;
+  const svg = panel.querySelector(".lines");
+  svg.setAttribute("viewBox", `0 0 100 ${T * HEIGHT}`);
+  svg.style.height = `${T * HEIGHT}px`;
+  $("panels").append(panel);
 }
 
-function choose(b, h, q) {
-  [block, head, query] = [b, h, q];
+// ---- Choosing ----
+
+function chooseHead(block, head) {
+  Object.assign(panels[active], {block, head});
+  if (texts.length > 1) for (const panel of panels) Object.assign(panel, {block, head});
+  show();
+}
+
+function chooseQuery(n, query) {
+  const other = panels[n].text !== panels[active].text;
+  active = n;
+  panels[n].query = query;
+  if (other) paintAll();
+  show();
+}
+
+function show() {
+  const {block, head} = panels[active];
   for (const button of $("heads").querySelectorAll("button")) {
-    const chosen = button.id === `head-${b}-${h}`;
+    const chosen = button.id === `head-${block}-${head}`;
     button.setAttribute("aria-selected", chosen);
     button.tabIndex = chosen ? 0 : -1;
   }
-  const row = tokens.map((_, k) => weight(b, h, q, k)), most = Math.max(...row);
-  const order = tokens.map((_, k) => k).sort((i, j) => row[j] - row[i] || i - j);
-  [...$("queries").children].forEach((button, place) => {
-    button.setAttribute("aria-checked", place === q);
-    button.tabIndex = place === q ? 0 : -1;
+  panels.forEach(showPanel);
+  showNumbers();
+}
+
+function rowOf({text, block, head, query}) {
+  const row = texts[text].tokens.map((_, k) => weight(texts[text], block, head, query, k));
+  return [row, row.map((_, k) => k).sort((i, j) => row[j] - row[i] || i - j)];
+}
+
+function showPanel(state, n) {
+  const panel = $(`panel-${n}`), text = textOf(state), [row, order] = rowOf(state);
+  const {block, head, query} = state, most = Math.max(...row);
+  panel.classList.toggle("active", n === active && panels.length > 1);
+  [...panel.querySelector(".queries").children].forEach((button, place) => {
+    button.setAttribute("aria-checked", place === query);
+    button.tabIndex = place === query ? 0 : -1;
   });
-  [...$("read").children].forEach((key, k) => {
+  [...panel.querySelector(".read").children].forEach((key, k) => {
     key.firstChild.textContent = percent(row[k]);
     key.classList.toggle("most", row[k] === most);
   });
-  const svg = $("lines");
+  const svg = panel.querySelector(".lines");
   svg.replaceChildren(...order.slice().reverse().map((k) => {
     const path = document.createElementNS(svg.namespaceURI, "path");
-    const from = (q + .5) * HEIGHT, to = (k + .5) * HEIGHT;
+    const from = (query + .5) * HEIGHT, to = (k + .5) * HEIGHT;
     path.setAttribute("d", `M0 ${from}C50 ${from} 50 ${to} 100 ${to}`);
     path.setAttribute("stroke-width", .4 + 13 * row[k]);
     path.setAttribute("opacity", .35 + .65 * row[k]);
     return path;
   }));
-  const name = (k) => `\u2018${tokens[k]}\u2019`;
+  const name = (k) => `\u2018${text.tokens[k]}\u2019`;
   const reads = order.slice(0, 3).map((k) => `${name(k)} ${percent(row[k])}`).join(", ");
-  $("said").textContent = `${named(b, h)}: ${name(q)} reads ${reads}`;
-  $("caption").textContent = `What ${name(q)} (place ${q}) reads in block ${b}, head ${h}`;
+  panel.querySelector(".said").textContent =
+    `${named(text, block, head)}: ${name(query)} reads ${reads}`;
+}
+
+function showNumbers() {
+  const state = panels[active], {tokens} = textOf(state), [row, order] = rowOf(state);
+  $("caption").textContent = `What \u2018${tokens[state.query]}\u2019 (place ${state.query}) ` +
+    `reads in block ${state.block}, head ${state.head}`;
   $("numbers").replaceChildren(...order.map((k) => {
     const line = document.createElement("tr");
     add(line, "td", {}, tokens[k]);
@@ -132,10 +193,23 @@ function choose(b, h, q) {
   }));
 }
 
+// With one text, a second panel for another of its heads; the grid then chooses for that one.
+$("beside").addEventListener("click", () => {
+  const two = panels.length < 2;
+  if (two) panels.push({...panels[0]});
+  else panels.pop();
+  if (two) drawPanel(1);
+  else $("panel-1").remove();
+  active = two ? 1 : 0;
+  $("beside").setAttribute("aria-pressed", two);
+  show();
+});
+
+$("beside").parentElement.hidden = texts.length > 1;
 drawGrid();
-drawTokens();
+panels.forEach((_, n) => drawPanel(n));
 paintAll();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintAll);
 addEventListener("theme", paintAll);
-choose(block, head, query);
-$("heads").parentElement.scrollLeft = $(`head-${block}-${head}`).offsetLeft - 150;
+show();
+$("heads").parentElement.scrollLeft = $(`head-${data.block}-${data.head}`).offsetLeft - 150;

@@ -1,5 +1,7 @@
 """Who reads whom: a small map of every head, and one head's arrows from one token.
 
+On the page a second head, or the same head on a second sentence, stands beside it.
+
 The attention probabilities are those of the model, `out.attentions[block][0, head]`: rows are the
 queries (who reads), columns the keys (who is read). Blocks and heads count from 0, as there.
 
@@ -31,15 +33,18 @@ def attention(
     bert: "Bert",
     text: str,
     pair: str | None = None,
-    block: int = 0,
-    head: int = 0,
+    block: int | None = None,
+    head: int | None = None,
     query: int | str | None = None,
+    beside: str | None = None,
 ) -> Picture:
     """All heads of all blocks at once, and one of them large.
 
-    block, head   which one is large, from 0; -1 is the last
+    block, head   which one is large, from 0; -1 is the last. None takes the one in which words read
+                  other words most
     query         the token whose reading is shown: its place, or its name (the first of that name);
                   None takes the one that reads some other word most
+    beside        another text, whose heads the page shows beside those of the first
 
     On the page, block, head and query are chosen by mouse or keyboard; it holds the probabilities
     in steps of 1/65535. Raises ValueError for more than 40 tokens, and for a block, head or query
@@ -52,13 +57,18 @@ def attention(
     5
     """
     tokens, weights = probabilities(bert, text, pair)
-    block = _place(block, len(weights), "block")
-    head = _place(head, len(weights[0]), "head")
+    block, head = _telling(block, head, tokens, weights)
     chosen = weights[block][head]
     place = _query(query, tokens, chosen)
     title = f"Who reads whom: {svg.visible(text)}" + (f" | {svg.visible(pair)}" if pair else "")
     drawing = _draw(title, tokens, weights, block, head, place)
-    return Picture(drawing, title, NOTE, interactive(tokens, weights, block, head, place))
+    texts = [(tokens, weights, place)]
+    if beside is not None:
+        second = probabilities(bert, beside)
+        name = query if isinstance(query, str) and query in second[0] else tokens[place]
+        word = name if name in second[0] else None  # the same word, where it stands there, too
+        texts.append((*second, _query(word, second[0], second[1][block][head])))
+    return Picture(drawing, title, NOTE, interactive(texts, block, head))
 
 
 def probabilities(bert: "Bert", text: str, pair: str | None = None) -> tuple[list[str], Any]:
@@ -102,6 +112,26 @@ def habits(tokens: list[str], weights: Any) -> list[list[tuple[str, float]]]:
     return [[most(rows) for rows in heads] for heads in weights]
 
 
+def _telling(
+    block: int | None, head: int | None, tokens: list[str], weights: Any
+) -> tuple[int, int]:
+    """The head that is large; of those that are not named, where words read other words most."""
+    L, A = len(weights), len(weights[0])
+    blocks = range(L) if block is None else [_place(block, L, "block")]
+    heads = range(A) if head is None else [_place(head, A, "head")]
+    words = _words(tokens)
+
+    def among_words(place: tuple[int, int]) -> float:
+        rows = weights[place[0]][place[1]]
+        return sum(max([rows[i][j] for j in words if j != i], default=0) for i in words)
+
+    return max(((b, h) for b in blocks for h in heads), key=among_words)
+
+
+def _words(tokens: list[str]) -> list[int]:
+    return [i for i, token in enumerate(tokens) if token.removeprefix("##").isalnum()] or [0]
+
+
 def _place(number: int, count: int, what: str) -> int:
     if not -count <= number < count:
         raise ValueError(f"{what} must lie in 0..{count - 1} (-1 is the last), got {number}")
@@ -115,7 +145,7 @@ def _query(query: int | str | None, tokens: list[str], chosen: list[list[float]]
         return tokens.index(query)
     if query is not None:
         return _place(query, len(tokens), "query")
-    words = [i for i, token in enumerate(tokens) if token.removeprefix("##").isalnum()] or [0]
+    words = _words(tokens)
     return max(words, key=lambda i: max([chosen[i][j] for j in words if j != i], default=0))
 
 
@@ -256,26 +286,37 @@ def _arrow(x1: float, y1: float, x2: float, y2: float, weight: float, key: int) 
 # ---- The page ----
 
 
-def interactive(tokens: list[str], weights: Any, block: int, head: int, query: int) -> str:
-    """The inside of the page; `weights` are lists [block][head][query][key] in 0..1.
+def interactive(texts: list[tuple[list[str], Any, int]], block: int, head: int) -> str:
+    """The inside of the page, for one text or two: (tokens, weights, query) of each; the weights
+    are lists [block][head][query][key] in 0..1.
 
     The probabilities travel as two bytes each (base64), the text as JSON; attention.js draws the
     rest: a grid of buttons, the chosen head's lines, a table of its numbers. Everything is reached
     by keyboard: arrows move over the grid, up and down over the queries.
     """
-    flat = [round(65535 * w) for heads in weights for maps in heads for row in maps for w in row]
+    weights = texts[0][1]
     data = {
         "blocks": len(weights),
         "heads": len(weights[0]),
-        "tokens": [svg.visible(token) for token in tokens],
         "block": block,
         "head": head,
-        "query": query,
         "day": svg.BLUES,
         "night": NIGHT,
-        "habits": habits(tokens, weights),
-        "weights": base64.b64encode(struct.pack(f"<{len(flat)}H", *flat)).decode(),
+        "texts": [
+            {
+                "tokens": [svg.visible(token) for token in tokens],
+                "query": query,
+                "habits": habits(tokens, weights),
+                "weights": _in_two_bytes(weights),
+            }
+            for tokens, weights, query in texts
+        ],
     }
     return text_of("attention.html").format(
         style=text_of("attention.css"), data=data_element(data), script=text_of("attention.js")
     )
+
+
+def _in_two_bytes(weights: Any) -> str:
+    flat = [round(65535 * w) for heads in weights for maps in heads for row in maps for w in row]
+    return base64.b64encode(struct.pack(f"<{len(flat)}H", *flat)).decode()

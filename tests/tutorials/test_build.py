@@ -625,6 +625,8 @@ def test_the_site(tree, tmp_path, capsys, remembered):
     assert (site / "tutorials" / image["src"]).is_file()
     assert (site / "interactive/01_first-1.html").read_text("utf-8").endswith("of its own</p>")
     assert '<a href="../interactive/01_first-1.html">' in text
+    frames = [frame["src"] for frame in first.every("iframe")]
+    assert frames == ["../interactive/01_first-1.html"] and "pictures.js" in text
     tips = [link.get("title") for link in first.every("a") if "#token" in link.get("href", "")]
     assert tips and set(tips) == {"A piece of text."}
     assert re.search(r'href="../lib/thing.html#L-4">.*lib/thing.py.*</a>', text)

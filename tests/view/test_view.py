@@ -177,7 +177,7 @@ def test_no_text_breaks_out(pictures):
         assert len([t for t, _ in tags if t == "script"]) == 1 + 2 * bool(picture.interactive), name
         assert not [a for _, attributes in tags for a in attributes if a.startswith("on")], name
     assert any("</script>" in label for label in texts(pictures["evil tokenization"]))
-    body = interactive([EVIL, "river"], [[[[0.5, 0.5]] * 2]], 0, 0, 0)  # an added token, say
+    body = interactive([([EVIL, "river"], [[[[0.5, 0.5]] * 2]], 0)], 0, 0)  # an added token, say
     tags = Tags(view.Picture("", EVIL, EVIL, body).page()).tags
     assert not [tag for tag, _ in tags if tag == "img"]
     assert len([tag for tag, _ in tags if tag == "script"]) == 3
@@ -225,21 +225,24 @@ def test_saved_whole_or_not_at_all(pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         picture.save(tmp_path / "no" / "x.svg")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.html", "x.svg"]
-    assert "<iframe" in picture._repr_html_() and "<svg" in pictures["lens"]._repr_html_()
+    assert "<iframe" in picture._repr_html_() and "<svg" in pictures["shapes"]._repr_html_()
     (frame,) = Tags(picture._repr_html_()).tags
     assert frame[1]["srcdoc"] == picture.page()
 
 
 def test_a_page_has_the_title_once(pictures):
-    page = pictures["lens"].page()
+    page = pictures["shapes"].page()
     before = page.split("<main>")[1]
-    assert before.count("What would stand at [MASK]?") == 3  # title, and twice as description
-    whole, inside = tree(pictures["lens"]), ET.fromstring(re.search("<svg.*</svg>", page, re.S)[0])
+    assert before.count("One sentence through BERT:") == 3  # title, and twice as description
+    whole, inside = (
+        tree(pictures["shapes"]),
+        ET.fromstring(re.search("<svg.*</svg>", page, re.S)[0]),
+    )
     _, top, _, height = map(int, inside.get("viewBox").split())
     assert top + height == int(whole.get("height")) and top > 40
     first = min(float(n.get("y1")) for n in inside.iter() if n.tag.endswith("line"))
     assert first > top
-    assert len(of_class(inside, "guess")) == len(of_class(whole, "guess"))
+    assert len(of_class(inside, "tensor")) == len(of_class(whole, "tensor"))
 
 
 # ---- Attention ----
@@ -289,12 +292,12 @@ def data_of(picture: view.Picture) -> dict:
 
 def test_the_page_holds_the_probabilities(bert, pictures):
     data = data_of(pictures["pair"])
-    weights = np.frombuffer(base64.b64decode(data["weights"]), "<u2") / 65535
+    weights = np.frombuffer(base64.b64decode(data["texts"][0]["weights"]), "<u2") / 65535
     expected = of_the_model(bert, TEXT, "he went in " + EVIL[:60])
     assert weights.size == expected.size
     assert np.abs(weights.reshape(expected.shape) - expected).max() <= 0.5 / 65535 + 1e-6
     assert (data["blocks"], data["heads"], data["block"]) == (3, 4, 2)
-    assert {"<", "script", ">"} <= set(data["tokens"])
+    assert {"<", "script", ">"} <= set(data["texts"][0]["tokens"])
 
 
 def test_what_a_head_does_most(bert):
@@ -318,17 +321,17 @@ def test_what_a_head_does_most(bert):
 def test_base_size_stays_small():
     """12 x 12 heads of 16 tokens: under 150 KB."""
     flat = np.full((12, 12, 16, 16), 1 / 16).tolist()
-    body = interactive(["token"] * 16, flat, 0, 0, 0)
+    body = interactive([(["token"] * 16, flat, 0)], 0, 0)
     assert 100_000 < len(view.Picture("", "t", "n", body).page()) < 150_000
 
 
 def test_which_query(bert):
     tokens, weights = probabilities(bert, TEXT)
     for query, place in (("bank", 3), (3, 3), (-1, 8), ("the", 1)):
-        assert data_of(view.attention(bert, TEXT, query=query))["query"] == place
+        assert data_of(view.attention(bert, TEXT, query=query))["texts"][0]["query"] == place
     words = range(1, 8)
     expected = max(words, key=lambda i: max(weights[2][1][i][j] for j in words if j != i))
-    assert data_of(view.attention(bert, TEXT, block=2, head=1))["query"] == expected
+    assert data_of(view.attention(bert, TEXT, block=2, head=1))["texts"][0]["query"] == expected
 
 
 def test_refusals(bert):
@@ -656,6 +659,7 @@ def test_command_refuses(folder, capsys, tmp_path, monkeypatch, arguments, words
 
 # ---- In a browser ----
 
+# Runs in the page once it is loaded; what stands in `result` is written in place of the page.
 PROBE = """<script>
 window.problems = [];
 addEventListener("error", (event) => problems.push(event.message));
@@ -663,23 +667,15 @@ addEventListener("securitypolicyviolation", (event) => problems.push(event.block
 addEventListener("load", () => {
   const press = (key) => document.activeElement.dispatchEvent(
     new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
-  const said = () => document.getElementById("said").textContent;
+  const all = (chosen) => [...document.querySelectorAll(chosen)];
+  const texts = (chosen) => all(chosen).map((node) => node.textContent);
+  const said = () => document.querySelector(".said").textContent;
   const chosen = () => document.querySelector("[aria-selected=true]").id;
-  const result = {start: said(), tabs: document.querySelectorAll("main [tabindex='0']").length};
-  document.querySelector("[aria-selected=true]").focus();
-  for (const key of ["ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"]) press(key);
-  result.moved = said();
-  result.head = chosen();
-  result.focus = document.activeElement.id;
-  press("Home");
-  result.home = chosen();
-  document.querySelector("[aria-checked=true]").focus();
-  press("ArrowDown");
-  result.query = said();
-  result.table = [...document.querySelectorAll("#numbers tr")].map(
-    (row) => [...row.children].map((cell) => cell.textContent));
-  result.widths = [...document.querySelectorAll("#lines path")].map(
-    (path) => +path.getAttribute("stroke-width"));
+  const ground = () => getComputedStyle(document.body).backgroundColor;
+  const result = {grounds: [ground()]};
+  THE_STEPS
+  document.getElementById("theme").click();
+  result.grounds.push(ground());
   result.injected = document.querySelectorAll("main img, main b:empty + script").length;
   result.asked = performance.getEntriesByType("resource").map((entry) => entry.name);
   result.wide = document.documentElement.scrollWidth - innerWidth;
@@ -690,18 +686,19 @@ addEventListener("load", () => {
 </script>"""
 
 
-def test_the_page_in_a_browser(bert, tmp_path):
-    """Keyboard, live region and table of the real page; no error, no request."""
+def in_browser(picture, steps, tmp_path):
+    """What the steps note of the picture's page in a narrow window; no error, no request, nothing
+    wider than the window, another ground by the page's own button."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.skip("no chromium on the PATH: the page's keyboard was not tried in a browser")
-    text = "the river " + EVIL[:40]
-    picture = view.attention(bert, text, block=1, head=0, query="river")
+        pytest.skip("no chromium on the PATH: no page was opened in a browser")
     page = tmp_path / "page.html"
-    page.write_text(picture.page().replace("<style>", PROBE + "<style>", 1), encoding="utf-8")
+    probe = PROBE.replace("THE_STEPS", steps)
+    page.write_text(picture.page().replace("<style>", probe + "<style>", 1), encoding="utf-8")
     done = subprocess.run(
         [
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900",
+            "--disable-background-networking", "--no-first-run",
             f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
             "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
         ],
@@ -713,6 +710,33 @@ def test_the_page_in_a_browser(bert, tmp_path):
     assert result["problems"] == [] and "CONSOLE" not in done.stderr
     assert result["asked"] == [] and result["injected"] == 0
     assert result["wide"] <= 0, "the page is wider than the window"
+    assert len(set(result["grounds"])) == 2, "its own button makes it dark"
+    return result
+
+
+KEYS = """
+  Object.assign(result, {start: said(), tabs: all("main [tabindex='0']").length});
+  document.querySelector("[aria-selected=true]").focus();
+  for (const key of ["ArrowRight", "ArrowDown", "ArrowDown", "ArrowDown"]) press(key);
+  result.moved = said();
+  result.head = chosen();
+  result.focus = document.activeElement.id;
+  press("Home");
+  result.home = chosen();
+  document.querySelector("[aria-checked=true]").focus();
+  press("ArrowDown");
+  result.query = said();
+  result.table = all("#numbers tr").map(
+    (row) => [...row.children].map((cell) => cell.textContent));
+  result.widths = all(".lines path").map((path) => +path.getAttribute("stroke-width"));
+"""
+
+
+def test_the_page_in_a_browser(bert, tmp_path):
+    """Keyboard, live region and table of the real page; no error, no request."""
+    text = "the river " + EVIL[:40]
+    picture = view.attention(bert, text, block=1, head=0, query="river")
+    result = in_browser(picture, KEYS, tmp_path)
     assert result["tabs"] == 2, "one stop for the grid, one for the queries"
 
     weights = of_the_model(bert, text)
@@ -722,7 +746,7 @@ def test_the_page_in_a_browser(bert, tmp_path):
         row = np.round(65535 * weights[block, head, query]) / 65535
         best = np.lexsort((np.arange(len(row)), -row))[:3]
         reads = ", ".join(f"‘{tokens[k]}’ {100 * row[k]:.1f}\xa0%" for k in best)
-        habit, share = data_of(picture)["habits"][block][head]
+        habit, share = data_of(picture)["texts"][0]["habits"][block][head]
         return f"block {block}, head {head} ({habit} {share:.2f}): ‘{tokens[query]}’ reads {reads}"
 
     river = tokens.index("river")
@@ -738,3 +762,79 @@ def test_the_page_in_a_browser(bert, tmp_path):
     shown = [float(percent.split()[0]) for _, _, percent in result["table"]]
     assert shown == sorted(shown, reverse=True)
     assert np.allclose(sorted(result["widths"]), sorted(0.4 + 13 * row), atol=1e-3)
+
+
+def test_two_heads_and_two_texts_stand_side_by_side_in_a_browser(bert, tmp_path):
+    steps = """
+  document.getElementById("beside").click();
+  document.getElementById("head-2-3").click();
+  result.heads = texts(".said").map((words) => words.slice(0, 15));
+  document.querySelector("#panel-0 .queries").children[1].click();
+  document.getElementById("head-0-1").click();
+  result.left = texts(".said").map((words) => words.slice(0, 15));
+  document.getElementById("beside").click();
+  result.one = texts(".said").length;
+"""
+    result = in_browser(view.attention(bert, TEXT, block=1, head=2), steps, tmp_path)
+    assert result["heads"] == ["block 1, head 2", "block 2, head 3"]
+    assert result["left"] == ["block 0, head 1", "block 2, head 3"] and result["one"] == 1
+
+    steps = """
+  document.getElementById("head-0-1").click();
+  result.heads = texts(".said").map((words) => words.slice(0, 15));
+  document.querySelector("#panel-1 .queries").children[2].click();
+  result.said = texts(".said")[1];
+  result.texts = texts(".text");
+  result.hidden = document.getElementById("beside").parentElement.hidden;
+"""
+    picture = view.attention(bert, TEXT, beside="he was the man", query="the")
+    result = in_browser(picture, steps, tmp_path)
+    assert result["heads"] == ["block 0, head 1"] * 2 and result["hidden"]
+    assert result["texts"] == [TEXT, "he was the man"]
+    tokens, weights = probabilities(bert, "he was the man")
+    row = weights[0][1][2]
+    best = max(range(len(row)), key=lambda key: row[key])
+    told = f"‘{tokens[2]}’ reads ‘{tokens[best]}’ {100 * row[best]:.1f}\xa0%"
+    assert told in result["said"]
+
+
+def test_a_word_is_followed_through_the_layers_in_a_browser(bert, tmp_path):
+    steps = """
+  result.start = said();
+  all("#layers tr")[0].querySelector(".guess").click();
+  result.word = all("#layers tr")[0].querySelector(".guess").dataset.word;
+  result.cells = texts("td.followed");
+  result.guesses = texts(".guess").length;
+  result.pressed = all("[aria-pressed=true]").map((button) => button.dataset.word);
+"""
+    text = "the [MASK] was <script>"
+    result = in_browser(view.lens(bert, text), steps, tmp_path)
+    (best, *_) = bert.fill_mask(text)[0]
+    assert (
+        f"‘{best.token}’: " in result["start"]
+        and ", place 1 after the last block" in result["start"]
+    )
+    assert result["guesses"] == 5 * 4 and set(result["pressed"]) == {result["word"]}
+    twin = twin_of(bert.pretraining)
+    batch = bert.tokenizer([text])
+    with torch.no_grad():
+        states = twin.bert(**batch, output_hidden_states=True).hidden_states
+        logits = torch.stack([twin.cls.predictions(state)[0, 2] for state in states])
+    shares = logits.double().softmax(-1)
+    own = shares[:, WORDS.index(result["word"])]
+    places = 1 + (shares[:, : len(WORDS)] > own[:, None]).sum(-1)
+    for cell, share, place in zip(result["cells"], own.tolist(), places.tolist(), strict=True):
+        percent, told = cell.split(", ")
+        assert told == f"{place}."
+        assert abs(float(percent.removesuffix("\xa0%").removeprefix("<\xa0")) - 100 * share) < 0.02
+
+
+def test_it_opens_on_the_head_in_which_words_read_words(bert):
+    tokens, weights = probabilities(bert, TEXT)
+    maps = of_the_model(bert, TEXT)[:, :, 1:-1, 1:-1].copy()
+    for place in range(maps.shape[-1]):
+        maps[:, :, place, place] = 0
+    clear = maps.max(-1).sum(-1)
+    data = data_of(view.attention(bert, TEXT))
+    assert (data["block"], data["head"]) == divmod(int(clear.argmax()), clear.shape[1])
+    assert data_of(view.attention(bert, TEXT, block=1))["head"] == int(clear[1].argmax())

@@ -60,8 +60,11 @@ SETTINGS = {
     "html_math_renderer": "mathml",
     "html_theme": "furo",
     "html_title": "minibert",
-    "html_static_path": [str(Path(__file__).with_name("style.css"))],
+    "html_static_path": [
+        str(Path(__file__).with_name(name)) for name in ("style.css", "pictures.js")
+    ],
     "html_css_files": ["style.css"],
+    "html_js_files": ["pictures.js"],
     "html_use_index": False,
     "html_copy_source": False,
     "html_show_search_summary": False,  # it would read pages that a browser may not read from disk
@@ -218,7 +221,12 @@ def chapter_markdown(root: Path, chapter: Chapter) -> str:
         link = f'<a href="../interactive/live.html#{LIVE[chapter.path.stem]}">Try it live</a>'
         text = text.replace("\n## ", f"\n{link}\n\n## ", 1)
     for page in sorted((chapter.path.parent / "interactive").glob(f"{chapter.name}-*.html")):
-        link = f'\n\n<a href="../interactive/{page.name}">Open the interactive picture</a>'
+        address = f"../interactive/{page.name}"
+        link = (
+            f'\n\n<a href="{address}">Open the interactive picture</a>\n'
+            "<details class=alive><summary>Or have it here</summary><iframe class=picture "
+            f'loading=lazy src="{address}" title="the picture, interactive"></iframe></details>'
+        )
         text = text.replace(f"](img/{page.stem}.svg)", f"](img/{page.stem}.svg){link}")
     if chapter.numbered and (root / CORE).is_dir():
         addresses = chapter_numbers(chapter.path.parent)

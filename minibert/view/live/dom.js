@@ -16,7 +16,7 @@ function make(tag, attributes = {}, ...content) {
   return node;
 }
 
-const percent = (share) => `${(100 * share).toFixed(share >= .0995 ? 0 : 1)}\u00a0%`;
+const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const quoted = (token) => `‘${token}’`;
 
 /** Characters that turn text round or cannot be seen, as their code; long text shortened. */
