@@ -72,7 +72,7 @@ def explained(error: Exception, repo: str, revision: str) -> HubError:
         )
     elif 403 in answers:
         text = f"the hub refused {repo} to this account or token (403). {log_in}"
-    elif numbers & {errno.ENOSPC, errno.EDQUOT}:
+    elif numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         text = (
             f"no space left while downloading {repo} (default cache: {cache}). Files that "
             "arrived whole are kept. Free some space, or give another cache_dir or HF_HOME"

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 
 import minibert.bert
@@ -36,14 +37,18 @@ import minibert.training.curves
 import minibert.training.finetune
 import minibert.training.prepare
 import minibert.training.pretrain
+import minibert.training.sentences
 import minibert.vectors.file
 import minibert.view
+import minibert.view.live.page
 import weights_tools.cli
 import weights_tools.convert  # noqa: F401  all of it once, and not in every child
 from minibert.cli.main import main
 from minibert.weights.loading import save_weights
 from tests.parity.twins import trained_like
 from tests.test_bert import WORDS
+from tests.weights.hub_server import hub_for_this_process
+from weights_tools.fetch import NAMES
 
 MODES = ("kill", "SIGTERM", "SIGHUP", "double", "full")
 EVENTS = {
@@ -52,6 +57,7 @@ EVENTS = {
 }
 FINETUNE = "finetune labels.tsv --dev labels.tsv -m model -o out --epochs 2 --seeds 2 --threads 1"
 PRETRAIN = "pretrain data -o out --steps 4 --save-every 2 --log-every 2 --eval-every 2 --hidden 16"
+SENTENCES = "train-sentences pairs.tsv -m model -o out --steps 2 --eval scores.csv --threads 1"
 COMMANDS = {
     "train-vocab": "train-vocab corpus.txt -o out.txt --size 60 --min-frequency 1",
     "prepare": "prepare corpus.txt --vocab model -o out --length 16 --held-out 0.4",
@@ -65,6 +71,9 @@ COMMANDS = {
     "trace": "trace river -m model --save out.npz",
     "view": "view river -m model -o out.html",
     "dump-probe": "diagnose --dump-probe out",
+    "train-sentences": f"{SENTENCES} --save-every 1 --log-every 1 --eval-every 1 --batch-size 4",
+    "live": "live -m model -o out.html",
+    "fetch": "weights fetch bert-tiny --to out",
 }
 
 
@@ -84,6 +93,9 @@ def make_inputs(folder: Path) -> None:
     (folder / "corpus.txt").write_text("\n".join(texts) + "\n")
     rows = [f"the river was {word}\t{label}" for word, label in [("in", "a"), ("he", "b")] * 4]
     (folder / "labels.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    pairs = ["the river was in\ta river", "he went\tthe man was in", "a bank\tthe bank"] * 2
+    (folder / "pairs.tsv").write_text("\n".join(pairs) + "\n")
+    (folder / "scores.csv").write_text("river,a river,1\nhe,the bank,0\nin the bank,in,0.5\n")
     (folder / "model").mkdir()
     save_weights(trained_like().float(), folder / "model")
     (folder / "model" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
@@ -182,6 +194,7 @@ def check(name: str, mode: str, point: int, inputs: Path, expected: dict[str, An
     """What is wrong after a strike of this kind; "" if nothing is."""
     folder = inputs.parent / "work"
     shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(inputs.parent / "cache", ignore_errors=True)
     shutil.copytree(inputs, folder)
     command = COMMANDS[name]
     if mode == "double":
@@ -253,9 +266,15 @@ def strike_all(names: list[str], modes: list[str], total: int | None) -> tuple[i
     torch.set_printoptions(threshold=10**9, precision=9)
     minibert.vectors.file.CHUNK = minibert.vectors.file.TOKEN_CHUNK = 4
     here, wrong, draw = Path.cwd(), [], random.Random(0)
-    with tempfile.TemporaryDirectory() as place:
+    with (
+        tempfile.TemporaryDirectory() as place,
+        pytest.MonkeyPatch.context() as patch,
+        hub_for_this_process(patch, Path(place) / "cache") as hub,
+    ):
         inputs = Path(os.path.realpath(place)) / "inputs"
         make_inputs(inputs)
+        files = {path.name: path.read_bytes() for path in (inputs / "model").iterdir()}
+        hub.commit(NAMES["bert-tiny"], files)
         count = 0
         for name in names:
             expected, places = all_points(name, inputs)
