@@ -29,7 +29,9 @@ class BertAttention {
   }
 
   mergeHeads(context) {  // (A, T, D) -> (T, H)
-    return context[0].map((_, t) => Float32Array.from(context.flatMap((head) => [...head[t]])));
+    const D = context[0][0].length, merged = zeros(context[0].length, this.heads * D);
+    context.forEach((head, a) => head.forEach((row, t) => merged[t].set(row, a * D)));
+    return merged;
   }
 
   probabilities(scores) {  // (A, T, T) -> (A, T, T): each row, over the keys, sums to 1

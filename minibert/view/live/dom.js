@@ -35,21 +35,39 @@ const RAMPS = {
     orange: [[22, 27, 34], [92, 48, 12], [178, 92, 20], [240, 150, 70], [255, 216, 170]]},
 };
 
-function colour(share, hue) {
-  const stops = RAMPS[dark.matches ? "night" : "day"][hue];
-  const place = Math.min(Math.max(share || 0, 0), 1) * (stops.length - 1);
-  const low = Math.min(Math.floor(place), stops.length - 2);
-  return stops[low].map((a, i) => Math.round(a + (stops[low + 1][i] - a) * (place - low)));
+const SHADES = 255;
+const palettes = new Map();
+
+/** The colours of a hue for shares of 0, 1/255, ... 1: three bytes each. */
+function palette(hue) {
+  const ground = dark.matches ? "night" : "day", name = ground + hue;
+  if (!palettes.has(name)) {
+    const stops = RAMPS[ground][hue], last = stops.length - 1;
+    palettes.set(name, Uint8Array.from({length: 3 * (SHADES + 1)}, (_, i) => {
+      const place = Math.floor(i / 3) / SHADES * last, low = Math.min(Math.floor(place), last - 1);
+      const [from, to] = [stops[low][i % 3], stops[low + 1][i % 3]];
+      return Math.round(from + (to - from) * (place - low));
+    }));
+  }
+  return palettes.get(name);
 }
 
 /** One pixel for each number; `most` is the number that has the strongest colour. */
 function paint(canvas, rows, most = 1) {
   [canvas.height, canvas.width] = [rows.length, rows[0]?.length ?? 0];
   if (!canvas.width) return;
-  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-  rows.forEach((row, r) => row.forEach((value, c) => image.data.set(
-    [...colour(Math.abs(value) / most, value < 0 ? "orange" : "blue"), 255],
-    4 * (r * canvas.width + c))));
+  const context = canvas.getContext("2d", {willReadFrequently: true});  // stays out of the GPU
+  const image = context.createImageData(canvas.width, canvas.height);
+  const blue = palette("blue"), orange = palette("orange");
+  let pixel = 0;
+  for (const row of rows)
+    for (const value of row) {
+      const share = Math.min(Math.abs(value) / most || 0, 1), start = 3 * Math.round(share * SHADES);
+      const colours = value < 0 ? orange : blue;
+      for (let part = 0; part < 3; part++) image.data[pixel + part] = colours[start + part];
+      image.data[pixel + 3] = 255;
+      pixel += 4;
+    }
   context.putImageData(image, 0, 0);
 }
 

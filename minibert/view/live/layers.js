@@ -66,7 +66,7 @@ function softmax(scores) {
   for (const score of scores) most = Math.max(most, score);  // taken off, else e would overflow
   const powers = new Float64Array(scores.length);
   for (let i = 0; i < scores.length; i++) sum += powers[i] = Math.exp(scores[i] - most);
-  return Float32Array.from(powers, (power) => power / sum);
+  return new Float32Array(powers.map((power) => power / sum));
 }
 
 /** The error function, by its series; all terms are positive, so that nothing cancels. */
