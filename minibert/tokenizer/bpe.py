@@ -19,16 +19,23 @@ from itertools import pairwise
 from typing import Any
 
 from minibert.tokenizer.character_tables import LETTERS, NUMBERS, SPACES
-from minibert.tokenizer.pieces import Span
+from minibert.tokenizer.pieces import Memory, Span
 from minibert.tokenizer.pipeline import Pipeline, Spelling, Word
 
 _L, _N, _S = LETTERS.pattern, NUMBERS.pattern, SPACES.pattern
-find_words = re.compile(
+_words = re.compile(
     rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{_L}]+| ?[{_N}]+| ?[^{_S}{_L}{_N}]+|[{_S}]+(?![^{_S}])|[{_S}]+"
-).finditer
+)
+find_words = _words.finditer
 # As the words, but only where white space begins or ends.
 _find_chunks = re.compile(rf" ?[^{_S}]+|[{_S}]+(?![^{_S}])|[{_S}]+").findall
 _leading_spaces = re.compile(rf"[Ġ{_S}]*").match
+
+
+def _spaces_around(token: str) -> tuple[int, int]:
+    """How many spaces a token begins and ends with."""
+    return tuple(_leading_spaces(t).end() for t in (token, token[::-1]))  # type: ignore
+
 
 Merges = dict[tuple[int, int], tuple[int, int]]  # a pair of ids -> its rank, and the id of both
 
@@ -41,6 +48,7 @@ def _byte_letters() -> str:
 
 
 BYTE_LETTERS = _byte_letters()
+_LETTERS = dict(enumerate(BYTE_LETTERS))
 _BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
 
 
@@ -50,7 +58,7 @@ def spell_bytes(text: str) -> str:
     >>> spell_bytes(" né")
     'ĠnÃ©'
     """
-    return "".join(BYTE_LETTERS[byte] for byte in text.encode())
+    return text.encode().decode("latin-1").translate(_LETTERS)
 
 
 def merge(
@@ -63,27 +71,26 @@ def merge(
     after = [*range(1, len(ids)), -1]
     before = [*range(-1, len(ids) - 1)]
     queue = [
-        (*merges[pair][:1], place, merges[pair][1])
-        for place, pair in enumerate(pairwise(ids))
-        if pair in merges
-    ]
+        (*merges[pair], place) for place, pair in enumerate(pairwise(ids)) if pair in merges
+    ]  # the pairs by rank, then by place
     heapify(queue)
     while queue:
-        _, left, both = heappop(queue)
+        rank, both, left = heappop(queue)
         right = after[left]
         # the pair may be gone, because one of the two has been joined with another
-        if not sizes[left] or right < 0 or merges.get((ids[left], ids[right]), (0, -1))[1] != both:
+        if not sizes[left] or right < 0 or merges.get((ids[left], ids[right])) != (rank, both):
             continue
         history.append((ids[left], ids[right], both))
         ids[left] = both
         sizes[left], sizes[right] = sizes[left] + sizes[right], 0
-        after[left] = after[right]
-        if after[left] >= 0:
-            before[after[left]] = left
-        for first, second in ((before[left], left), (left, after[left])):
-            if first >= 0 and second >= 0 and (ids[first], ids[second]) in merges:
-                rank, joined = merges[ids[first], ids[second]]
-                heappush(queue, (rank, first, joined))
+        third = after[left] = after[right]
+        if third >= 0:
+            before[third] = left
+            if (both, ids[third]) in merges:
+                heappush(queue, (*merges[both, ids[third]], left))
+        first = before[left]
+        if first >= 0 and (ids[first], both) in merges:
+            heappush(queue, (*merges[ids[first], both], first))
 
 
 class ByteLevelBPE(Pipeline):
@@ -130,6 +137,7 @@ class ByteLevelBPE(Pipeline):
         self.merges = {
             (vocab[a], vocab[b]): (rank, vocab[a + b]) for rank, (a, b) in enumerate(self.pairs)
         }
+        self._spaces = Memory(_spaces_around)
         self.add_prefix_space, self.trim_offsets = add_prefix_space, trim_offsets
         self.unknown, self.fuse_unknown, self.whole_words = unknown, fuse_unknown, whole_words
         self.settings |= {"add_prefix_space": add_prefix_space, "trim_offsets": trim_offsets}
@@ -163,11 +171,13 @@ class ByteLevelBPE(Pipeline):
         if self.add_prefix_space and normal and not normal.startswith(" "):
             normal, origins = " " + normal, [origins[0], *origins]
         for match in find_words(normal):
-            letters = spell_bytes(match[0])
-            places = zip(match[0], origins[match.start() : match.end()])
-            of_bytes = [place for char, place in places for _ in char.encode()]
-            # A letter beyond ASCII takes two bytes itself, and the reference counts these.
-            yield letters, [p for a, p in zip(letters, of_bytes) for _ in a.encode()]
+            letters, places = spell_bytes(match[0]), origins[match.start() : match.end()]
+            if len(letters) > len(places):
+                places = [n for n, char in zip(places, match[0]) for _ in char.encode()]
+            yield letters, places
+
+    def word_letters(self, normal: str) -> Iterable[str]:
+        return map(spell_bytes, _words.findall(normal))
 
     def spell(self, word: str) -> Spelling:
         return self._spell(word, [])
@@ -175,7 +185,7 @@ class ByteLevelBPE(Pipeline):
     def _spell(self, word: str, history: list[tuple[int, int, int]]) -> Spelling:
         vocab = self.vocabulary.wordpieces
         if self.whole_words and word in vocab:
-            return ((vocab[word], len(word.encode())),)
+            return ((vocab[word], len(word)),)
         ids: list[int] = []
         sizes: list[int] = []
         unknown = None if self.unknown is None else vocab[self.unknown]
@@ -185,10 +195,10 @@ class ByteLevelBPE(Pipeline):
             if number is None:
                 continue
             if fusing and letter not in vocab and self.fuse_unknown:
-                sizes[-1] += len(letter.encode())
+                sizes[-1] += 1
             else:
                 ids.append(number)
-                sizes.append(len(letter.encode()))
+                sizes.append(1)
             fusing = letter not in vocab
         merge(ids, sizes, self.merges, history)
         return tuple((number, size) for number, size in zip(ids, sizes) if size)
@@ -203,8 +213,7 @@ class ByteLevelBPE(Pipeline):
     def covered(self, token: str, start: int, end: int, first: bool) -> Span:
         if not self.trim_offsets:
             return start, end
-        leading = len(_leading_spaces(token)[0])  # type: ignore[index]
-        trailing = len(_leading_spaces(token[::-1])[0])  # type: ignore[index]
+        leading, trailing = self._spaces[token]
         if leading == 1 and first and self.add_prefix_space:
             leading = 0  # it is the space that was put there
         start = min(start + leading, end)

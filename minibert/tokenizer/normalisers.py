@@ -40,6 +40,11 @@ WHITE = f"[{SPACES.pattern}]"
 PATTERNS = {" {2,}": " {2,}", r"\s{2,}|[\n\r\t]": rf"{WHITE}{{2,}}|[\n\r\t]", r"\s+": f"{WHITE}+"}
 
 _control, _prepended, _joining = CONTROL.pattern, PREPENDED.pattern, JOINING.pattern
+# Characters that a rule may look at together with their neighbours, and lone surrogates.
+_minds_neighbours = re.compile(
+    f"[{_control}{_prepended}{_joining}{SPACES.pattern}{REFERENCE.reordered.pattern}"
+    "\u1160-\u11ff\ud800-\udfff]"  # the vowels and ends of Hangul, and lone surrogates
+).search
 _graphemes = re.compile(
     rf"\r\n|[{_control}]|[{_prepended}]*[^{_control}{_prepended}][{_joining}]*|[{_prepended}]+"
 ).findall
@@ -297,3 +302,17 @@ def normalise(text: str, steps: Iterable[Step]) -> Traced:
         if places != range(len(origins)):
             origins = [origins[place] for place in places]
     return text, origins
+
+
+def normalise_char(char: str, steps: Iterable[Step]) -> str | None:
+    """What becomes of a character whatever stands beside it; None where its neighbours may matter.
+
+    >>> normalise_char("Ä", steps_of({"type": "Lowercase"})), normalise_char("\\t", [])
+    ('ä', None)
+    """
+    for step in steps:
+        pattern = getattr(step.apply, "keywords", {}).get("pattern", "")
+        if _minds_neighbours(char) or (pattern not in PATTERNS.values() and char in pattern):
+            return None
+        char, _ = step.apply(char)
+    return None if not char or _minds_neighbours(char) else char

@@ -5,25 +5,26 @@ and cut at the added tokens that are looked for in normal text. An engine, `bpe.
 cuts the rest into words and spells each by its vocabulary.
 
 As in `pieces.py`, memories make it fast: one for words, and two for chunks, which begin at a space.
-The pieces of a chunk are remembered where they depend on nothing else; where they do, or could, the
-whole text is looked at.
+Most characters become the same whatever stands beside them, so a chunk of such is normalised by a
+table. The pieces of a chunk are remembered where they depend on nothing else; where they do, or
+could, the whole text is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
 from minibert.core.rules import clean
 from minibert.core.unicode_classes import REFERENCE, CharacterRules
-from minibert.tokenizer.normalisers import Step, Traced, normalise, steps_of
+from minibert.tokenizer.normalisers import Step, Traced, normalise, normalise_char, steps_of
 from minibert.tokenizer.pieces import Memory, Piece, Pieces, Span, not_a_text
 from minibert.tokenizer.vocabulary import AddedTokens, Vocabulary
 
-Word = tuple[str, Sequence[int]]  # its letters, and the place in the text of each byte or letter
-Spelling = tuple[tuple[int, int], ...]  # ids, and how many bytes or letters each takes
+Word = tuple[str, Sequence[int]]  # its letters, and the place in the text of each
+Spelling = tuple[tuple[int, int], ...]  # ids, and how many letters each takes
 Known = tuple[Piece, ...] | None  # the pieces of a chunk, if it alone decides about them
 
 
@@ -36,8 +37,8 @@ def _ids(pieces: Known) -> tuple[int, ...] | None:
     return None if pieces is None else tuple(piece[0] for piece in pieces)
 
 
-def _ids_of(find: Callable[[str], Known], chunk: str) -> tuple[int, ...] | None:
-    return _ids(find(chunk))
+def _ids_in(memory: Memory, chunk: str) -> tuple[int, ...] | None:
+    return _ids(memory[chunk])
 
 
 class Memories(NamedTuple):
@@ -89,20 +90,24 @@ class Pipeline:
         self._late = AddedTokens(late)
         # such a token would lie across chunks
         self.chunked = not any(" " in spelling for spelling in late)
+        self._table = Memory(self._normal_char)
         self._spelled = Memory(self.spell)
-        finders: tuple[Callable[[str], Known], ...] = (
-            partial(self._first, start=0, more=True),
-            partial(self._first, start=0, more=False),
-            self._later,
-        )
-        self._pieces = Memories(*(Memory(finder) for finder in finders))
-        self._ids = Memories(*(Memory(partial(_ids_of, finder)) for finder in finders))
+        self._word_ids = Memory(self._ids_of_word)
+        first = Memory(partial(self._first, start=0, more=True))
+        alone = Memory(partial(self._first, start=0, more=False))
+        self._pieces = Memories(first, alone, Memory(self._later))
+        ids_first, ids_alone = (Memory(partial(_ids_in, known)) for known in (first, alone))
+        self._ids = Memories(ids_first, ids_alone, Memory(self._ids_of_later))
 
     # ---- What an engine says ----
 
     def words(self, normal: str, origins: Sequence[int]) -> Iterable[Word]:
         """Normal text → words."""
         raise NotImplementedError
+
+    def word_letters(self, normal: str) -> Iterable[str]:
+        """As `words`, the letters alone."""
+        return (letters for letters, _ in self.words(normal, range(len(normal))))
 
     def spell(self, word: str) -> Spelling:
         """A word → its pieces."""
@@ -135,6 +140,35 @@ class Pipeline:
     def covered(self, token: str, start: int, end: int, first: bool) -> Span:
         """The offsets of a token that stands for (start, end); `first` at the text's beginning."""
         return start, end
+
+    # ---- A chunk of characters that take no part in each other ----
+
+    def _normal_char(self, code: int) -> str:
+        """What becomes of a character; NUL for one that takes a closer look."""
+        return " " if code == 32 else normalise_char(chr(code), self._normal) or "\0"
+
+    def _plain(self, chunk: str) -> str | None:
+        """The normal text of a chunk; None if it takes a closer look."""
+        normal = chunk.translate(self._table)
+        alone = "\0" not in normal and " " not in chunk[1:] and not self._late.search(normal)
+        return normal if alone and chunk not in ("", " ") else None
+
+    def _plain_pieces(self, chunk: str, normal: str, start: int, at_start: bool) -> Known:
+        origins: Sequence[int] = range(start, start + len(chunk))
+        if len(normal) != len(chunk):
+            sizes = (len(self._table[ord(char)]) for char in chunk)
+            origins = [place for place, size in zip(origins, sizes) for _ in range(size)]
+        return _counted(*self._look_closely(normal, origins, at_start))
+
+    def _ids_of_word(self, letters: str) -> tuple[int, ...]:
+        return tuple(number for number, _ in self._spelled[letters])
+
+    def _ids_of_later(self, chunk: str) -> tuple[int, ...] | None:
+        normal = self._plain(chunk)
+        if normal is None:
+            return _ids(self._pieces.tail[chunk])
+        letters = self.word_letters(normal)
+        return tuple(chain.from_iterable(map(self._word_ids.__getitem__, letters)))
 
     # ---- A text without typed tokens ----
 
@@ -177,6 +211,9 @@ class Pipeline:
 
     def _first(self, chunk: str, start: int, more: bool) -> Known:
         """The pieces of a first chunk, if what follows (`more`) changes nothing in it."""
+        plain = None if chunk.startswith(" ") else self._plain(chunk)
+        if plain is not None:
+            return self._plain_pieces(chunk, plain, start, start == 0)
         normal, places = self._normalised(f"{chunk} x" if more else chunk)
         if more:
             if normal[-2:] != " x" or [*places[-2:]] != [len(chunk), len(chunk) + 1]:
@@ -187,6 +224,9 @@ class Pipeline:
 
     def _later(self, chunk: str) -> Known:
         """The pieces of a chunk as it stands between words, if these change nothing in it."""
+        plain = self._plain(chunk)
+        if plain is not None:
+            return self._plain_pieces(chunk, plain, 0, at_start=False)
         normal, places = self._normalised(f"x{chunk} x")
         end = len(chunk) + 1
         if normal[:1] + normal[-2:] != "x x" or [places[0], *places[-2:]] != [0, end, end + 1]:
@@ -254,10 +294,14 @@ class Pipeline:
 
     def pieces(self, text: str) -> Pieces:
         """The pieces of a text with their ids, offsets and the numbers of their words."""
-        ids, offsets = self.ids_and_offsets(text)
+        ids: list[int] = []
+        offsets: list[Span] = []
         word_ids: list[int] = []
         words = 0
-        for _, pieces, count_of_words in self._located(text):
-            word_ids += [words + word for _, _, _, word in pieces]
+        for position, pieces, count_of_words in self._located(text):
+            for number, start, end, word in pieces:
+                ids.append(number)
+                offsets.append((position + start, position + end))
+                word_ids.append(words + word)
             words += count_of_words
         return Pieces([self.vocabulary.inverse[n] for n in ids], ids, offsets, word_ids)

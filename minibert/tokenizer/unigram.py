@@ -76,6 +76,7 @@ class Unigram(Pipeline):
             raise ValueError(f"expected prepend_scheme one of {PREPEND}, got {prepend_scheme!r}.")
         self.unknown_id, self.prepend_scheme = unknown_id, prepend_scheme
         self.split_at_spaces, self.split_by_punct = split_at_spaces, split_by_punct
+        self._scores = [score for _, score in self.scores]
         self._worst = min(score for _, score in self.scores) - UNKNOWN_PENALTY
         self._trie = Trie((piece, number) for piece, number in vocab.items() if piece)
         self._edges = Memory(self._at_an_edge)
@@ -141,29 +142,25 @@ class Unigram(Pipeline):
 
     def _best_path(self, word: str) -> list[tuple[int, int, int]]:
         """(start, end, id) of the pieces; the id is `unknown_id` for what no piece spells."""
-        best: list[tuple[float, int, int] | None] = [(0.0, 0, 0), *[None] * len(word)]
-        for start, letter in enumerate(word):
-            score_here = best[start][0]  # type: ignore[index]
-            node: Any = [{letter: self._trie[letter]}, None]
-            alone = False
-            for end in range(start + 1, len(word) + 1):
-                node = node[0].get(word[end - 1])
-                if node is None:
-                    break
-                if node[1] is None:
-                    continue
-                alone = alone or end == start + 1
-                score = self.scores[node[1]][1] + score_here
-                if best[end] is None or score > best[end][0]:  # type: ignore[index]
-                    best[end] = score, start, node[1]
-            score = self._worst + score_here
-            reached = best[start + 1]
-            if not alone and (reached is None or score > reached[0]):
-                best[start + 1] = score, start, self.unknown_id
+        scores, end_of_word = self._scores, len(word)
+        best = [0.0] + [-math.inf] * end_of_word  # the score of the best way to each place
+        last = [(0, 0)] * (end_of_word + 1)  # where that way's last piece starts, and its id
+        for start in range(end_of_word):
+            score_here = best[start]
+            end = start + 1
+            node = self._trie[word[start]]
+            if node[1] is None and score_here + self._worst > best[end]:
+                best[end], last[end] = score_here + self._worst, (start, self.unknown_id)
+            while node:
+                branches, number = node
+                if number is not None and score_here + scores[number] > best[end]:
+                    best[end], last[end] = score_here + scores[number], (start, number)
+                node = branches.get(word[end]) if end < end_of_word else None
+                end += 1
         path: list[tuple[int, int, int]] = []
-        end = len(word)
+        end = end_of_word
         while end:
-            _, start, number = best[end]  # type: ignore[misc]
+            start, number = last[end]
             path.append((start, end, number))
             end = start
         return path[::-1]
