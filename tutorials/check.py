@@ -6,11 +6,13 @@ code of its own: a file that imports the library, or another ready BERT, is not 
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import doctest
 import inspect
 import json
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -126,15 +128,40 @@ def check(
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = f"line {frames[-1].lineno}: " if frames else ""
         return Result(lesson, "broken", message=f"{line}{type(error).__name__}: {error}")
+    result = judged(lesson, function, begin, other_inputs)
+    if result.diagnosis is None:
+        return result
+    notes = []
+    used = ready_made(path.read_text(encoding="utf-8"), lesson)
+    if used:
+        notes.append(f"you use torch's ready-made {', '.join(used)}; try it by hand once")
+    result = dataclasses.replace(
+        result, diagnosis=dataclasses.replace(result.diagnosis, notes=notes)
+    )
+    if result.state == "solved" and imported:
+        message = f"right, but not your own: the file imports {', '.join(imported)}"
+        return dataclasses.replace(result, state="imported", message=message)
+    return result
+
+
+def judged(
+    lesson: Lesson,
+    function: Callable[..., Any],
+    begin: Callable[..., None] = no_steps,
+    other_inputs: bool = True,
+) -> Result:
+    """What becomes of the function alone: "solved", "wrong" or "not written"."""
+    example = ""
     try:
         with one_thread():
             model = probe_model()
-            subject, example = lesson.subject(model), ""
+            subject = lesson.subject(model)
             diagnosis = diagnose(subject, function, model, begin)
-            if diagnosis.place and not diagnosis.explanations:
+            unnamed = bool(diagnosis.place) and not diagnosis.explanations
+            if unnamed:
                 begin("in the docstring's example")
                 example = failing_example(lesson, function)
-            if diagnosis.place and not diagnosis.explanations and other_inputs:
+            if unnamed and other_inputs:
                 begin(OTHER_INPUTS)
                 sentences = inputs_that_matter(subject, function, model)
                 diagnosis = dataclasses.replace(diagnosis, dependence=sentences)
@@ -142,14 +169,6 @@ def check(
         return Result(lesson, "not written", message=str(todo))
     except NotImplementedError:
         return Result(lesson, "not written", message="NotImplementedError was raised")
-    notes = []
-    used = ready_made(path.read_text(encoding="utf-8"), lesson)
-    if used:
-        notes.append(f"you use torch's ready-made {', '.join(used)}; try it by hand once")
-    diagnosis = dataclasses.replace(diagnosis, notes=notes)
-    if diagnosis.passed and imported:
-        message = f"right, but not your own: the file imports {', '.join(imported)}"
-        return Result(lesson, "imported", diagnosis, message)
     return Result(lesson, "solved" if diagnosis.passed else "wrong", diagnosis, example=example)
 
 
@@ -164,6 +183,19 @@ def failing_example(lesson: Lesson, function: Callable[..., Any]) -> str:
     said: list[str] = []
     runner.run(examples, out=said.append)
     return said[0].partition("Failed example:\n")[2].rstrip() if said else ""
+
+
+def grade(number: str, function: Callable[..., Any], hint: int = 0) -> None:
+    """For the cell of a notebook: nothing if `function` solves the exercise, and AssertionError
+    with the report if not. It runs here, without a time limit; see `tutorials.hand_out`."""
+    lesson = LESSONS[int(number) - 1]
+    result = judged(lesson, function)
+    with contextlib.suppress(OSError, TypeError):  # where the source is not to be had
+        imported = borrowed(textwrap.dedent(inspect.getsource(function)))
+        if imported:
+            result = dataclasses.replace(result, state="imported", message=", ".join(imported))
+    if result.state != "solved":
+        raise AssertionError("\n" + told(result, hint))
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
