@@ -31,6 +31,7 @@ from minibert.tasks.classification import (
 from minibert.tasks.pretrained import (
     Filling,
     Prediction,
+    check_list,
     check_text,
     fill_jointly,
     fill_mask,
@@ -352,10 +353,14 @@ class Bert:
         model = wanted(self.head, BertClassifier, self.source)
         if isinstance(texts, str):
             return classify(model, self.tokenizer, [texts if pair is None else (texts, pair)])[0]
+        check_list(texts)
         return classify(model, self.tokenizer, texts)
 
     def rank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
         """The texts by how well they fit the query, best first: a cross-encoder reads both."""
+        check_list(texts)
+        for text in (query, *texts):
+            check_text(text)
         return rank(wanted(self.head, BertClassifier, self.source), self.tokenizer, query, texts)
 
     def zero_shot(
@@ -367,6 +372,8 @@ class Bert:
         multi_label: bool = False,
     ) -> list[Class]:
         """How likely each of any labels is, by a model that tells what a text entails."""
+        check_text(text)
+        check_list(labels)
         model = wanted(self.head, BertClassifier, self.source)
         return zero_shot(
             model, self.tokenizer, text, labels, template=template, multi_label=multi_label
@@ -386,16 +393,22 @@ class Bert:
         model = wanted(self.head, BertTagger, self.source)
         if isinstance(texts, str):
             return tag(model, self.tokenizer, [texts], aggregation)[0]
+        check_list(texts)
         return tag(model, self.tokenizer, texts, aggregation)
 
     def answer(self, question: str, text: str, *, unanswerable: bool | None = None) -> Answer:
         """The part of `text`, of any length, that answers; "" if the model was trained to say that
         none does, or `unanswerable` lets it."""
+        check_text(question)
+        check_text(text)
         model = wanted(self.head, BertReader, self.source)
         return answer(model, self.tokenizer, question, text, unanswerable=unanswerable).best
 
     def choose(self, text: str, options: Sequence[str]) -> list[Chosen]:
         """The options by how well they continue the text, likeliest first."""
+        check_list(options)
+        for one in (text, *options):
+            check_text(one)
         return choose(wanted(self.head, BertChooser, self.source), self.tokenizer, text, options)
 
     def summarize(

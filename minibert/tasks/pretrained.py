@@ -57,6 +57,17 @@ def check_text(text: object) -> None:
         )
 
 
+def check_list(texts: object) -> None:
+    """Raises TypeError for what is no list: of a text alone each letter would be one.
+
+    >>> check_list("one")
+    Traceback (most recent call last):
+    TypeError: expected a list of texts, got str: 'one'
+    """
+    if isinstance(texts, str | bytes) or not hasattr(texts, "__iter__"):
+        raise TypeError(f"expected a list of texts, got {type(texts).__name__}: {texts!r:.60}")
+
+
 def check_eval(model: BertForPreTraining) -> None:
     """Raises ValueError if any part of the model is in train mode, for dropout blurs answers."""
     if any(module.training for module in model.modules()):

@@ -156,6 +156,24 @@ def test_choosing(tokenizer, tmp_path):
         bert.choose("a", ["b"])
 
 
+def test_what_is_no_text_is_refused_before_it_is_read_letter_by_letter(tokenizer, tmp_path):
+    _, chooser, _ = saved(tmp_path, tokenizer, BertChooser, choices=2)
+    for call, message in (
+        (lambda: chooser.choose("a", "bc"), "a list of texts, got str: 'bc'"),
+        (lambda: chooser.choose("a", ["b", 3]), "one text .* got int: 3"),
+        (lambda: chooser.rank("a", "bc"), "a list of texts, got str"),
+        (lambda: chooser.zero_shot("a", "bc"), "a list of texts, got str"),
+        (lambda: chooser.answer("who?", 3), "one text .* got int: 3"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    for kind in (BertClassifier, BertTagger):
+        (tmp_path / kind.__name__).mkdir()
+        _, bert, _ = saved(tmp_path / kind.__name__, tokenizer, kind, classes=["O", "B-X"])
+        with pytest.raises(TypeError, match="a list of texts, got int: 3"):
+            (bert.tag if kind is BertTagger else bert.classify)(3)
+
+
 # ---- Files ----
 
 
