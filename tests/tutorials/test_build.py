@@ -15,7 +15,7 @@ import pytest
 
 from tutorials import build
 from tutorials.build import site_writer
-from tutorials.building import checking, running
+from tutorials.building import checking, running, writing
 from tutorials.building.chapter import chapter_files, read_chapter
 from tutorials.building.compare import first_difference, same_line
 from tutorials.building.rules import find_quotation
@@ -719,6 +719,13 @@ def test_all_chapters_are_what_their_cells_give(chapters, capsys):
 def test_every_figure_and_notebook_belongs_to_a_chapter():
     every = [read_chapter(ROOT / "tutorials" / f"{name}.md") for name in CHAPTERS]
     assert checking.strangers(ROOT / "tutorials", every) == []
+
+
+def test_no_chapter_takes_longer_than_twenty_minutes():
+    """As the README says; the appendices are no chapters."""
+    every = [read_chapter(ROOT / "tutorials" / f"{name}.md") for name in CHAPTERS]
+    minutes = {c.name: writing.reading_minutes(c) for c in every if c.numbered}
+    assert len(minutes) >= 20 and max(minutes.values()) <= 20, minutes
 
 
 @with_sphinx
