@@ -28,7 +28,7 @@ from minibert.core.heads import (
 )
 from minibert.core.model import BertModel, initialize
 from minibert.variants.config import VariantConfig
-from minibert.weights.names import Architecture
+from minibert.weights.names import NAME_TABLE, Architecture, classes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +116,7 @@ class AlbertForPreTraining(BertForPreTraining):
         return super().forward(input_ids, next_sentence_label=sentence_order_label, **others)
 
 
-NAME_TABLE = """
-    minibert                             Hugging Face
-    embeddings.token.weight              embeddings.word_embeddings.weight
-    embeddings.segment.weight            embeddings.token_type_embeddings.weight
-    embeddings.position.weight           embeddings.position_embeddings.weight
-    embeddings.norm.*                    embeddings.LayerNorm.*
-    embeddings.project.*                 encoder.embedding_hidden_mapping_in.*
+ROWS = """    embeddings.project.*                 encoder.embedding_hidden_mapping_in.*
     encoder.blocks.0.attention.query.*   encoder.BLOCK.attention.query.*
     encoder.blocks.0.attention.key.*     encoder.BLOCK.attention.key.*
     encoder.blocks.0.attention.value.*   encoder.BLOCK.attention.value.*
@@ -138,25 +132,20 @@ NAME_TABLE = """
     next_sentence.logits.*               sop_classifier.classifier.*
 """
 
+BLOCK = "albert_layer_groups.0.albert_layers.0"
+
 ALBERT = Architecture(
     AlbertConfig,
     AlbertModel,
     AlbertForPreTraining,
-    NAME_TABLE.replace("BLOCK", "albert_layer_groups.0.albert_layers.0"),
-    ignored={
-        r"embeddings\.(position_ids|token_type_ids)": "a constant, computed where it is needed",
-        r"predictions\.decoder\.weight": "the token embedding again (tied); compared, and equal",
-        r"predictions\.decoder\.bias": "predictions.bias again; compared, and equal",
-        r"(classifier|qa_outputs)\..*": "a head of some task",
-    },
+    NAME_TABLE.partition("    encoder")[0] + ROWS.replace("BLOCK", BLOCK),
     tied={
         "predictions.decoder.weight": "embeddings.word_embeddings.weight",
         "predictions.decoder.bias": "predictions.bias",
     },
     prefix="albert",
     classes={
-        (): "AlbertModel",
-        ("masked_word",): "AlbertForMaskedLM",
+        **classes_of("Albert"),
         ("masked_word", "next_sentence"): "AlbertForPreTraining",
     },
 )

@@ -1,9 +1,11 @@
-"""What the configs of all variants have in common: other names, and switches that must stand."""
+"""What variants have in common: configs with other names and switches, tables that are missing."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+
+from torch import Tensor, nn
 
 from minibert.core.config import BertConfig
 from minibert.system.files import read_json
@@ -48,3 +50,14 @@ class VariantConfig(BertConfig):
         """The fields under their names in `config.json`, with `model_type` and the switches."""
         values = {**super().to_dict(), **self.fixed, "model_type": self.model_type}
         return {self.renamed.get(name, name): value for name, value in values.items()}
+
+
+class NoTable(nn.Module):
+    """In the place of a table that a variant has not: whole zeros, which change no sum."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__()
+        self.width = config.hidden_size
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return ids.new_zeros(1).expand(*ids.shape, self.width)  # (B, T, H)

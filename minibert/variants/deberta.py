@@ -28,12 +28,11 @@ from torch import Tensor, nn
 
 from minibert.core.attention import BertAttention
 from minibert.core.config import CHECKS, COUNT, BertConfig
-from minibert.core.embeddings import BertEmbeddings
 from minibert.core.encoder import BertEncoder
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
-from minibert.variants.config import VariantConfig
-from minibert.weights.names import IGNORED, NAME_TABLE, Architecture
+from minibert.variants.config import NoTable, VariantConfig
+from minibert.weights.names import IGNORED, NAME_TABLE, Architecture, classes_of
 
 NUMBER = (lambda value: value == -1 or COUNT[0](value), "a positive whole number, or -1 for none")
 
@@ -156,17 +155,6 @@ class DebertaAttention(BertAttention):
         return self.output(context), probabilities if explicit else None
 
 
-class DebertaEmbeddings(BertEmbeddings):
-    """What a token is, and nothing else."""
-
-    def __init__(self, config: BertConfig):
-        super().__init__(config)
-        del self.segment, self.position
-
-    def forward(self, input_ids: Tensor, **others: Any) -> Tensor:
-        return self.dropout(self.norm(self.sum(self.token(input_ids))))  # (B, T, H)
-
-
 class DebertaEncoder(BertEncoder):
     """L blocks that share one table of distances."""
 
@@ -196,7 +184,8 @@ class DebertaModel(BertModel):
 
     def __init__(self, config: DebertaConfig, add_pooling_layer: bool = False):
         super().__init__(config, add_pooling_layer)
-        self.embeddings = DebertaEmbeddings(config)
+        self.embeddings.segment = NoTable(config)
+        self.embeddings.position = NoTable(config)
         self.encoder = DebertaEncoder(config)
         initialize(self, config.initializer_range)
 
@@ -225,5 +214,5 @@ DEBERTA = Architecture(
         r"pooler\..*": "part of a head of some task",
     },
     prefix="deberta",
-    classes={(): "DebertaV2Model", ("masked_word",): "DebertaV2ForMaskedLM"},
+    classes=classes_of("DebertaV2"),
 )

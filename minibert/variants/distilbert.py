@@ -13,16 +13,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from minibert.core.config import BertConfig
-from minibert.core.embeddings import BertEmbeddings
 from minibert.core.encoder import BertBlock
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
-from minibert.variants.config import VariantConfig
-from minibert.weights.names import Architecture
+from minibert.variants.config import NoTable, VariantConfig
+from minibert.weights.names import Architecture, classes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,32 +46,6 @@ class DistilBertConfig(VariantConfig):
     fixed: ClassVar[Mapping[str, Any]] = {"sinusoidal_pos_embds": False, "layer_norm_eps": 1e-12}
 
 
-class DistilBertEmbeddings(BertEmbeddings):
-    """Two vectors, one sum: `token_type_ids` are taken, and not read."""
-
-    def __init__(self, config: BertConfig):
-        super().__init__(config)
-        del self.segment
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        *,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-    ) -> Tensor:
-        if position_ids is None:
-            count = torch.arange(input_ids.shape[1], device=input_ids.device)  # (T,)
-            position_ids = count.expand_as(input_ids)  # (B, T)
-
-        token = self.token(input_ids)  # (B, T, H)
-        position = self.position(position_ids)  # (B, T, H)
-
-        summed = self.sum(token + position)  # (B, T, H)
-        normed = self.norm(summed)  # (B, T, H)
-        return self.dropout(normed)  # (B, T, H)
-
-
 class DistilBertBlock(BertBlock):
     """Without the dropout after attention; the same numbers where nothing is dropped."""
 
@@ -96,7 +68,7 @@ class DistilBertModel(BertModel):
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = False):
         super().__init__(config, add_pooling_layer)
-        self.embeddings = DistilBertEmbeddings(config)
+        self.embeddings.segment = NoTable(config)  # token_type_ids are taken, and not read
         blocks = (DistilBertBlock(config) for _ in range(config.num_hidden_layers))
         self.encoder.blocks = nn.ModuleList(blocks)
         initialize(self, config.initializer_range)
@@ -125,12 +97,7 @@ DISTILBERT = Architecture(
     DistilBertModel,
     BertForPreTraining,
     NAME_TABLE,
-    ignored={
-        r"embeddings\.position_ids": "a constant, computed where it is needed",
-        r"vocab_projector\.weight": "the token embedding again (tied); compared, and equal",
-        r"(pre_classifier|classifier|qa_outputs)\..*": "a head of some task",
-    },
     tied={"vocab_projector.weight": "embeddings.word_embeddings.weight"},
     prefix="distilbert",
-    classes={(): "DistilBertModel", ("masked_word",): "DistilBertForMaskedLM"},
+    classes=classes_of("DistilBert"),
 )

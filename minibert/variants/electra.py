@@ -22,7 +22,7 @@ from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, by_name_or_number, initialize
 from minibert.variants.albert import FactorisedEmbeddings, FactorisedMaskedWordHead
 from minibert.variants.config import VariantConfig
-from minibert.weights.names import IGNORED, NAME_TABLE, Architecture
+from minibert.weights.names import NAME_TABLE, Architecture, classes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,15 +143,7 @@ ELECTRA = Architecture(
     ElectraModel,
     ElectraForPreTraining,
     NAME_TABLE.partition("    pooler")[0] + ROWS,
-    ignored={
-        **IGNORED,
-        r"generator_lm_head\.weight": "the token embedding again (tied); compared, and equal",
-    },
     tied={"generator_lm_head.weight": "embeddings.word_embeddings.weight"},
     prefix="electra",
-    classes={
-        (): "ElectraModel",
-        ("masked_word",): "ElectraForMaskedLM",
-        ("replaced_token",): "ElectraForPreTraining",
-    },
+    classes={**classes_of("Electra"), ("replaced_token",): "ElectraForPreTraining"},
 )

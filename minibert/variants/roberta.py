@@ -23,7 +23,7 @@ from minibert.core.encoder import activation_function
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel, initialize
 from minibert.variants.config import VariantConfig
-from minibert.weights.names import IGNORED, NAME_TABLE, Architecture
+from minibert.weights.names import NAME_TABLE, Architecture, classes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,25 +123,16 @@ ROBERTA = Architecture(
     RobertaModel,
     RobertaForMaskedLM,
     NAME_TABLE.partition("    masked_word")[0] + ROWS,
-    ignored={
-        **IGNORED,
-        r"lm_head\.decoder\.weight": "the token embedding again (tied); compared, and equal",
-        r"lm_head\.decoder\.bias": "lm_head.bias again; compared, and equal",
-    },
     tied={
         "lm_head.decoder.weight": "embeddings.word_embeddings.weight",
         "lm_head.decoder.bias": "lm_head.bias",
     },
     prefix="roberta",
-    classes={(): "RobertaModel", ("masked_word",): "RobertaForMaskedLM"},
+    classes=classes_of("Roberta"),
 )
 XLM_ROBERTA = dataclasses.replace(
-    ROBERTA,
-    config_class=XLMRobertaConfig,
-    classes={(): "XLMRobertaModel", ("masked_word",): "XLMRobertaForMaskedLM"},
+    ROBERTA, config_class=XLMRobertaConfig, classes=classes_of("XLMRoberta")
 )
 CAMEMBERT = dataclasses.replace(
-    ROBERTA,
-    config_class=CamembertConfig,
-    classes={(): "CamembertModel", ("masked_word",): "CamembertForMaskedLM"},
+    ROBERTA, config_class=CamembertConfig, classes=classes_of("Camembert")
 )

@@ -36,12 +36,10 @@ NAME_TABLE = """
     next_sentence.logits.*               cls.seq_relationship.*
 """
 
-# Keys that no parameter takes, and why.
+# Keys that no parameter takes, and why; those of TIED are none either.
 IGNORED = {
     r"embeddings\.(position_ids|token_type_ids)": "a constant, computed where it is needed",
-    r"cls\.predictions\.decoder\.weight": "the token embedding again (tied); compared, and equal",
-    r"cls\.predictions\.decoder\.bias": "cls.predictions.bias again; compared, and equal",
-    r"(classifier|qa_outputs|dropout)\..*": "the layer of a task, which the encoder is without",
+    r"((pre_)?classifier|qa_outputs|dropout)\..*": "a layer of a task, which BERT is without",
 }
 
 # Keys that may be stored a second time, and the tensor that they repeat.
@@ -64,6 +62,15 @@ CLASSES = {
     ("next_sentence",): "BertForNextSentencePrediction",
     ("masked_word", "next_sentence"): "BertForPreTraining",
 }
+
+
+def classes_of(name: str) -> dict[tuple[str, ...], str]:
+    """The classes of transformers for a variant that is pretrained on masked words.
+
+    >>> classes_of("Bert")[("masked_word",)]
+    'BertForMaskedLM'
+    """
+    return {(): f"{name}Model", ("masked_word",): f"{name}ForMaskedLM"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,15 +147,16 @@ def map_keys(
     mapped: dict[str, str] = {}
     ignored: dict[str, str] = {}
     for key, name in names.items():
-        reasons = (why for form, why in architecture.ignored.items() if re.fullmatch(form, name))
-        reason = next(reasons, None)
+        reasons = [why for form, why in architecture.ignored.items() if re.fullmatch(form, name)]
+        if name in architecture.tied:
+            reasons = [f"{architecture.tied[name]} again (tied); compared, and equal"]
         if name in table:
             if table[name] in mapped.values():
                 raise ValueError(f"two keys of the file fill {table[name]}; one is {key}")
             mapped[key] = table[name]
-        elif reason is not None:
+        elif reasons:
             _check_tied(name, by_name, architecture.tied)
-            ignored[key] = reason
+            ignored[key] = reasons[0]
         elif name.startswith(tuple(f"{part}." for part in ours)):
             count = config.num_hidden_layers
             shorter = f". The first blocks alone: load(..., num_hidden_layers={count})"
