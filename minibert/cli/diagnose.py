@@ -50,7 +50,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("target", nargs="?", metavar="TARGET", help="what to check, see below")
     parser.add_argument(
         "--variant", default="bert", metavar="NAME",
-        help="what TARGET is a port of: roberta, distilbert, albert, electra, deberta-v2, ...",
+        help="what TARGET is a port of: distilbert, albert, electra, deberta-v2, roberta (also its "
+        "tokenizer, a function of (text, vocab, merges) that gives tokens), ...",
     )  # fmt: skip
     parser.add_argument("--names", type=Path, metavar="FILE", help="your names, as JSON")
     parser.add_argument(

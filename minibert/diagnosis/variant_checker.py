@@ -18,7 +18,13 @@ from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.mistake import patched
-from minibert.diagnosis.catalogue.variants import MISTAKES, ROBERTAS
+from minibert.diagnosis.catalogue.variants import (
+    MISTAKES,
+    ROBERTAS,
+    TEXT_MISTAKES,
+    byte_level,
+    extra_segments,
+)
 from minibert.diagnosis.probe import _center_and_deviation, full_batch, probe_config
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.students import ARGUMENTS, StudentError, in_words
@@ -29,6 +35,7 @@ from minibert.diagnosis.traces import (
     common,
     first_difference,
 )
+from minibert.tokenizer.bpe import BYTE_LETTERS
 from minibert.variants.table import TABLE
 from minibert.weights.loading import hugging_face_state
 
@@ -39,6 +46,15 @@ SIZES: dict[str, dict[str, Any]] = {
     "deberta-v2": {"position_buckets": 4},
     **dict.fromkeys(ROBERTAS, {"layer_norm_eps": 1e-5, "type_vocab_size": 1}),
 }
+# What a tokenizer of RoBERTa is asked, by a vocabulary in which ranks and lengths disagree.
+MERGES = [("Ġ", "l"), ("o", "w"), ("w", "e"), ("e", "r"), ("Ġl", "ow"), ("l", "o"), ("lo", "w")]
+VOCAB = {t: n for n, t in enumerate([*BYTE_LETTERS, *("".join(pair) for pair in MERGES), "Ġlowe"])}
+TEXTS = (
+    "low lower",
+    "Low, lower and lowest.",
+    " a flower  glows",
+    "It's 12 o'clock\nin Zoë's café",
+)
 SWITCHES = ("output_hidden_states", "output_attentions", "return_dict")
 
 
@@ -110,10 +126,13 @@ class VariantChecker:
             return blank(_by_name(call(**arguments)), self.batch["attention_mask"])
 
     def check(self, target: Any, subject: str = "your model") -> Diagnosis:
-        """Check a class built as NAME(config), a module, or build(config, weights).
+        """Check a class built as NAME(config), a module, or build(config, weights); of RoBERTa also
+        a tokenizer, a function (text, vocab, merges) that gives tokens.
 
         Raises StudentError if it cannot be built, filled or called.
         """
+        if inspect.isfunction(target) and list(inspect.signature(target).parameters)[0] == "text":
+            return self._check_tokenizer(target, subject)
         try:
             student, notes = self._build(target)
             got = self.numbers(student)
@@ -147,6 +166,30 @@ class VariantChecker:
             precision="exactly" if exact else "to float32's precision",
             catalogue=MISTAKES[self.variant],
         )
+
+    def _check_tokenizer(self, tokenize: Any, subject: str) -> Diagnosis:
+        if self.variant != "roberta":
+            raise StudentError(
+                f"tokenizers are checked for roberta (byte-level BPE), not for {self.variant}"
+            )
+
+        def tokens(function: Any) -> list[list[str]]:
+            return [[*function(text, dict(VOCAB), list(MERGES))] for text in TEXTS]
+
+        right = tokens(byte_level)
+        try:
+            got = tokens(tokenize)
+        except Exception as error:
+            raise StudentError(f"it cannot be called: {in_words(error)}") from error
+        for text, theirs, ours in zip(TEXTS, got, right):
+            if theirs != ours:
+                wrong = Check("tokens", False, f"of {text!r}: expected {ours}, got {theirs}")
+                known = [(n,) for n, m in TEXT_MISTAKES.items() if tokens(m.change) == got]
+                place = f"the tokens of {text!r}"
+                return Diagnosis(
+                    subject, [wrong], place, "tokens", explanations=known, catalogue=TEXT_MISTAKES
+                )
+        return Diagnosis(subject, [Check("tokens", True, f"of {len(TEXTS)} texts agree")])
 
     def explain(
         self, got: Mapping[str, Tensor], tolerance: float = TOLERANCE
@@ -196,7 +239,15 @@ class VariantChecker:
                 right = known.get(prefix.sub("", name))
                 if right is None:
                     unknown.append(name)
+                    if parameter.dim() == 2 and re.search("token_type|segment", name):
+                        parameter.copy_(extra_segments(*parameter.shape))
                 elif right.shape != parameter.shape:
+                    if right.shape[-1:] == (SIZES.get(self.variant, {}).get("embedding_size"),):
+                        raise StudentError(
+                            f"your {name} has the shape {tuple(parameter.shape)}, expected "
+                            f"{tuple(right.shape)}: a table of {self.variant} has the width "
+                            "embedding_size, and a matrix behind it leads to hidden_size"
+                        )
                     raise StudentError(
                         f"your parameter {name} has the shape {tuple(parameter.shape)}, expected "
                         f"{tuple(right.shape)}: check its sizes, which config.json of a "

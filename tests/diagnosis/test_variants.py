@@ -3,12 +3,13 @@
 import copy
 
 import pytest
+import tokenizers
 import torch
 import transformers
 
 from minibert.cli.main import main
 from minibert.diagnosis.catalogue.mistake import patched
-from minibert.diagnosis.catalogue.variants import MISTAKES
+from minibert.diagnosis.catalogue.variants import MISTAKES, TEXT_MISTAKES
 from minibert.diagnosis.students import StudentError
 from minibert.diagnosis.traces import first_difference
 from minibert.diagnosis.variant_checker import VariantChecker
@@ -86,6 +87,57 @@ def test_a_port_with_segments():
 
     diagnosis = VariantChecker("roberta").check(WithSegments)
     assert "has no extra.weight" in diagnosis.text()
+
+
+def test_segments_and_a_wide_table():
+    """A table of segments that the file has not is known by its numbers; one as wide as the hidden
+    states, where the file's is narrow, by its shape."""
+
+    class WithSegments(transformers.DistilBertModel):
+        def __init__(self, config):
+            super().__init__(config)
+            self.embeddings.token_type_embeddings = torch.nn.Embedding(2, config.dim)
+
+        def forward(self, input_ids, attention_mask=None, token_type_ids=None, **others):
+            extra = self.embeddings.token_type_embeddings(token_type_ids)
+            add = lambda module, inputs: (inputs[0] + extra,)  # noqa: E731
+            handle = self.embeddings.LayerNorm.register_forward_pre_hook(add)
+            try:
+                return super().forward(input_ids, attention_mask=attention_mask, **others)
+            finally:
+                handle.remove()
+
+    diagnosis = VariantChecker("distilbert").check(WithSegments)
+    assert diagnosis.explanations == [("segments_added",)], diagnosis.text()
+
+    class Wide(transformers.AlbertModel):
+        def __init__(self, config):
+            super().__init__(config)
+            table = torch.nn.Embedding(config.vocab_size, config.hidden_size)
+            self.embeddings.word_embeddings = table
+
+    with pytest.raises(StudentError, match="has the width embedding_size"):
+        VariantChecker("albert").check(Wide)
+
+
+def test_tokenizers_of_roberta():
+    """The reference is right, and each known mistake is named and no other."""
+    checker = VariantChecker("roberta")
+
+    def reference(text, vocab, merges):
+        model = tokenizers.models.BPE(vocab, merges)
+        theirs = tokenizers.Tokenizer(model)
+        theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return theirs.encode(text).tokens
+
+    assert checker.check(reference).passed
+    assert len(TEXT_MISTAKES) == 4
+    for name, mistake in TEXT_MISTAKES.items():
+        assert checker.check(mistake.change).explanations == [(name,)]
+    other = checker.check(lambda text, vocab, merges: list(text))
+    assert not other.passed and other.explanations == []
+    with pytest.raises(StudentError, match="not for albert"):
+        VariantChecker("albert").check(reference)
 
 
 def test_on_the_command_line(tmp_path, capsys):

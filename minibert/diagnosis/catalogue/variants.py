@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.diagnosis.catalogue.mistake import Mistake, _paragraphs, override
+from minibert.tokenizer.bpe import BYTE_LETTERS, ByteLevelBPE, find_words, spell_bytes
 from minibert.variants.deberta import DebertaAttention, Distances
 from minibert.variants.table import TABLE
 
@@ -107,6 +108,23 @@ def norms_exchanged(model):
     """
     for block in dict.fromkeys(model.bert.encoder.blocks):
         block.attention_norm, block.output_norm = block.output_norm, block.attention_norm
+
+
+def extra_segments(rows: int, width: int) -> Tensor:
+    """What the checker fills a port's table of segments with, where the file has none."""
+    return torch.arange(1.0, rows * width + 1).sin().view(rows, width)
+
+
+@port("distilbert", "deberta-v2", part="segment", seen="BERT's embeddings kept")
+def segments_added(model):
+    """Segment vectors are added.
+
+    ? The tokenizer gives token_type_ids. Does the file hold a table for them?
+    @ Look at the sum that is normalised at the entrance: how many vectors are in it?
+    ! Take token_type_ids, for callers that pass them, and leave them unread.
+    """
+    table = extra_segments(2, model.config.hidden_size).to(model.bert.embeddings.token.weight)
+    model.bert.embeddings.segment = nn.Embedding.from_pretrained(table)
 
 
 def _set_epsilon(model: Any, epsilon: float) -> None:
@@ -307,3 +325,83 @@ def query_to_distance_missing(model):
     ! Add it, gathered by the row of each distance.
     """
     _without(model, "key")
+
+
+# Wrong functions (text, vocab, merges) -> tokens of byte-level BPE, RoBERTa's tokenizer.
+TEXT_MISTAKES: dict[str, Mistake] = {}
+
+
+def byte_level(text: str, vocab: dict[str, int], merges: list[tuple[str, str]]) -> list[str]:
+    """The tokens as they must be.
+
+    >>> letters = {letter: number for number, letter in enumerate([*BYTE_LETTERS, "hi"])}
+    >>> byte_level("hi hi", letters, [("h", "i")])
+    ['hi', 'Ġ', 'hi']
+    """
+    names = {"unk_token": BYTE_LETTERS[0]}
+    return ByteLevelBPE(vocab, merges=merges, special_tokens=names).pieces(text).tokens
+
+
+def wrong_tokens(seen: str) -> Callable[[Callable[..., list[str]]], Callable[..., list[str]]]:
+    """Enter the decorated function; its docstring is as that of `mistake`."""
+
+    def enter(change: Callable[..., list[str]]) -> Callable[..., list[str]]:
+        name = change.__name__
+        symptom, *hints = _paragraphs(name, change.__doc__ or "", "")
+        TEXT_MISTAKES[name] = Mistake(
+            name, "tokenizer", "function", symptom, tuple(hints), seen, name, change
+        )
+        return change
+
+    return enter
+
+
+@wrong_tokens(seen="text.split() before BPE, as for WordPiece")
+def without_leading_space(text, vocab, merges):
+    """The words are spelled without the space in front of them.
+
+    ? "Hello" and " Hello" have different ids. Which one stands in the middle of a text?
+    @ Look at the second word: its first token begins with Ġ.
+    ! Cut the text into words that keep the space before them; never split at spaces first.
+    """
+    return [token for word in text.split() for token in byte_level(word, vocab, merges)]
+
+
+@wrong_tokens(seen="add_prefix_space=True where config says False")
+def space_put_before(text, vocab, merges):
+    """A space is put before the text.
+
+    ? What does tokenizer_config.json say for add_prefix_space?
+    @ Look at the first token alone.
+    ! Leave the text as it is, unless add_prefix_space is true.
+    """
+    return byte_level(text if text.startswith(" ") else f" {text}", vocab, merges)
+
+
+@wrong_tokens(seen="WordPiece's longest match on a vocab.json")
+def longest_match(text, vocab, merges):
+    """The longest token of the vocabulary is taken first, from the left, as in WordPiece.
+
+    ? A token in the vocabulary may be one that the merges do not lead to. What are ranks for?
+    @ Look at a word of several tokens: yours has the longest one in front.
+    ! Begin with the bytes, and join the pair of lowest rank until none is left.
+    """
+    tokens = []
+    for match in find_words(text):
+        word = spell_bytes(match[0])
+        while word:
+            end = next(n for n in range(len(word), 0, -1) if word[:n] in vocab)
+            tokens.append(word[:end])
+            word = word[end:]
+    return tokens
+
+
+@wrong_tokens(seen="BERT's uncased rules kept")
+def lower_cased(text, vocab, merges):
+    """The text is lower-cased first.
+
+    ? Is there a rule that changes letters before byte-level BPE?
+    @ Look at a word with a capital.
+    ! Change nothing: RoBERTa's vocabulary is cased.
+    """
+    return byte_level(text.lower(), vocab, merges)
