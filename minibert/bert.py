@@ -48,7 +48,7 @@ from minibert.trace import Trace, record
 from minibert.variants.table import architecture_in, architecture_of
 from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file
-from minibert.vectors.nearest import SIMILARITIES, Neighbour, nearest
+from minibert.vectors.nearest import Neighbour, nearest, similarities
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import pools_of
 from minibert.vectors.recipe import Recipe
@@ -143,8 +143,22 @@ class Bert:
         normalize: bool | None = None,
         max_length: int | None = None,
         progress: bool = False,
+        convert_to_tensor: Literal[False] = False,
         **settings: Unpack[EmbedSettings],
     ) -> np.ndarray: ...
+
+    @overload
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        progress: bool = False,
+        convert_to_tensor: bool,
+        **settings: Unpack[EmbedSettings],
+    ) -> torch.Tensor: ...
 
     def embed(
         self,
@@ -154,8 +168,9 @@ class Bert:
         normalize: bool | None = None,
         max_length: int | None = None,
         progress: bool = False,
+        convert_to_tensor: bool = False,
         **settings: Unpack[EmbedSettings],
-    ) -> np.ndarray | list[TokenVectors]:
+    ) -> np.ndarray | torch.Tensor | list[TokenVectors]:
         """One vector per text, (N, W) float32, in the order of `texts`.
 
         The numbers are those of `model` in eval mode as it is now, to rounding: trained, hooked or
@@ -168,6 +183,7 @@ class Bert:
         normalize      vectors of length 1; default: the model's own recipe
         max_length     tokens read of a text; default: the model's own recipe
         progress       a bar on standard error
+        convert_to_tensor  a tensor where the model is, instead of an array
 
         and, in `settings` (another name is a TypeError):
 
@@ -182,10 +198,15 @@ class Bert:
         compile        through torch.compile
         prompt         words put before every text; default: the model's own recipe
         prompt_name    a name of the model's own prompts, such as "query"
+        truncate_dim   the first numbers of a vector alone; normalize=True brings them to length 1
+        mask_cls_sep   [CLS] and [SEP] do not count, as in bert-as-service; of an empty text they do
+        is_split_into_words  the texts are lists of words
         """
         recipe = self._recipe(pooling, normalize, max_length)
+        if convert_to_tensor and not pools_of(recipe.pooling):
+            raise ValueError('convert_to_tensor makes one tensor of vectors: not of pooling "none"')
         function = embed if pools_of(recipe.pooling) else embed_tokens
-        return function(
+        vectors = function(
             self.model,
             self.tokenizer,
             texts,
@@ -194,6 +215,9 @@ class Bert:
             progress=progress,
             **settings,
         )
+        if convert_to_tensor:
+            return torch.as_tensor(vectors, device=self.model.embeddings.token.weight.device)
+        return vectors
 
     def embed_file(
         self,
@@ -255,20 +279,26 @@ class Bert:
         return span_vectors(tokens[0], spans)
 
     @overload
-    def similarity(self, first: str, second: str) -> float: ...  # type: ignore[overload-overlap]
+    def similarity(self, first: str, second: str, similarity: str | None = None) -> float: ...  # type: ignore[overload-overlap]
 
     @overload
-    def similarity(self, first: Sequence[str], second: Sequence[str]) -> np.ndarray: ...
+    def similarity(
+        self, first: Sequence[str], second: Sequence[str], similarity: str | None = None
+    ) -> np.ndarray: ...
 
     def similarity(
-        self, first: str | Sequence[str], second: str | Sequence[str]
+        self,
+        first: str | Sequence[str],
+        second: str | Sequence[str],
+        similarity: str | None = None,
     ) -> float | np.ndarray:
-        """How alike the texts' vectors are, (len(first), len(second)): their cosines, or what the
-        model's own recipe says ("dot", or a distance, which counts negatively). Of two single
-        texts a number."""
+        """How alike the texts' vectors are, (len(first), len(second)), by `similarity`: "cosine",
+        "dot", "euclidean" or "manhattan", distances counting negatively; None: what the model's
+        own recipe says, else the cosine. Of two single texts a number."""
+        compare = similarities(similarity or self.recipe.similarity)
         single = isinstance(first, str) and isinstance(second, str)
         texts = [[one] if isinstance(one, str) else one for one in (first, second)]
-        scores = SIMILARITIES[self.recipe.similarity](*map(self.embed, texts))
+        scores = compare(*map(self.embed, texts))
         return float(scores[0, 0]) if single else scores
 
     def nearest(
@@ -276,14 +306,16 @@ class Bert:
         queries: Sequence[str],
         vectors: np.ndarray,
         top: int = 5,
+        similarity: str | None = None,
         **settings: Unpack[EmbedSettings],
     ) -> list[list[Neighbour]]:
         """For each query the `top` rows of `vectors` (N, W) that are most alike, best first.
 
         `vectors` come from `embed` with the model's own recipe; they may be memory-mapped.
-        `settings` are those of `embed` for the queries, such as prompt_name="query".
+        `similarity` as in `similarity`. `settings` are those of `embed` for the queries, such as
+        prompt_name="query".
         """
-        similarity = self.recipe.similarity
+        similarity = similarity or self.recipe.similarity
         return nearest(self.embed(queries, **settings), vectors, top, similarity=similarity)
 
     def _recipe(
@@ -292,6 +324,7 @@ class Bert:
         if pooling is not None and not pools_of(pooling):
             normalize = bool(normalize)  # the model's own is about texts, not about tokens
         options = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        options["renormalize"] = normalize or None  # the caller's wish is about what is given back
         changes: Any = {name: value for name, value in options.items() if value is not None}
         return dataclasses.replace(self.recipe, **changes)
 

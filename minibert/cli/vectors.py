@@ -43,6 +43,7 @@ def add_commands(commands: Any) -> None:
         default=SENTENCE_MODEL,
     )
     add_two_texts(p)
+    _add_similarity(p)
 
     p = add_model_command(
         commands,
@@ -89,6 +90,7 @@ def add_commands(commands: Any) -> None:
     p.add_argument("vectors", metavar="VECTORS.npy", help="made by minibert embed")
     p.add_argument("file", metavar="FILE", help="the lines they were made of")
     p.add_argument("--top", type=int, default=5, metavar="N", help="lines to show (%(default)s)")
+    _add_similarity(p)
     _add_prompt(p)
     _add_errors(p)
 
@@ -109,6 +111,15 @@ def add_embed_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
         parser.add_argument(
             "--max-length", type=int, metavar="N", help="tokens of a text (the model's own)"
+        ),
+        parser.add_argument(
+            "--truncate-dim", type=int, metavar="N", help="the first N numbers of a vector alone"
+        ),
+        parser.add_argument(
+            "--mask-cls-sep",
+            action="store_true",
+            default=None,
+            help="[CLS] and [SEP] do not count",
         ),
         parser.add_argument("--long-texts", help="cut at that length, or read in windows"),
         parser.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
@@ -138,6 +149,15 @@ def _add_prompt(parser: argparse.ArgumentParser) -> argparse.Action:
     )
 
 
+def _add_similarity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--similarity",
+        metavar="WORD",
+        help="cosine, dot, euclidean or manhattan, a distance counting negatively (the model's "
+        "own, else cosine)",
+    )
+
+
 def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
     return parser.add_argument(
         "--errors",
@@ -151,8 +171,9 @@ def similarity(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     bert = load_model(arguments)
-    name, score = bert.recipe.similarity, bert.similarity(arguments.first, arguments.second)
-    others = bert.similarity(UNRELATED, UNRELATED)[np.triu_indices(len(UNRELATED), k=1)]
+    name = arguments.similarity or bert.recipe.similarity
+    score = bert.similarity(arguments.first, arguments.second, name)
+    others = bert.similarity(UNRELATED, UNRELATED, name)[np.triu_indices(len(UNRELATED), k=1)]
     if arguments.json:
         print_json({name: score, "unrelated": float(others.mean())})
     else:
@@ -254,12 +275,13 @@ def nearest(arguments: argparse.Namespace) -> None:
         )
     bert = load_model(arguments)
     settings: Any = {"prompt_name": arguments.prompt_name}
-    (answers,) = bert.nearest([arguments.text], vectors, arguments.top, **settings)
+    similarity = arguments.similarity or bert.recipe.similarity
+    (answers,) = bert.nearest([arguments.text], vectors, arguments.top, similarity, **settings)
     rows = {row for row, _ in answers}
     again = enumerate(read_lines(arguments.file, arguments.errors))
     lines = {row: line for row, line in again if row in rows}
     for row, score in answers:
         if arguments.json:
-            print_json({"line": row + 1, bert.recipe.similarity: score, "text": lines[row]})
+            print_json({"line": row + 1, similarity: score, "text": lines[row]})
         else:
             print(f"{score:.4f}  {lines[row]}")

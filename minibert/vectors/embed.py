@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from minibert.core.model import BertModel
 from minibert.fast.bert import Engine
+from minibert.tokenizer.arguments import is_text
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.pooling import POOLS, join_windows
@@ -38,7 +39,7 @@ def embed_chunk(
     engine: Engine, tokenizer: Tokenizer, texts: Sequence[str], plan: Plan
 ) -> tuple[np.ndarray, int]:
     """Vectors (n, W) float32 of some texts, all run before any is given back; how many were cut."""
-    pieces = [tokenizer.ids(plan.prepare(text, tokenizer)) for text in texts]
+    pieces = [plan.ids(text, tokenizer) for text in texts]
     return embed_pieces(engine, tokenizer, pieces, plan), count_cut(pieces, plan)
 
 
@@ -65,7 +66,10 @@ def embed_pieces(
         vectors = _join(pooled, order, windows, plan, len(pieces))
     if plan.normalize:
         vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    return vectors.numpy()[:, : plan.truncate_dim]
+    vectors = vectors[:, : plan.truncate_dim]
+    if plan.renormalize and plan.truncate_dim:
+        vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    return vectors.numpy()
 
 
 def _pool(states: Tensor, mask: Tensor, pooler_output: Tensor | None, plan: Plan) -> Tensor:
@@ -141,7 +145,7 @@ def chunk_by_chunk(
     count = longer = 0
     total = len(texts) if isinstance(texts, Sequence) else None
     with tqdm(total=total, unit="text", disable=not progress) as bar:
-        for chunk in chunks_of(texts, size):
+        for chunk in chunks_of(texts, size, plan.words):
             result, cut = run(engine, tokenizer, chunk, plan)
             results.append(result)
             count, longer = count + len(chunk), longer + cut
@@ -166,8 +170,9 @@ def cut_in_words(longer: int, count: int, plan: Plan) -> str:
     )
 
 
-def chunks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of up to `size` texts. Raises TypeError for what is no text, and says which it is.
+def chunks_of(texts: Iterable[str], size: int, words: bool = False) -> Iterator[list[str]]:
+    """Lists of up to `size` texts, or lists of `words`. Raises TypeError for what is none, and says
+    which it is.
 
     >>> list(chunks_of(["a", "b", "c"], 2))
     [['a', 'b'], ['c']]
@@ -186,7 +191,12 @@ def chunks_of(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     count = 0
     while chunk := list(islice(remaining, size)):
         for number, text in enumerate(chunk, count):
-            if not isinstance(text, str):
+            if words and not is_text(text, True):
+                raise TypeError(
+                    f"with is_split_into_words, expected a list of words as number {number}, got "
+                    f"{type(text).__name__}: {text!r:.60}"
+                )
+            if not words and not isinstance(text, str):
                 raise TypeError(
                     f"expected a text (str) as number {number}, got {type(text).__name__}: "
                     f"{text!r:.60}. Decode bytes; replace None by an empty text or leave it out"

@@ -274,6 +274,8 @@ def _check_options(target: Path, plan: Plan, errors: str) -> None:
         raise ValueError(f'errors must be "strict" or "replace", got {errors!r}')
     if as_json and (plan.pools or plan.combine != "concat"):
         raise ValueError('.jsonl holds every token and layer: use pooling "none", combine "concat"')
+    if plan.words:
+        raise ValueError("a file has a text a line: is_split_into_words is for lists of words")
     if not as_json and not plan.pools:
         raise ValueError('pooling "none" keeps every token, which only .jsonl can hold')
     if as_json and count() > 1:

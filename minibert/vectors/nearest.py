@@ -34,6 +34,13 @@ SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def similarities(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The function of that name. Raises ValueError for an unknown one."""
+    if name not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {name!r}")
+    return SIMILARITIES[name]
+
+
 def open_vectors(path: str | Path) -> np.ndarray:
     """The rows (N, W) of a .npy file, mapped into memory: what is not read takes no room.
 
@@ -73,7 +80,9 @@ def nearest(
 ) -> list[list[Neighbour]]:
     """For each query (n, H) the `top` nearest rows of `vectors` (N, H), best first.
 
-    `vectors` may be memory-mapped, np.load(path, mmap_mode="r"): it is read a block at a time.
+    `vectors` may be memory-mapped, np.load(path, mmap_mode="r"): it is read a block at a time. A
+    million rows of 256 numbers in float16 take 120 MB so, beside the pages of the file that the
+    system keeps while it has room.
     `similarity` is a name of `SIMILARITIES`. Raises ValueError for vectors of different widths.
 
     >>> nearest(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0], [1.0, 1.0]]), top=1)[0][0].row
@@ -86,11 +95,12 @@ def nearest(
         )
     if top < 1:
         raise ValueError(f"top must be 1 or more, got {top}")
+    compare = similarities(similarity)
     best = np.empty((len(queries), 0))
     rows = np.empty((len(queries), 0), dtype=np.int64)
     for start in range(0, len(vectors), block):
         rows_here = np.asarray(vectors[start : start + block], dtype=np.float32)
-        scores = SIMILARITIES[similarity](queries, rows_here)
+        scores = compare(queries, rows_here)
         numbers = np.arange(start, start + scores.shape[1])
         best = np.concatenate([best, scores], axis=1)
         rows = np.concatenate([rows, np.broadcast_to(numbers, scores.shape)], axis=1)

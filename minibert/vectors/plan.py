@@ -23,13 +23,11 @@ LONG_TEXTS = ("cut", "windows")
 # What `encode` of sentence-transformers takes, and what to do here.
 ELSEWHERE = {
     "batch_size": "texts are batched by length; batch_tokens=4096 tokens go through at a time",
-    "convert_to_tensor": "torch.from_numpy(bert.embed(texts)) is a tensor",
     "convert_to_numpy": "leave it out: the vectors are a NumPy array",
     "normalize_embeddings": "normalize=True gives vectors of length 1",
     "show_progress_bar": "progress=True shows a bar",
     "output_value": 'pooling="none" gives the vectors of all tokens',
     "device": "move the model itself: bert.pretraining.to(device)",
-    "truncate_dim": "take the first columns: bert.embed(texts)[:, :256]",
 }
 
 
@@ -46,6 +44,9 @@ class EmbedSettings(TypedDict, total=False):
     compile: bool
     prompt: str | None
     prompt_name: str | None
+    truncate_dim: int | None
+    mask_cls_sep: bool
+    is_split_into_words: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Plan:
     prefix, lower  what becomes of a text before the tokenizer sees it
     skipped        tokens at the start of a text that its vector leaves out: [CLS] and a prompt
     truncate_dim   numbers of a vector that are kept; None: all
+    renormalize    and that part is of length 1 again
+    mask_cls_sep   [CLS] and [SEP] do not count in the vector of a text that has other tokens
+    words          the texts are lists of words
     rows           of the model's table: larger ids cannot be read
     """
 
@@ -82,6 +86,9 @@ class Plan:
     lower: bool
     skipped: int
     truncate_dim: int | None
+    renormalize: bool
+    mask_cls_sep: bool
+    words: bool
     rows: int
 
     @classmethod
@@ -101,6 +108,9 @@ class Plan:
         compile: bool = False,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        truncate_dim: int | None = None,
+        mask_cls_sep: bool = False,
+        is_split_into_words: bool = False,
         **unknown: object,
     ) -> Plan:
         """Raises ValueError for what cannot be computed, TypeError for an option that is none."""
@@ -144,6 +154,16 @@ class Plan:
             )
         if not pools and (prompt, prompt_name) != (None, None):
             raise ValueError('a prompt is for vectors of texts: pooling "none" takes none')
+        if not pools and (truncate_dim or mask_cls_sep or is_split_into_words):
+            raise ValueError(
+                "truncate_dim, mask_cls_sep and is_split_into_words are for vectors of texts: "
+                'pooling "none" takes none of them'
+            )
+        if mask_cls_sep and {"cls", "last", "pooler"} & set(pools):
+            raise ValueError(
+                f"mask_cls_sep leaves [CLS] and [SEP] out, and pooling {recipe.pooling!r} is one "
+                'of them: take another pooling, such as "mean"'
+            )
         longest = model.config.max_position_embeddings
         wanted = tokenizer.model_max_length if recipe.max_length is None else recipe.max_length
         limit = min(wanted, longest)
@@ -178,9 +198,15 @@ class Plan:
             prefix,
             lower,
             0,
-            recipe.truncate_dim,
+            truncate_dim or recipe.truncate_dim,
+            recipe.renormalize,
+            mask_cls_sep,
+            is_split_into_words,
             model.config.vocab_size,
         )
+        widest = dataclasses.replace(plan, truncate_dim=None).width(model.config)
+        if truncate_dim is not None and not 1 <= truncate_dim <= widest:
+            raise ValueError(f"truncate_dim must lie in 1..{widest}, got {truncate_dim}")
         if recipe.include_prompt or not prefix:
             return plan
         skipped = 1 + len(tokenizer.ids(plan.prepare("", tokenizer)))
@@ -196,6 +222,14 @@ class Plan:
         layers = len(self.layers) if self.combine == "concat" else 1
         width = config.hidden_size * layers * max(1, len(self.pools))
         return min(width, self.truncate_dim or width) if self.pools else width
+
+    def ids(self, text: str | Sequence[str], tokenizer: Tokenizer) -> list[int]:
+        """What the model reads of a text, or of a list of words, between [CLS] and [SEP]."""
+        if isinstance(text, str):
+            return tokenizer.ids(self.prepare(text, tokenizer))
+        bare = dataclasses.replace(self, prefix="")
+        parts = [self.prepare("", tokenizer), *(bare.prepare(word, tokenizer) for word in text)]
+        return [number for part in parts for number in tokenizer.ids(part)]
 
     def prepare(self, text: str, tokenizer: Tokenizer) -> str:
         """What the tokenizer is given for a text; typed special tokens stay as they are."""

@@ -68,6 +68,7 @@ class Recipe:
     truncate_dim    numbers of a vector that are kept; None: all
     similarity      how two vectors are compared: a name of `minibert.vectors.nearest.SIMILARITIES`
     prompts         name -> words, for `prompt_name`
+    renormalize     vectors of length 1 again behind `truncate_dim`: a caller's wish, not saved
     """
 
     pooling: str = "mean"
@@ -79,6 +80,7 @@ class Recipe:
     truncate_dim: int | None = None
     similarity: str = "cosine"
     prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    renormalize: bool = False
 
     def prompt_of(self, prompt: str | None, prompt_name: str | None) -> str:
         """The words before a text: those given, those of that name, or the recipe's own.

