@@ -40,6 +40,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Rows as Markdown; ratios with their quartiles."""
 
     def cell(name: str, value: Any) -> str:
+        if value is None:
+            return "–"
         if isinstance(value, measure.Timing):
             return f"{value.median:.2f} ({value.low:.2f}–{value.high:.2f})"
         if name == "error":

@@ -156,7 +156,7 @@ class Bert:
         normalize: bool | None = None,
         max_length: int | None = None,
         progress: bool = False,
-        convert_to_tensor: bool,
+        convert_to_tensor: Literal[True],
         **settings: Unpack[EmbedSettings],
     ) -> torch.Tensor: ...
 

@@ -52,10 +52,9 @@ def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) ->
     if plan.long_texts == "cut" or len(ids) <= room:
         kept = ids[-room:] if tokenizer.truncation_side == "left" else ids[:room]
         ids = [tokenizer.cls_id, *kept, tokenizer.sep_id]
-        counted = slice(start, len(ids) - edge)
-        if counted.start >= counted.stop:  # of an empty text [CLS] and [SEP] are all there is
-            counted = slice(plan.skipped, len(ids))
-        return [Window(number, ids, counted)]
+        if start < len(ids) - edge:
+            return [Window(number, ids, slice(start, len(ids) - edge))]
+        return [Window(number, ids, slice(plan.skipped, len(ids)))]  # [CLS] and [SEP] are all
     parts = []
     for read, counted in cut_windows(len(ids), room, min(OVERLAP, room // 2)):
         part = [tokenizer.cls_id, *ids[read.start : read.stop], tokenizer.sep_id]
