@@ -78,6 +78,7 @@ class BertChooser(TaskModel):
             batch = tokenizer(
                 pairs,
                 padding=False, truncation=True, max_length=max_length, return_tensors=None,
+                return_token_type_ids=True,
             )  # fmt: skip
             ids, segments = batch["input_ids"], batch["token_type_ids"]
             cut = any(which_are_cut(tokenizer, pairs, ids, max_length))

@@ -95,6 +95,7 @@ class BertClassifier(TaskModel):
         batch = tokenizer(
             list(data.texts),
             padding=False, truncation=True, max_length=max_length, return_tensors=None,
+            return_token_type_ids=True,
         )  # fmt: skip
         labels = data.labels if data.labels is not None else [None] * len(data.texts)
         cut = which_are_cut(tokenizer, data.texts, batch["input_ids"], max_length)

@@ -7,7 +7,7 @@ that the task has put on it.
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from minibert.core.model import BertModel
 from minibert.system.files import folder_written_whole, read_json
 from minibert.tasks.choices import BertChooser
 from minibert.tasks.classification import POOLINGS, BertClassifier
+from minibert.tasks.families import KINDS, task_of_variant
 from minibert.tasks.questions import BertReader
 from minibert.tasks.task import Kind, TaskModel
 from minibert.tasks.tokens import BertTagger
@@ -27,7 +28,6 @@ from minibert.weights.files import find_config, find_weights, read_tensors
 from minibert.weights.loading import floating, hugging_face_state, load_weights, write_tensors
 from minibert.weights.names import modern_name
 
-KINDS: Sequence[type[TaskModel]] = (BertClassifier, BertTagger, BertReader, BertChooser)
 LAYERS = {"classifier", "qa_outputs", *POOLINGS.values()}
 
 
@@ -84,16 +84,16 @@ def load_task(folder: str | Path) -> tuple[TaskModel, Tokenizer]:
 
 
 def head_of(path: Path, bert: BertModel, ignored: Iterable[str]) -> TaskModel | None:
-    """As `task_of`, for a model that is good without it: what cannot be used becomes a warning,
-    and of a variant of BERT nothing is read.
+    """As `task_of`, and of a variant of BERT `task_of_variant`, for a model that is good without
+    it: what cannot be used becomes a warning.
 
     ignored  the keys of the file that are not of the encoder
     """
-    layers = [key for key in ignored if modern_name(key).rpartition(".")[0] in LAYERS]
-    if not layers or type(bert) is not BertModel:
+    layers = [key for key in ignored if modern_name(key).partition(".")[0] in LAYERS]
+    if not layers:
         return None
     try:
-        return task_of(path, bert)
+        return task_of(path, bert) if type(bert) is BertModel else task_of_variant(path, bert)
     except ValueError as error:
         warnings.warn(f"the layer of a task is left out: {error}", stacklevel=3)
         return None

@@ -227,7 +227,8 @@ def put_together(tokenizer: Tokenizer, *texts: tuple[Sequence[int], range]) -> t
     parts = Parts(0, tuple(part for _, part in texts))
     names = {name: tokenizer.vocab.get(token) for name, token in tokenizer.special_tokens.items()}
     first, second = layout.sizes(parts)
-    return layout.fill(parts, [ids for ids, _ in texts], names), [0] * first + [1] * second
+    of_second = 1 if tokenizer.template.segments else 0
+    return layout.fill(parts, [ids for ids, _ in texts], names), [0] * first + [of_second] * second
 
 
 def encoder_for(kind: type[TaskModel], start: BertModel, dropout: float | None = None) -> BertModel:

@@ -29,7 +29,7 @@ from minibert.tasks.classification import classes_of
 from minibert.tasks.labelled import sort_classes
 from minibert.tasks.task import Row, TaskModel, put_together, score_rows
 from minibert.tokenizer.arguments import Text
-from minibert.tokenizer.pieces import Pieces
+from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.windows import OVERLAP, cut_windows
 
@@ -212,7 +212,7 @@ def entities(
     pieces = tokenizer.pieces(text)
     units = [(row, start, end) for row, (start, end) in zip(scores, pieces.offsets)]
     if aggregation not in ("none", "simple"):
-        units = whole_words(text, pieces, units, tokenizer.unk_id, aggregation)
+        units = whole_words(text, pieces, units, tokenizer, aggregation)
     found = [(classes[row.argmax()], float(row.max()), start, end) for row, start, end in units]
     if aggregation == "none":
         return [Entity(*one, text[one[2] : one[3]]) for one in found if one[0] != OUTSIDE]
@@ -242,17 +242,23 @@ def tag_kind(tag: str) -> tuple[str, str]:
 
 
 def whole_words(
-    text: str, pieces: Pieces, units: Sequence[Any], unk_id: int, aggregation: str
+    text: str, pieces: Pieces, units: Sequence[Any], tokenizer: Tokenizer, aggregation: str
 ) -> list[tuple[np.ndarray, int, int]]:
     """Scores of words from those of their pieces.
 
     A piece goes on with the word before it if it is written differently from its place in the
     text ("##s"), and is not [UNK]: transformers' rule, which also joins what the tokenizer has
-    shortened, such as a letter whose accent is gone. To be equal, that is kept.
+    shortened, such as a letter whose accent is gone. To be equal, that is kept. Where pieces do not
+    show it, as of byte-level BPE, a piece goes on if no space stands before it.
     """
+    is_marked = isinstance(tokenizer.engine, WordPieceTokenizer)
     words: list[list[Any]] = []
     for unit, token, number in zip(units, pieces.tokens, pieces.ids):
-        goes_on = len(token) != unit[2] - unit[1] and number != unk_id
+        if is_marked:
+            goes_on = len(token) != unit[2] - unit[1]
+        else:
+            goes_on = unit[1] > 0 and " " not in text[unit[1] - 1 : unit[1] + 1]
+        goes_on = goes_on and number != tokenizer.unk_id
         if words and goes_on:
             words[-1].append(unit)
         else:
