@@ -114,7 +114,10 @@ def finetune(arguments: argparse.Namespace) -> None:
             return
         print(f"seed {result.seed}: {_in_line(result.final)}", flush=True)
         if arguments.task == "classification" and not result.final["matthews"]:
-            print("   perhaps the same class for every text: try a smaller --learning-rate")
+            print(
+                "   perhaps the same class for every text: try a smaller --learning-rate if the "
+                "loss rose, a larger one if it hardly fell"
+            )
 
     try:
         results = finetune_seeds(
