@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import minibert
+from minibert import view
 from tutorials import build
 from tutorials.build import site_writer
 from tutorials.building import checking, running, writing
 from tutorials.building.chapter import chapter_files, read_chapter
 from tutorials.building.compare import first_difference, same_line
+from tutorials.building.reference import API, NAME, public_object
 from tutorials.building.rules import find_quotation
 from tutorials.building.source import note_markdown, rows_of
 
@@ -739,6 +742,21 @@ def test_the_real_site_is_sound(tmp_path, capsys):
     for chapter in {first or second for first, second in named}:  # from the page to the chapters
         assert f"tutorials/{chapter}.html" in pages
     assert len(named) >= 8
+    reference = pages["docs/api.html"]
+    places = {
+        node["id"] for tag in ("dt", "section") for node in reference.every(tag) if "id" in node
+    }
+    for name in NAME.findall((ROOT / API).read_text(encoding="utf-8")):
+        assert name in places, "a public name has its docstring on the site"
+    assert {"minibert.Bert.embed", "minibert.Tokenizer.from_folder"} <= places
+
+
+def test_the_reference_has_every_public_name():
+    listed = NAME.findall((ROOT / API).read_text(encoding="utf-8"))
+    assert len(set(listed)) == len(listed)
+    assert {f"minibert.{name}" for name in minibert.__all__} <= {*listed, "minibert.__version__"}
+    assert {f"minibert.view.{name}" for name in view.__all__} <= set(listed)
+    assert all(public_object(name).__doc__ for name in listed)
 
 
 @pytest.mark.slow

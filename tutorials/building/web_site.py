@@ -29,6 +29,7 @@ from tutorials.building.chapter import (
     read_chapter,
 )
 from tutorials.building.diagrams import AXES, CORE, SHAPE, bert_map, chapter_numbers
+from tutorials.building.reference import API, api_markdown, in_rst
 from tutorials.building.rules import find_quotation, targets
 from tutorials.building.source import read_along, source_markdown
 from tutorials.building.writing import CONTENTS, OPTIONAL, write_text
@@ -48,7 +49,10 @@ LIVE = {
 
 SETTINGS = {
     "project": "minibert",
-    "extensions": ["myst_parser", "sphinx_copybutton", __name__],
+    "extensions": ["myst_parser", "sphinx_copybutton", "sphinx.ext.autodoc", __name__],
+    "autodoc_member_order": "bysource",
+    "add_module_names": False,
+    "python_maximum_signature_line_length": 80,
     "source_suffix": {".md": "markdown", ".py": "markdown"},
     "myst_enable_extensions": ["alert", "colon_fence", "dollarmath", "strikethrough"],
     "myst_dmath_allow_space": False,
@@ -98,6 +102,13 @@ def setup(app: Sphinx) -> None:
 
     app.add_config_value("minibert_terms", {}, "html")
     app.add_html_math_renderer("mathml", formula("inline"), formula("block"))
+
+    def plain_docstring(
+        app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
+    ) -> None:
+        lines[:] = in_rst(lines)
+
+    app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("doctree-read", finish)
     app.connect("html-page-context", colour)
 
@@ -146,11 +157,14 @@ def write_site(root: Path, folder: Path, with_chapters: bool = True) -> Path:
     files = chapter_files(root / "tutorials") if with_chapters else []
     chapters = {f"tutorials/{path.stem}": read_chapter(path) for path in files}
     sources = sources_of(root, list(chapters.values()))
+    reference = [API] if with_chapters and (root / API).is_file() else []
     pages = {path.removesuffix(".py"): path for path in sources}
     first = f"tutorials/{Path(CONTENTS).stem}" if chapters else next(iter(pages))
 
     def read(app: Sphinx, name: str, content: list[str]) -> None:
-        if name in chapters:
+        if f"{name}.md" == API:
+            content[0] = api_markdown(content[0])
+        elif name in chapters:
             content[0] = chapter_markdown(root, chapters[name])
         else:
             content[0] = source_markdown(pages[name], content[0])
@@ -158,14 +172,15 @@ def write_site(root: Path, folder: Path, with_chapters: bool = True) -> Path:
             lists = {
                 "Chapters": [n for n, c in chapters.items() if c.name not in APPENDICES][1:],
                 "Appendices": [n for n, c in chapters.items() if c.name in APPENDICES],
+                "Reference": [name.removesuffix(".md") for name in reference],
                 "The library, to read along": [n for n in pages if n != first],
             }
-            for title, names in lists.items():
+            for title, names in ((title, names) for title, names in lists.items() if names):
                 below = "".join(f"/{name}\n" for name in names)
                 content[0] += f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n{below}```\n"
 
     with tempfile.TemporaryDirectory() as trees, docutils_namespace():
-        wanted = [*(f"{name}.md" for name in chapters), *sources]
+        wanted = [*(f"{name}.md" for name in chapters), *reference, *sources]
         tops = {name.split("/")[0] for name in wanted}
         settings = SETTINGS | {
             "root_doc": first,
