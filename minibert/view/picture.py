@@ -28,6 +28,7 @@ class Picture:
     title        what it is about
     note         how to read it
     interactive  for some pictures: what stands on the page in place of the drawing
+    below        for some: what stands on the page below it, as HTML
 
     >>> picture = Picture('<svg xmlns="http://www.w3.org/2000/svg"/>', "Nothing")
     >>> "<h1>Nothing</h1>" in picture.page()
@@ -38,6 +39,7 @@ class Picture:
     title: str
     note: str = ""
     interactive: str = ""
+    below: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", svg.visible(self.title))  # no mark that turns it round
@@ -53,7 +55,7 @@ class Picture:
             title=html.escape(self.title),
             style=text_of("page.css"),
             note=f'<p class="muted">{html.escape(self.note)}</p>\n' if self.note else "",
-            content=self.interactive or drawing,
+            content=(self.interactive or drawing) + self.below,
         )
 
     def save(self, path: str | Path) -> Path:

@@ -4,10 +4,12 @@ Pieces and their places are those of the tokenizer. What the rules make of each 
 by applying them to the character alone: hardly any rule looks further.
 """
 
+import html
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from minibert.core.rules import clean
+from minibert.tokenizer.explain import explain
 from minibert.tokenizer.origins import normalise
 from minibert.tokenizer.pieces import Pieces, WordPieceTokenizer
 from minibert.tokenizer.tokenizer import Tokenizer
@@ -15,6 +17,7 @@ from minibert.view import svg
 from minibert.view.picture import Picture
 
 MOST_CHARACTERS = 300
+MOST_TRIES = 60  # of a word, on the page
 LEFT = 84.0  # of a row's boxes, after its name
 ROOM = svg.WIDTH - 32 - LEFT
 NOTE = (
@@ -57,7 +60,8 @@ class Cluster(NamedTuple):
 
 
 def tokenization(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> Picture:
-    """Characters, words, pieces and ids in rows, aligned.
+    """Characters, words, pieces and ids in rows, aligned; on the page also the prefixes that the
+    longest match tried.
 
     Raises TypeError for what is no text, ValueError for more than 300 characters.
 
@@ -80,7 +84,37 @@ def tokenization(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> Pictur
     parts.append(svg.moved(16, y, *_legend(used)))
     y += 28 * ((len(used) + 2) // 3) + 8
     said = f"{title}. Pieces: {' '.join(pieces.tokens)}. Ids: {' '.join(map(str, pieces.ids))}."
-    return Picture(svg.document(parts, y, said), title, NOTE)
+    return Picture(svg.document(parts, y, said), title, NOTE, below=_tries(tokenizer, text))
+
+
+def _tries(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> str:
+    """For each word that took more than one try, the prefixes in their order, as HTML."""
+    rows = []
+    for step in dict.fromkeys(
+        (step.before, step.after, tuple(step.changes))
+        for step in explain(tokenizer, text)
+        if step.rule == "longest match" and len(step.changes) > 1
+    ):
+        word, pieces, tries = step
+        shown = [
+            f"<strong>{_safe(piece)} {number}</strong>" if number else f"<s>{_safe(piece)}</s>"
+            for piece, number in tries[:MOST_TRIES]
+        ]
+        more = f" … {len(tries) - MOST_TRIES} more" if len(tries) > MOST_TRIES else ""
+        told = f"{' '.join(shown)}{more} = {_safe(pieces)}"
+        rows.append(f'<h3>{_safe(word)}</h3>\n<p class="tries">{told}</p>')
+    if not rows:
+        return ""
+    note = (
+        "The whole rest of a word is looked up first, then one letter less, until the vocabulary "
+        "has it; struck out: it does not. If no letter is left, the whole word is unknown."
+    )
+    heading = f'<h2>The longest match, try by try</h2>\n<p class="muted">{note}</p>'
+    return "\n".join(["", heading, *rows])
+
+
+def _safe(text: str) -> str:
+    return html.escape(svg.visible(text))
 
 
 def kinds_of(tokenizer: Tokenizer | WordPieceTokenizer, text: str) -> list[str]:

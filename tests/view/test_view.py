@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 import minibert
 from minibert import view
 from minibert.cli.main import main
+from minibert.tokenizer.pieces import WordPieceTokenizer
 from minibert.view import svg
 from minibert.view.attention import habits, interactive, probabilities
 from minibert.view.lens import guesses
@@ -533,6 +534,20 @@ def test_words_stand_over_their_pieces(bert):
     assert float(second.get("x")) + float(second.get("width")) == pytest.approx(right)
     assert float(third.get("x")) == float(other.get("x"))
     assert "rivers" in texts(view.tokenization(bert.tokenizer, "Rivers the"))
+
+
+def test_the_page_has_the_prefixes_that_were_tried():
+    """By hand: the longest first, ## once a piece stands before it."""
+    tokenizer = WordPieceTokenizer(["[UNK]", "a", "una", "##aff", "##able", "##a", "<"])
+    page = view.tokenization(tokenizer, "Unaffable a <x unaffable").page()
+    words = re.findall(r'<h3>(.*?)</h3>\n<p class="tries">(.*?)</p>', page)
+    tried = [*("unaffable", "unaffabl", "unaffab", "unaffa", "unaff", "unaf", "una")]
+    tried += [f"##{rest}" for rest in ("ffable", "ffabl", "ffab", "ffa", "ff", "f")]
+    shown = " ".join(f"<s>{t}</s>" if t != "una" else "<strong>una 2</strong>" for t in tried)
+    assert words == [("unaffable", f"{shown} = [UNK]")]
+    assert "try by try" not in view.tokenization(tokenizer, "a a").page()
+    long = WordPieceTokenizer(["[UNK]", "r", "##r"])
+    assert " … 760 more" in view.tokenization(long, "r" * 40 + "<b>").page()
 
 
 def test_too_long_a_text(bert):
