@@ -1,15 +1,19 @@
 """Fine-tuning for tasks: how good, from which weights, beside simple baselines and transformers.
 
     python -m benchmarks.tasks DATA [--examples 400] [--test 300] [--seeds 3] [--only cola ...]
+    python -m benchmarks.tasks --table < ROWS    what it printed, as a table in Markdown
 
 DATA holds the folders finetuning/ (cola, sst2, ner, qa) and evaluation/stsb. Both libraries go
 through the same loop, from the same weights, new layer included, over the same batches; each seed
-draws the examples anew. Nothing is timed. Prints a row when it is measured, as JSON.
+draws the examples anew. A step is timed in seconds of the processor, which other programs disturb
+less than the clock. Prints a row when it is measured, as JSON.
 """
 
 import argparse
 import json
 import random
+import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +36,13 @@ from minibert.training.finetune import Spread, finetune, majority
 from minibert.training.settings import FinetuneSettings
 from minibert.weights.loading import hugging_face_state
 
+MEASURES = {
+    "classification": ("accuracy",),
+    "regression": ("pearson", "spearman"),
+    "tokens": ("f1",),
+    "questions": ("f1", "exact"),
+}
+LIBRARIES = ("minibert", "transformers")
 STARTS = {"minibert-tiny": ("minibert-tiny", 5e-4), "MiniLM": (MINILM, 1e-4)}
 
 
@@ -78,7 +89,7 @@ def draw(data: Any, count: int, seed: int) -> Any:
 
 
 def halves(data: Any) -> tuple[Any, Any]:
-    """The first four fifths, and the rest: of questions by the article."""
+    """The first four fifths, and the rest: of questions by their texts, in the file's order."""
     if isinstance(data, list):
         contexts = list(dict.fromkeys(question.context for question in data))
         first = set(contexts[: 4 * len(contexts) // 5])
@@ -98,19 +109,21 @@ def baselines(task: str, train: Any, test: Any, tokenizer: Tokenizer) -> dict[st
     """What is had without a BERT."""
     if task == "classification":
         return {
-            "majority": majority(train, test),
-            "bag of words": bag_of_words(tokenizer, train, test),
+            "majority: accuracy": majority(train, test),
+            "bag of words: accuracy": bag_of_words(tokenizer, train, test),
         }
     if task == "regression":
         shared = [
             len(a & b) / max(1, len(a | b))
             for a, b in ((set(x.lower().split()), set(y.lower().split())) for x, y in test.texts)
         ]
-        return {"shared words": correlations(shared, test.labels)["pearson"]}
+        scores = correlations(shared, test.labels)
+        return {f"shared words: {measure}": value for measure, value in scores.items()}
     if task == "tokens":
-        return {"commonest tag of a word": _commonest(train, test)}
+        return {"commonest tag of a word: f1": _commonest(train, test)}
     said = [" ".join(question.context.split()[:3]) for question in test]
-    return {"first words": squad_scores(said, [[t for t, _ in q.answers] for q in test])["f1"]}
+    scores = squad_scores(said, [[text for text, _ in q.answers] for q in test])
+    return {f"first words: {measure}": scores[measure] for measure in MEASURES[task]}
 
 
 def _commonest(train: Tagged, test: Tagged) -> float:
@@ -160,39 +173,80 @@ def run(name: str, start: str, arguments: argparse.Namespace) -> dict[str, Any]:
     bert = minibert.load(source)
     length = 192 if task == "questions" else 64
     values: dict[str, list[float]] = defaultdict(list)
-    key = "matthews" if name == "cola" else ""
+    wanted = MEASURES[task] if name != "cola" else ("matthews", "accuracy")
     for seed in range(arguments.seeds):
         learn = draw(train, arguments.examples, seed)
         settings = FinetuneSettings(
             epochs=arguments.epochs, batch_size=16, learning_rate=rate, max_length=length, seed=seed
         )
         about = TASKS[task].about(train)
-        for library in ("minibert", "transformers"):
+        for library in LIBRARIES[: 1 if arguments.alone else 2]:
             ours = new_model(TASKS[task].kind, bert.model, seed=seed, dropout=0.1, **about)
             model: Any = ours if library == "minibert" else Peer(ours)
-            finetune(model, bert.tokenizer, learn, settings)
+            start_time = time.process_time()
+            losses = finetune(model, bert.tokenizer, learn, settings)
+            seconds = (time.process_time() - start_time) / len(losses)
+            values[f"{library}: seconds a step"].append(seconds)
             scores = measure(model, bert.tokenizer, test, length)
-            values[library].append(scores[key or next(iter(scores))])
+            for key in wanted:
+                values[f"{library}: {key}"].append(scores[key])
         for baseline, value in baselines(task, learn, test, bert.tokenizer).items():
-            values[f"{baseline}, accuracy" if key else baseline].append(value)
-    measures = key or next(iter(scores))
+            values[baseline].append(value)
     spread = {who: [round(v, 4) for v in Spread.of(each)] for who, each in values.items()}
     sizes = {"examples": len(learn if isinstance(learn, list) else learn[0]), "test": len(
         test if isinstance(test, list) else test[0])}  # fmt: skip
-    about = {"set": name, "from": start, "measure": measures, "seeds": arguments.seeds, **sizes}
+    about = {"set": name, "from": start, "seeds": arguments.seeds, **sizes}
     return {**about, "epochs": arguments.epochs, "rate": rate, "length": length, **spread}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """What was printed, as Markdown: a line for each measure."""
+    lines = [
+        "| set | from | examples, epochs | test | measure | minibert | transformers | "
+        "without a BERT | step: transformers / minibert |",
+        "|" + "---|" * 9,
+    ]
+    for row in rows:
+        ours = [key for key in row if key.startswith("minibert: ")]
+        seconds = [row.get(f"{who}: seconds a step", [0.0])[0] for who in LIBRARIES]
+        for key in ours[1:]:
+            measure = key.split(": ")[1]
+            baselines = [
+                f"{who} {_spread(value)}"
+                for who, _, what in (name.partition(": ") for name in row)
+                if what == measure and who not in LIBRARIES
+                for value in [row[f"{who}: {what}"]]
+            ]
+            cells = [
+                row["set"], row["from"], f"{row['examples']}, {row['epochs']}", row["test"],
+                measure, _spread(row[key]), _spread(row.get(f"transformers: {measure}")),
+                "; ".join(baselines), f"{seconds[1] / seconds[0]:.2f}" if seconds[1] else "",
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def _spread(value: Sequence[float] | None) -> str:
+    return "" if value is None else f"{value[0]:.3g} ± {value[1]:.2g}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--table", action="store_true", help="rows on standard input as Markdown")
     parser.add_argument("--examples", type=int, default=400)
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(sets(Path())))
+    parser.add_argument("--alone", action="store_true", help="without transformers beside")
     parser.add_argument("--start", nargs="*", default=list(STARTS), choices=STARTS)
     arguments = parser.parse_args()
+    if arguments.table:
+        print(table([json.loads(line) for line in sys.stdin]))
+        return
+    if arguments.data is None:
+        parser.error("expected the folder of the data")
     torch.set_num_threads(1)
     for start in arguments.start:
         for name in arguments.only:
