@@ -7,6 +7,7 @@ worker on the way. Needs ray[data]; the sentences stand one a line.
 """
 
 import argparse
+import math
 import os
 import signal
 import tempfile
@@ -50,8 +51,10 @@ def by_ray(texts: list[str], workers: int, kill: bool, batch: int) -> tuple[np.n
     """The vectors in the order of the texts, seconds, and how many processes had a part."""
     import ray.data
 
-    table = ray.data.from_items([{"row": n, "text": text} for n, text in enumerate(texts)])
+    # A dataset keeps the options of the moment in which it was made.
     ray.data.DataContext.get_current().execution_options.preserve_order = True
+    rows = [{"row": n, "text": text} for n, text in enumerate(texts)]
+    table = ray.data.from_items(rows, override_num_blocks=math.ceil(len(rows) / batch))
     with tempfile.TemporaryDirectory() as folder:
         if kill:
             watch = threading.Thread(
@@ -68,8 +71,10 @@ def by_ray(texts: list[str], workers: int, kill: bool, batch: int) -> tuple[np.n
         ).to_pandas()
         seconds = time.perf_counter() - start
         processes = len(list(Path(folder).iterdir()))
-    if done["row"].tolist() != list(range(len(texts))):
-        raise SystemExit("rows are lost, doubled or out of order")
+    found = done["row"].tolist()
+    if found != list(range(len(texts))):
+        what = "out of order" if sorted(found) == list(range(len(texts))) else "lost or doubled"
+        raise SystemExit(f"rows are {what}")
     return np.stack(done["vector"].to_list()), seconds, processes
 
 

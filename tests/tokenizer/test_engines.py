@@ -17,6 +17,7 @@ from minibert.tokenizer.explain import explain
 from minibert.tokenizer.normalisers import normalise, normalise_char, steps_of
 from minibert.tokenizer.tokenizer import Tokenizer
 from tests.conftest import ROOT, shared
+from weights_tools.verify.check_tokenizer import check_tokenizer
 
 SENTENCES = (ROOT / "tests" / "data" / "sentences.txt").read_text(encoding="utf-8").split("\n")
 FILES = {
@@ -463,9 +464,14 @@ def test_a_silent_config_does_not_change_what_the_file_says(tmp_path, rules, kin
     theirs.normalizer = normalizers.BertNormalizer(**rules)
     theirs.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     theirs.add_special_tokens(words[:5])
+    theirs.enable_padding(length=30)  # as many files ask for
     theirs.save(str(tmp_path / "tokenizer.json"))
+    theirs.no_padding()
     if kind:
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (row,) = check_tokenizer(tmp_path)
+    assert row.status == "pass" and "transformers 5" in row.detail, row
     mine = Tokenizer.from_folder(tmp_path)
     for text in ("Paris", "caf\u00e9", "中国", "Caf\u00e9 中国"):
         assert mine.ids(text) == theirs.encode(text).ids

@@ -1,8 +1,9 @@
 """Is this model the one it claims to be, and is our computation right on it?
 
-Three kinds of evidence, one table:
+Four kinds of evidence, one table:
 
 files         size and sha256 against those that were published
+tokenizer     the ids of a text against those of tokenizer.json, compiled, if that is installed
 golden        our outputs against numbers that others published (`verify/golden`)
 transformers  our outputs against transformers on the same folder, if it is installed
 """
@@ -17,6 +18,7 @@ from weights_tools.convert import convert
 from weights_tools.tensorflow.checkpoint import TFCheckpoint
 from weights_tools.verify.check_files import check_files
 from weights_tools.verify.check_golden import check_golden, pack_row
+from weights_tools.verify.check_tokenizer import check_tokenizer
 from weights_tools.verify.check_transformers import check_transformers
 from weights_tools.verify.pack import PACKS, Pack, known_fingerprints, load_pack
 from weights_tools.verify.verdict import NOT_RUN, PASS, Row, Verdict
@@ -53,6 +55,7 @@ def verify(
             f"{', '.join(sorted(known))}; leave the claim out to check what does not need it"
         )
     rows = check_files(path, claim)
+    rows += check_tokenizer(model_folder(path if path.is_dir() else path.parent))
     if not _is_tensorflow(path):
         rows += _check_model(path, packs, claim, pack is not None, with_transformers, progress)
         return Verdict(str(source), tuple(rows))
