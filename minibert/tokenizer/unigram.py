@@ -18,8 +18,7 @@ from typing import Any
 
 from minibert.core.unicode_classes import REFERENCE
 from minibert.tokenizer.character_tables import SPACES
-from minibert.tokenizer.normalisers import Charsmap, normalise
-from minibert.tokenizer.pieces import Memory
+from minibert.tokenizer.normalisers import Charsmap
 from minibert.tokenizer.pipeline import Pipeline, Spelling, Word
 from minibert.tokenizer.trie import Trie
 
@@ -79,7 +78,6 @@ class Unigram(Pipeline):
         self._scores = [score for _, score in self.scores]
         self._worst = min(score for _, score in self.scores) - UNKNOWN_PENALTY
         self._trie = Trie((piece, number) for piece, number in vocab.items() if piece)
-        self._edges = Memory(self._at_an_edge)
         charsmaps = [step.apply for step in self._normal if isinstance(step.apply, Charsmap)]
         # Chunks are cut at spaces: a rule that looks at what follows a space would act across.
         self.chunked = self.chunked and not any(map(Charsmap.begins_with_space, charsmaps))
@@ -116,14 +114,6 @@ class Unigram(Pipeline):
         """Whether a token goes on with a word."""
         return not token.startswith(SPACE)
 
-    def _at_an_edge(self, char: str) -> bool:
-        """Whether a character at the end of a text may be dropped, or be white space."""
-        behind, before = (normalise(text, self._normal)[0] for text in (f"x{char}", f"{char}x"))
-        return any(
-            not part or part[0] in SPACES or part[-1] in SPACES
-            for part in (behind[1:], before[:-1])
-        )
-
     def words(self, normal: str, origins: Sequence[int]) -> Iterator[Word]:
         spans = [(0, len(normal))]
         if self.split_at_spaces:
@@ -148,7 +138,7 @@ class Unigram(Pipeline):
         for start in range(end_of_word):
             score_here = best[start]
             end = start + 1
-            node = self._trie[word[start]]
+            node: Any = self._trie[word[start]]
             if node[1] is None and score_here + self._worst > best[end]:
                 best[end], last[end] = score_here + self._worst, (start, self.unknown_id)
             while node:
@@ -188,7 +178,8 @@ class Unigram(Pipeline):
         ]
 
     def cut(self, text: str) -> list[str]:
-        if not self.split_at_spaces and (self._edges[text[:1]] or self._edges[text[-1:]]):
+        ends = (text[:1] + text[-1:]).translate(self._table)
+        if not self.split_at_spaces and (" " in ends or "\0" in ends):
             return [text]  # white space counts, but at the ends it may be dropped
         return super().cut(text)
 

@@ -185,6 +185,13 @@ def test_real_text(both):
     assert not differ(theirs, mine, text)  # once more, from the memories
 
 
+def test_white_space_that_a_mark_joins(both):
+    """A no-break space and a mark are one grapheme, and become a space at the end of the text."""
+    theirs, mine = both
+    texts = [f"a{a}\xa0\u0301{b}" for a in (" ", "", "b ") for b in ("", " ", " b", "<mask>")]
+    assert [text for text in texts if differ(theirs, mine, text)] == []
+
+
 def in_context(code):
     char = chr(code)
     return f"a{char}b {char} {char}\u0301c a{char} x{char}"
