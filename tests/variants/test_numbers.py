@@ -92,6 +92,23 @@ def test_float32(case):
     assert_same(ours, theirs, 1e-4 if model.config.hidden_act == "gelu_new" else 0.0)
 
 
+@pytest.mark.slow
+@pytest.mark.rung(4)
+@pytest.mark.parametrize("case", ["distilbert", "roberta", "albert-erf", "generator"])
+def test_base_size(case):
+    """12 blocks of 768, float32: bit-equal. ALBERT with the exact GELU, as above."""
+    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+    narrow = {"embedding_size": 128} if case in ("albert-erf", "generator") else {}
+    model, kind = variant(case, **sizes, **narrow, intermediate_size=3072)
+    model = model.float()
+    twin = twin_of(model, kind, case)
+    batch = batch_for(case)
+    with torch.no_grad():
+        ours = model(**batch, **WANTED)
+        theirs = twin(**inputs_of_twin(case, batch), **WANTED)
+    assert_same(ours, theirs, 0.0)
+
+
 @pytest.mark.parametrize("case", ["distilbert", "roberta", "albert", "generator", "deberta"])
 @pytest.mark.parametrize("site", ["hidden", "attention"])
 def test_dropout_sites(case, site):
