@@ -184,8 +184,8 @@ class DebertaModel(BertModel):
 
     def __init__(self, config: DebertaConfig, add_pooling_layer: bool = False):
         super().__init__(config, add_pooling_layer)
-        self.embeddings.segment = NoTable(config)
-        self.embeddings.position = NoTable(config)
+        self.embeddings.add_module("segment", NoTable(config))
+        self.embeddings.add_module("position", NoTable(config))
         self.encoder = DebertaEncoder(config)
         initialize(self, config.initializer_range)
 

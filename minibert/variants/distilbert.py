@@ -68,7 +68,8 @@ class DistilBertModel(BertModel):
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = False):
         super().__init__(config, add_pooling_layer)
-        self.embeddings.segment = NoTable(config)  # token_type_ids are taken, and not read
+        # token_type_ids are taken, and not read
+        self.embeddings.add_module("segment", NoTable(config))
         blocks = (DistilBertBlock(config) for _ in range(config.num_hidden_layers))
         self.encoder.blocks = nn.ModuleList(blocks)
         initialize(self, config.initializer_range)
