@@ -60,7 +60,12 @@ def task_of_variant(path: Path, bert: BertModel) -> TaskModel | None:
     """
     folder, files = find_weights(path)
     config = read_json(find_config(folder))
-    word, texts, choices = FAMILIES[config["model_type"]]
+    model_type = config["model_type"]
+    if model_type not in FAMILIES:
+        raise ValueError(
+            f"minibert reads none of the kind {model_type}: {folder} answers as an encoder"
+        )
+    word, texts, choices = FAMILIES[model_type]
     names = {f"{word}{kind.architecture.removeprefix('Bert')}": kind for kind in KINDS}
     name = (config.get("architectures") or [None])[0]
     if name not in names:

@@ -62,6 +62,14 @@ def test_scores_are_those_of_transformers(family, kind, tmp_path):
     assert head.bert.encoder is model.bert.encoder
 
 
+def test_a_layer_that_cannot_be_read_is_a_warning(tmp_path, monkeypatch):
+    fine_tuned("albert", KINDS[0], tmp_path)
+    model, report = load_weights(tmp_path, architecture=TABLE["albert"])
+    monkeypatch.delitem(FAMILIES, "albert")
+    with pytest.warns(UserWarning, match="left out: minibert reads none of the kind albert"):
+        assert head_of(tmp_path, model.bert, report.ignored) is None
+
+
 def written(family: str, kind, folder):
     """With a tokenizer beside it: byte-level BPE, or WordPiece."""
     if family == "roberta":
