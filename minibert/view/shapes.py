@@ -4,6 +4,9 @@ Names and sizes come from a trace of the model, `bert.trace(text)`, so that the 
 from the code. The letters are those of `config.py`.
 """
 
+import html
+import inspect
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from minibert.view import svg
@@ -30,7 +33,8 @@ class Shape(NamedTuple):
 
 
 def shapes(bert: "Bert", text: str) -> Picture:
-    """The map of one sentence through the model.
+    """The map of one sentence through the model; on the page also the line of code that makes each
+    tensor.
 
     Raises ValueError where the tokenizer or the model refuses the text.
 
@@ -74,7 +78,52 @@ def shapes(bert: "Bert", text: str) -> Picture:
         ]  # fmt: skip
         y += row
     said = f"{title}. {letters} {len(found)} kinds of tensors, from {found[0].name} to "
-    return Picture(svg.document(parts, y + 10, said + f"{found[-1].name}."), title, NOTE)
+    drawing = svg.document(parts, y + 10, said + f"{found[-1].name}.")
+    return Picture(drawing, title, NOTE, below=_lines(bert, found))
+
+
+def line_of(bert: "Bert", name: str) -> tuple[str, str]:
+    """The file and the line of code in which the tensor of this name is made, or ("", "").
+
+    >>> import minibert
+    >>> line_of(minibert.load("minibert-tiny"), "embeddings.sum")
+    ('core/embeddings.py', 'summed = self.sum(token + segment + position)  # (B, T, H)')
+    """
+    parent, _, last = name.rpartition(".")
+    for model in (bert.model, bert.pretraining):
+        try:
+            kind = type(model.get_submodule(parent))
+            source = inspect.getsource(kind)
+        except (AttributeError, OSError):  # not in this model, or its source is not to be had
+            continue
+        line = re.search(rf"^ *(.*\bself\.{last}\(.*)$", source, re.MULTILINE)
+        if line:
+            return "/".join(kind.__module__.split(".")[1:]) + ".py", line[1]
+    return "", ""
+
+
+def _lines(bert: "Bert", found: list[Shape]) -> str:
+    """The lines of code, one for each tensor that has one, as HTML."""
+    rows = []
+    for shape in found:
+        file, line = line_of(bert, shape.name)
+        if line:
+            rows.append(
+                f"<tr><td>{html.escape(shape.name)}</td><td><code>{_in_colours(line)}</code><br>"
+                f'<span class="muted">{html.escape(file)}</span></td></tr>'
+            )
+    if not rows:
+        return ""
+    head = '<tr><th scope="col">tensor</th><th scope="col">the line that makes it</th></tr>'
+    table = f"<table>\n<thead>{head}</thead>\n<tbody>{''.join(rows)}</tbody></table>"
+    return f'\n<h2>In the code</h2>\n<div class="lines" tabindex="0">{table}</div>'
+
+
+def _in_colours(line: str) -> str:
+    """A line of code as HTML, in whose shape every letter has its colour."""
+    code, mark, shape = line.rpartition("  # ")
+    letters = re.sub("[BTHAD]", r'<span class="axis-\g<0>">\g<0></span>', html.escape(shape))
+    return html.escape(code + mark) + letters
 
 
 def tensors(bert: "Bert", text: str) -> tuple[list[str], list[Shape]]:

@@ -28,7 +28,7 @@ from minibert.view import svg
 from minibert.view.attention import habits, interactive, probabilities
 from minibert.view.lens import guesses
 from minibert.view.senses import _apart, _ticks, parting
-from minibert.view.shapes import REPEATED, tensors
+from minibert.view.shapes import REPEATED, line_of, tensors
 from minibert.view.tokens import KINDS, kinds_of
 from minibert.weights.loading import save_weights
 from tests.parity.twins import TINY, trained_like, twin_of
@@ -467,6 +467,26 @@ def test_shapes_are_those_of_the_trace(bert, pictures):
         assert tuple(letters[letter] for letter in shape.letters) == shape.sizes, shape
     labels = texts(pictures["shapes"])
     assert "(B, A, T, T)" in labels and "1 × 4 × 9 × 9" in labels and "1 × 9 × 61" in labels
+
+
+def test_every_tensor_has_the_line_that_makes_it(bert, pictures):
+    """The line stands in the file, says the tensor's module, and its shape is that of the map."""
+    page = pictures["shapes"].page()
+    for shape in tensors(bert, TEXT)[1][1:]:  # but for input_ids
+        file, line = line_of(bert, shape.name)
+        assert line in (ROOT / "minibert" / file).read_text(encoding="utf-8"), shape.name
+        assert f"self.{shape.name.rpartition('.')[2]}(" in line
+        told = line.rpartition("  # ")[2]
+        if shape.name.split(".")[-1] not in ("query", "key", "value"):  # split in the same line
+            assert told == f"({', '.join(shape.letters)})", shape.name
+        assert re.sub("<.*?>", "", page).count(html.escape(line)) >= 1
+
+
+def test_the_letters_have_the_colours_of_the_site():
+    style = (ROOT / "minibert/view/page.css").read_text(encoding="utf-8")
+    site = (ROOT / "tutorials/building/style.css").read_text(encoding="utf-8")
+    colours = re.findall(r"--axis-[BTHAD]: #\w+", site)
+    assert len(colours) == 15 and set(re.findall(r"--axis-[BTHAD]: #\w+", style)) == set(colours)
 
 
 def test_shapes_are_to_scale(bert, pictures):
