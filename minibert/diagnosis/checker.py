@@ -251,15 +251,13 @@ class Checker:
         best = steps.so_far(tolerance)
         for allowed in dict.fromkeys((tolerance, FLOAT32_TOLERANCE)):
             known = best if allowed == tolerance else steps.so_far(allowed)
-            if not known.unexplained:
-                finer = {*known.explanations[0], *best.explanations[0]}  # what shows exactly
-                sets = [tuple(sorted(finer))] if len(known.explanations) == 1 else []
-                sets = [s for s in sets if self._gives(s, got, allowed)] or known.explanations
+            joined = steps.joined(best, known, allowed)
+            for sets in [] if known.unexplained else [joined.explanations, known.explanations]:
                 whole = [ids for ids in sets if self._gives(ids, got, allowed)]
                 if whole:
                     return known, allowed, whole
-            if len(known.explanations[0]) > len(best.explanations[0]):
-                best, tolerance = known, allowed
+            if len(joined.explanations[0]) > len(best.explanations[0]):
+                best, tolerance = joined, allowed
             if not best.unexplained:
                 break
         return best, tolerance, []

@@ -18,7 +18,7 @@ that matters, `minibert diagnose --dump-probe` writes them to files.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minibert.core.checks import IGNORE
 from minibert.core.config import BertConfig
@@ -59,14 +59,20 @@ def probe_model(seed: int = 0) -> BertForPreTraining:
     >>> model.bert.embeddings.token.weight.dtype
     torch.float64
     """
-    model = BertForPreTraining(BertModel(probe_config())).double().eval()
+    model = BertForPreTraining(BertModel(probe_config()))
+    draw(model, seed)
+    return model
+
+
+def draw(model: nn.Module, seed: int) -> None:
+    """Give a model weights of the sizes of trained ones, in float64, and put it in eval mode."""
+    model.double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             center, deviation = _center_and_deviation(name)
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_((center + deviation * noise).float())
-    return model
 
 
 def _center_and_deviation(name: str) -> tuple[float, float]:

@@ -101,6 +101,24 @@ class Stepwise:
         with one_thread():
             return _Search(self, tolerance).run()
 
+    def joined(self, exact: SoFar, rough: SoFar, tolerance: float) -> SoFar:
+        """What shows exactly, with what shows to this tolerance besides; `rough` where the two
+        cannot be made together."""
+        pairs = itertools.product(exact.explanations, rough.explanations)
+        unions = {tuple(sorted({*one, *other})) for one, other in pairs}
+        sets = [ids for ids in unions if possible([self.replay.by_id[each] for each in ids])]
+        if not sets:
+            return rough
+        least = min(map(len, sets))
+        more = set(min(sets, key=len)).difference(*exact.explanations)
+        unexplained = [
+            name
+            for name in exact.unexplained
+            if not any(name in self.acts(each) for each in more)
+            or self.off(min(sets, key=len), name) > tolerance
+        ]
+        return SoFar(sorted(ids for ids in sets if len(ids) == least), unexplained)
+
     def place(self, ids: Ids, name: str, tolerance: float) -> tuple[Place, Tensor | None]:
         """A step beside what it should give, with these mistakes, and what it read."""
         held: list[Tensor] = []

@@ -31,7 +31,7 @@ from minibert.diagnosis.naming import by_name, known_names, our_name, outputs_by
 from minibert.weights.loading import hugging_face_state
 
 ARGUMENTS = {
-    "input_ids": ("input_ids", "ids", "tokens", "token_ids", "inputs", "input", "src", "x"),
+    "input_ids": ("input_ids", "ids", "tokens", "token_ids", "inputs", "input", "src", "x", "seq"),
     "token_type_ids": (
         *("token_type_ids", "segment_ids", "segments", "segment_info", "segment_label", "type_ids"),
         *("segment_labels", "segment", "seg_ids", "seg", "token_types", "token_type"),
@@ -334,7 +334,8 @@ def build(
         )
 
     def make(hidden: float, attention: float) -> Callee:
-        wanted = _config_for(target, config, hidden, attention)
+        rates = {"hidden_dropout_prob": hidden, "attention_probs_dropout_prob": attention}
+        wanted = config_for(target, config, **rates)
         try:
             torch.manual_seed(0)  # what no weights fill is the same in every copy
             if inspect.isclass(target) and issubclass(target, nn.Module):
@@ -383,17 +384,15 @@ def _filled(
     return filled
 
 
-def _config_for(target: Any, config: BertConfig, hidden: float, attention: float) -> Any:
-    values = {
-        **config.to_dict(),
-        "hidden_dropout_prob": hidden,
-        "attention_probs_dropout_prob": attention,
-    }
+def config_for(target: Any, config: BertConfig, **settings: float) -> Any:
+    """The probe's config, with these settings in place of its own, as `target` takes it."""
+    values = {**config.to_dict(), **settings}
     if hasattr(target, "config_class"):  # a class of transformers brings its own config
+        del values["model_type"]
         made = target.config_class(**values)
         made._attn_implementation = "eager"
         return made
-    return types.SimpleNamespace(**values, head_size=config.head_size)
+    return types.SimpleNamespace(**{**vars(config), "head_size": config.head_size, **values})
 
 
 def _arrays(reference: BertForPreTraining) -> dict[str, np.ndarray]:

@@ -7,17 +7,15 @@ variant, and each pair, is made in the reference, until one gives the very numbe
 """
 
 import inspect
-import itertools
 import re
-import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
-from minibert.diagnosis.catalogue.mistake import patched
+from minibert.diagnosis.catalogue.mistake import Mistake, patched
 from minibert.diagnosis.catalogue.variants import (
     MISTAKES,
     ROBERTAS,
@@ -25,9 +23,10 @@ from minibert.diagnosis.catalogue.variants import (
     byte_level,
     extra_segments,
 )
-from minibert.diagnosis.probe import _center_and_deviation, full_batch, probe_config
+from minibert.diagnosis.probe import draw, full_batch, probe_config
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.students import ARGUMENTS, StudentError, in_words
+from minibert.diagnosis.search import explain
+from minibert.diagnosis.students import Callee, StudentError, config_for, in_words
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
     TOLERANCE,
@@ -55,7 +54,6 @@ TEXTS = (
     " a flower  glows",
     "It's 12 o'clock\nin Zoë's café",
 )
-SWITCHES = ("output_hidden_states", "output_attentions", "return_dict")
 
 
 class VariantChecker:
@@ -85,7 +83,7 @@ class VariantChecker:
         )
         if not isinstance(self.model, BertForPreTraining):
             raise TypeError(f"{self.kind.model_class} is no BERT")
-        self._draw(seed)
+        draw(self.model, seed)
         self.batch = {k: t for k, t in full_batch().items() if "label" not in k}
         real = self.batch["attention_mask"] == 1
         pad = torch.full_like(self.batch["input_ids"], config.pad_token_id or 0)
@@ -94,36 +92,15 @@ class VariantChecker:
             self.batch["token_type_ids"] = torch.zeros_like(pad)
         self.expected = self.numbers(self.model)
 
-    def _draw(self, seed: int) -> None:
-        self.model.double().eval()
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                center, deviation = _center_and_deviation(name)
-                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.copy_((center + deviation * noise).float())
-
     def numbers(self, call: Any) -> dict[str, Tensor]:
         """What a model gives on the probe, in the order of computation, 0 at padding."""
-        target = call.forward if isinstance(call, nn.Module) else call
-        wanted = inspect.signature(target).parameters
-        open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in wanted.values())
-        arguments: dict[str, Any] = {}
-        for name, synonyms in ARGUMENTS.items():
-            word = next((word for word in synonyms if word in wanted), None)
-            if word is not None and name in self.batch:
-                arguments[word] = self.batch[name].clone()
-        if not arguments.keys() & set(ARGUMENTS["input_ids"]):
-            raise StudentError(f"your model must take input_ids; its arguments are {list(wanted)}")
-        if isinstance(call, BertForPreTraining):  # which passes on what it does not name
-            arguments = dict(self.batch)
-        theirs = hasattr(getattr(call, "config", None), "output_attentions")
-        for switch in SWITCHES:
-            ours = isinstance(call, BertForPreTraining) and switch != "return_dict"
-            if switch in wanted or ours or (open_ended and theirs):
-                arguments[switch] = True
+        batch = {name: tensor.clone() for name, tensor in self.batch.items()}
         with torch.no_grad():
-            return blank(_by_name(call(**arguments)), self.batch["attention_mask"])
+            if isinstance(call, BertForPreTraining):  # which passes on what it does not name
+                output = call(**batch, output_hidden_states=True, output_attentions=True)
+            else:
+                output = Callee(call, {}, self.model.config).run(batch)
+        return blank(_by_name(output), self.batch["attention_mask"])
 
     def check(self, target: Any, subject: str = "your model") -> Diagnosis:
         """Check a class built as NAME(config), a module, or build(config, weights); of RoBERTa also
@@ -195,37 +172,30 @@ class VariantChecker:
         self, got: Mapping[str, Tensor], tolerance: float = TOLERANCE
     ) -> list[tuple[str, ...]]:
         """The known mistakes, or the pairs of them, that give these numbers."""
-        known = MISTAKES[self.variant]
-        mask = self.batch["attention_mask"]
-        for size in (1, 2):
-            sets = []
-            for ids in itertools.combinations(known, size):
-                if len({known[each].changes for each in ids}) < size:
-                    continue  # both change the same thing
-                with patched(self.model, [known[each] for each in ids]):
-                    made = self.numbers(self.model)
-                missing = (self.expected.keys() & got.keys()) - made.keys()
-                if not missing and first_difference(made, got, mask, tolerance) is None:
-                    sets.append(ids)
-            if sets:
-                return sets
-        return []
+        wanted = self.expected.keys() & got.keys()
+
+        def compute(mistakes: Sequence[Mistake]) -> dict[str, Tensor]:
+            with patched(self.model, mistakes):
+                return self.numbers(self.model)
+
+        def agree(made: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+            place = first_difference(made, other, self.batch["attention_mask"], tolerance)
+            return wanted <= made.keys() and place is None
+
+        return explain(MISTAKES[self.variant].values(), compute, agree, got, most=2)
 
     def _build(self, target: Any) -> tuple[Any, list[str]]:
         state = hugging_face_state(self.model, self.kind)
         if not isinstance(target, nn.Module) and not inspect.isclass(target):
-            return target(self._config(target), {k: t.numpy().copy() for k, t in state.items()}), []
+            return target(
+                config_for(target, self.model.config),
+                {k: t.numpy().copy() for k, t in state.items()},
+            ), []
         make: Any = target
-        module = target if isinstance(target, nn.Module) else make(self._config(target))
+        module = (
+            target if isinstance(target, nn.Module) else make(config_for(target, self.model.config))
+        )
         return self._fill(module.double().eval(), state)
-
-    def _config(self, target: Any) -> Any:
-        values = self.model.config.to_dict()
-        if hasattr(target, "config_class"):  # a class of transformers brings its own config
-            made = target.config_class(**{k: v for k, v in values.items() if k != "model_type"})
-            made._attn_implementation = "eager"
-            return made
-        return types.SimpleNamespace(**{**vars(self.model.config), **values})
 
     def _fill(self, module: nn.Module, state: Mapping[str, Tensor]) -> tuple[nn.Module, list[str]]:
         """Copy the probe's weights into a module, by their names in transformers or minibert."""

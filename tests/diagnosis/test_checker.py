@@ -194,12 +194,13 @@ def test_a_mistake_beside_float32_is_named(checker, each):
     assert not diagnosis.invariants
 
 
-def test_a_sinusoidal_table_in_float32_is_recognised(checker):
-    def rounds(model):
-        table = model.bert.embeddings.position
-        override(table, "forward", lambda f, ids: f(ids).float().double())
+def positions_rounded(model):
+    table = model.bert.embeddings.position
+    override(table, "forward", lambda original, ids: original(ids).float().double())
 
-    diagnosis = diagnose(checker, changed("position_sinusoidal", rounds))
+
+def test_a_sinusoidal_table_in_float32_is_recognised(checker):
+    diagnosis = diagnose(checker, changed("position_sinusoidal", positions_rounded))
     assert diagnosis.explanations == [("position_sinusoidal",)], diagnosis.text()
     assert "to float32's precision" in diagnosis.text()
 
@@ -972,6 +973,19 @@ def test_before_an_unknown_mistake_too_and_the_unknown_one_is_related(checker):
     assert diagnosis.unexplained[0] == "encoder.blocks.0.feed_forward.down"
     assert diagnosis.beyond[0].startswith("yours = reference x 0.5")
     assert "of the first: yours = reference x 0.5" in diagnosis.text()
+
+
+def test_a_mistake_in_float32_is_named_beside_an_unknown_one_and_an_exact_one(checker):
+    """To float32's precision the epsilon drowns; exactly, the rounded waves are none."""
+
+    def swollen(model):
+        linear = blocks(model)[1].attention.output
+        override(linear, "forward", lambda original, x: original(x) * 1.1)
+
+    known = ("norm_eps_outside_root", "position_sinusoidal")
+    diagnosis = diagnose(checker, changed(*known, positions_rounded, swollen))
+    assert diagnosis.so_far == [known], diagnosis.text()
+    assert diagnosis.unexplained == ["encoder.blocks.1.attention.output"]
 
 
 def test_more_mistakes_than_the_search_takes_are_named(checker):

@@ -246,6 +246,25 @@ def merge_interleaved(attention):
     override(attention, "merge_heads", merge)
 
 
+@wrong_attention(
+    seen="uygarkurt/BERT-PyTorch; sahilnishad/BERT-from-Scratch-using-PyTorch",
+    changes="axes+mask",
+)
+def attention_over_texts(attention):
+    """Attention runs over the texts of the batch, not over the tokens of a text, without a mask.
+
+    ? Which axis of its input does nn.TransformerEncoderLayer take for the tokens?
+    @ Other neighbours in the batch change a text's numbers.
+    ! batch_first=True, and src_key_padding_mask=(attention_mask == 0).
+    """
+
+    def forward(original, hidden_states, bias=None, explicit=False):
+        attended, probabilities = original(hidden_states.transpose(0, 1), None, explicit)
+        return attended.transpose(0, 1), probabilities
+
+    override(attention, "forward", forward)
+
+
 def reorder(attention, order):
     """Let attend(query, key, value) get its three tensors in another order."""
 

@@ -11,6 +11,15 @@ from minibert.diagnosis.catalogue.mistake import blocks, mistake, override
 wrong_embeddings = partial(mistake, "embeddings")
 wrong_position = partial(wrong_embeddings, changes="position")
 wrong_segment = partial(wrong_embeddings, changes="segment")
+wrong_epsilon = partial(
+    wrong_embeddings,
+    changes="norm eps+embedding norm",
+    hints="""
+    ? How many LayerNorms does your model make, and how many of them are told an epsilon?
+    @ The LayerNorm of the embeddings alone differs, and a little: look for a small constant.
+    ! nn.LayerNorm(H, eps=1e-12) in the embeddings, too.
+    """,
+)
 
 
 class Computed(nn.Module):
@@ -173,6 +182,18 @@ def embedding_norm_missing(model):
     ! Apply LayerNorm to token + segment + position.
     """
     model.bert.embeddings.norm = nn.Identity()
+
+
+@wrong_epsilon(seen="moon-hotel/BertWithPretrained")
+def embedding_norm_eps_1e5(model):
+    """The LayerNorm of the embeddings alone has the epsilon 1e-5, PyTorch's default."""
+    model.bert.embeddings.norm.eps = 1e-5
+
+
+@wrong_epsilon(seen="HyunJae0/BERT-pytorch-implementation")
+def embedding_norm_eps_1e6(model):
+    """The LayerNorm of the embeddings alone has the epsilon 1e-6."""
+    model.bert.embeddings.norm.eps = 1e-6
 
 
 def join_by(model, join):
