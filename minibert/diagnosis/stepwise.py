@@ -190,14 +190,16 @@ class _Search:
             for ids, given_up in frontier:
                 wrong = self.wrong(ids)
                 name = next((each for each in wrong if each not in given_up), None)
-                if name is None:
-                    ids = self.proven(ids)
-                    ends[ids] = self.wrong(ids)
-                    continue
-                more = self.extend(ids, name, given_up)
+                if name is None:  # what is known by now may explain a step that was given up
+                    more = [each for step in wrong for each in self.alone(ids, step)]
+                else:
+                    more = self.extend(ids, name, given_up)
                 for larger in more:
                     further[larger, given_up] = len(self.wrong(larger))
-                if not more:
+                if not more and name is None:
+                    ids = self.proven(ids)
+                    ends[ids] = self.wrong(ids)
+                elif not more:
                     further[ids, given_up | {name}] = len(wrong)
             ranked = sorted(further, key=lambda state: (further[state], len(state[0]), state[0]))
             frontier = ranked[:WIDTH]
@@ -208,13 +210,19 @@ class _Search:
 
     def extend(self, ids: Ids, name: str, given_up: frozenset[str]) -> list[Ids]:
         """`ids` with one more mistake, or two, that make the step `name` the student's."""
-        here = [m.id for m in self.replay.mistakes if name in self.steps.acts(m.id)]
-        more = self.attempt(ids, name, [(each,) for each in here])
-        pairs = list(itertools.combinations(here, 2))
+        more = self.alone(ids, name)
+        pairs = list(itertools.combinations(self.acting(name), 2))
         elsewhere = [re.sub(r"\d+", "N", each) for each in given_up]
         if not more and len(pairs) <= PAIRS and elsewhere.count(re.sub(r"\d+", "N", name)) < 2:
             more = self.attempt(ids, name, pairs)
         return more
+
+    def alone(self, ids: Ids, name: str) -> list[Ids]:
+        """`ids` with one more mistake that makes the step `name` the student's."""
+        return self.attempt(ids, name, [(each,) for each in self.acting(name)])
+
+    def acting(self, name: str) -> list[str]:
+        return [m.id for m in self.replay.mistakes if name in self.steps.acts(m.id)]
 
     def attempt(self, ids: Ids, name: str, sets: Sequence[Ids]) -> list[Ids]:
         more = []

@@ -988,6 +988,21 @@ def test_a_mistake_in_float32_is_named_beside_an_unknown_one_and_an_exact_one(ch
     assert diagnosis.unexplained == ["encoder.blocks.1.attention.output"]
 
 
+def test_a_step_that_was_given_up_is_tried_again_with_what_is_known_behind_it(checker):
+    """What nn.TransformerEncoderLayer shows by name: three mistakes lie before its first norm."""
+    made = ("attention_over_texts", "embedding_norm_missing", "norm_eps_1e5", "relu")
+    ends = ("attention_norm", "feed_forward.up", "feed_forward.down", "output_norm", "hidden_state")
+    shown = {}
+
+    def look(name, inputs, output):
+        if name.endswith(ends):
+            shown[name] = output.clone()  # with padding, which these mistakes read
+
+    checker.replay.tensors([CATALOGUE[each] for each in made], look)
+    diagnosis = checker.check(Arrays(shown, checker.expected, checker.model.config))
+    assert diagnosis.explanations == [made], diagnosis.text()
+
+
 def test_more_mistakes_than_the_search_takes_are_named(checker):
     five = ["gelu_tanh", "norm_unbiased", "position_from_one", "scale_missing", "segment_all_zero"]
     assert diagnose(checker, changed(*five)).explanations == [tuple(five)]
