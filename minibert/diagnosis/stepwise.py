@@ -110,14 +110,15 @@ class Stepwise:
         if not sets:
             return rough
         least = min(map(len, sets))
-        more = set(min(sets, key=len)).difference(*exact.explanations)
+        sets = sorted(ids for ids in sets if len(ids) == least)
+        more = set(sets[0]).difference(*exact.explanations)
         unexplained = [
             name
             for name in exact.unexplained
             if not any(name in self.acts(each) for each in more)
-            or self.off(min(sets, key=len), name) > tolerance
+            or self.off(sets[0], name) > tolerance
         ]
-        return SoFar(sorted(ids for ids in sets if len(ids) == least), unexplained)
+        return SoFar(sets, unexplained)
 
     def place(self, ids: Ids, name: str, tolerance: float) -> tuple[Place, Tensor | None]:
         """A step beside what it should give, with these mistakes, and what it read."""
@@ -196,11 +197,11 @@ class _Search:
                     more = self.extend(ids, name, given_up)
                 for larger in more:
                     further[larger, given_up] = len(self.wrong(larger))
-                if not more and name is None:
+                if not more and name is not None:
+                    further[ids, given_up | {name}] = len(wrong)
+                elif not more:
                     ids = self.proven(ids)
                     ends[ids] = self.wrong(ids)
-                elif not more:
-                    further[ids, given_up | {name}] = len(wrong)
             ranked = sorted(further, key=lambda state: (further[state], len(state[0]), state[0]))
             frontier = ranked[:WIDTH]
         fewest = min((len(wrong), len(ids)) for ids, wrong in ends.items())
