@@ -223,6 +223,9 @@ def _answer(
     def begin(name: str, times: float = 1) -> None:
         pipe.send(("step", name, times))
 
+    import torch
+
+    torch.set_num_threads(1)  # a fork has none of the threads that OpenMP would wait for
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the caller ends this process
     sys.stdout = sys.stderr
     os.dup2(2, 1)

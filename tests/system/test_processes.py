@@ -72,6 +72,18 @@ def test_torchrun_tells_each_process_its_number(monkeypatch):
     assert (rank(), count()) == (2, 4)
 
 
+def test_work_apart_may_compute_after_its_caller_did(kept):
+    """As from a notebook: OpenMP's threads are not there in a fork, and would be waited for."""
+    numbers = torch.randn(2_000_000)
+    torch.set_num_threads(2)
+    expected = _sum_of_exponentials(numbers)
+    assert apart(_sum_of_exponentials, numbers, seconds=30) == pytest.approx(expected)
+
+
+def _sum_of_exponentials(numbers):
+    return torch.exp(numbers).sum().item()
+
+
 def test_work_apart_gives_its_answer_or_says_that_there_is_none():
     assert apart(divmod, 7, 2, seconds=60) == (3, 1)
     with pytest.raises(Silent, match="exit code 3"):
