@@ -255,17 +255,17 @@ def choose(
         start, end = offsets[span.first][0], offsets[span.last][1]
         if len(texts) < settings.n_best_size and context[start:end].strip():
             texts.setdefault(context[start:end], (start, end, span.start_logit, span.end_logit))
-    found = [(text, *place) for text, place in texts.items()]
+    candidates = [(text, *place) for text, place in texts.items()]
     if null is not None:
-        found.append(("", 0, 0, null[0], null[1]))
-        found.sort(key=lambda one: -(one[3] + one[4]))
-    if not found:  # of a text in which the tokenizer sees nothing
+        candidates.append(("", 0, 0, null[0], null[1]))
+        candidates.sort(key=lambda one: -(one[3] + one[4]))
+    if not candidates:  # of a text in which the tokenizer sees nothing
         return Answers(Answer("", 0, 0, 0.0), [])
-    totals = torch.tensor([one[3] + one[4] for one in found], dtype=torch.float64)
+    totals = torch.tensor([one[3] + one[4] for one in candidates], dtype=torch.float64)
     chances = totals.softmax(dim=0).tolist()
     nbest = [
         Answer(text, start, end, chance, begin, finish)
-        for (text, start, end, begin, finish), chance in zip(found, chances)
+        for (text, start, end, begin, finish), chance in zip(candidates, chances)
     ]
     spoken = [answer for answer in nbest if answer.text]
     if null is None or not spoken:

@@ -213,11 +213,11 @@ def entities(
     units = [(row, start, end) for row, (start, end) in zip(scores, pieces.offsets)]
     if aggregation not in ("none", "simple"):
         units = whole_words(text, pieces, units, tokenizer, aggregation)
-    found = [(classes[row.argmax()], float(row.max()), start, end) for row, start, end in units]
+    tagged = [(classes[row.argmax()], float(row.max()), start, end) for row, start, end in units]
     if aggregation == "none":
-        return [Entity(*one, text[one[2] : one[3]]) for one in found if one[0] != OUTSIDE]
+        return [Entity(*one, text[one[2] : one[3]]) for one in tagged if one[0] != OUTSIDE]
     groups: list[list[tuple[str, float, int, int]]] = []
-    for one in found:
+    for one in tagged:
         prefix, kind = tag_kind(one[0])
         if groups and prefix != "B" and kind == tag_kind(groups[-1][-1][0])[1]:
             groups[-1].append(one)

@@ -55,10 +55,10 @@ def retrieval_scores(bert: Bert, pairs: Texts, top: int = 10) -> dict[str, float
     relevant: dict[str, set[int]] = {query: set() for query in queries}
     for query, document in zip(*pairs.columns):
         relevant[query].add(number[document])
-    found = bert.nearest(
+    neighbours = bert.nearest(
         queries, bert.embed(documents, prompt_name="document"), top, prompt_name="query"
     )
-    rows = [[neighbour.row for neighbour in answers] for answers in found]
+    rows = [[neighbour.row for neighbour in answers] for answers in neighbours]
     counts = {"queries": len(queries), "documents": len(documents)}
     return counts | ranking_scores(rows, list(relevant.values()), top)
 

@@ -43,7 +43,7 @@ def shapes(bert: "Bert", text: str) -> Picture:
     >>> "(B, A, T, T)" in picture.svg and "1 × 4 × 5 × 5" in picture.svg
     True
     """
-    tokens, found = tensors(bert, text)
+    tokens, kinds = tensors(bert, text)
     config = bert.config
     title = f"One sentence through BERT: {svg.visible(text)}"
     letters = (
@@ -55,10 +55,10 @@ def shapes(bert: "Bert", text: str) -> Picture:
     for said in svg.wrapped(letters, svg.WIDTH - 32):
         parts.append(svg.text(16, y + 8, said))
         y += 22
-    longest = max(max(shape.sizes) for shape in found) ** 0.5
+    longest = max(max(shape.sizes) for shape in kinds) ** 0.5
     scale = min(326 / longest, 40 / len(tokens) ** 0.5, 6)
     part = ""
-    for shape in found:
+    for shape in kinds:
         here = "block" if shape.name.startswith(BLOCK) else shape.name.split(".")[0]
         if here != part:
             heading = _title(here, config.num_hidden_layers)
@@ -77,9 +77,9 @@ def shapes(bert: "Bert", text: str) -> Picture:
             svg.moved(516, y + (row - height) / 2, *drawing),
         ]  # fmt: skip
         y += row
-    said = f"{title}. {letters} {len(found)} kinds of tensors, from {found[0].name} to "
-    drawing = svg.document(parts, y + 10, said + f"{found[-1].name}.")
-    return Picture(drawing, title, NOTE, below=_lines(bert, found))
+    said = f"{title}. {letters} {len(kinds)} kinds of tensors, from {kinds[0].name} to "
+    drawing = svg.document(parts, y + 10, said + f"{kinds[-1].name}.")
+    return Picture(drawing, title, NOTE, below=_lines(bert, kinds))
 
 
 def line_of(bert: "Bert", name: str) -> tuple[str, str]:
@@ -102,10 +102,10 @@ def line_of(bert: "Bert", name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _lines(bert: "Bert", found: list[Shape]) -> str:
+def _lines(bert: "Bert", kinds: list[Shape]) -> str:
     """The lines of code, one for each tensor that has one, as HTML."""
     rows = []
-    for shape in found:
+    for shape in kinds:
         file, line = line_of(bert, shape.name)
         if line:
             rows.append(
@@ -132,7 +132,7 @@ def tensors(bert: "Bert", text: str) -> tuple[list[str], list[Shape]]:
     assert trace.tokens is not None
     tokens = trace.tokens[0]
     c = bert.config
-    found = [Shape("input_ids", ("B", "T"), (1, len(tokens)))]
+    kinds = [Shape("input_ids", ("B", "T"), (1, len(tokens)))]
     for name, tensor in trace.items():
         inside = name.removeprefix(BLOCK)
         if name.startswith("encoder.blocks.") and inside == name or inside in REPEATED:
@@ -144,8 +144,8 @@ def tensors(bert: "Bert", text: str) -> tuple[list[str], list[Shape]]:
             letters = ("B", "H") if tensor.shape[-1] == c.hidden_size else ("B", "2")
         else:
             letters = ("B", "T", "V" if name == "masked_word.logits" else last)
-        found.append(Shape(name, letters, tuple(tensor.shape)))
-    return tokens, found
+        kinds.append(Shape(name, letters, tuple(tensor.shape)))
+    return tokens, kinds
 
 
 def _title(part: str, blocks: int) -> str:
