@@ -78,8 +78,8 @@ def shapes(bert: "Bert", text: str) -> Picture:
         ]  # fmt: skip
         y += row
     said = f"{title}. {letters} {len(kinds)} kinds of tensors, from {kinds[0].name} to "
-    drawing = svg.document(parts, y + 10, said + f"{kinds[-1].name}.")
-    return Picture(drawing, title, NOTE, below=_lines(bert, kinds))
+    document = svg.document(parts, y + 10, said + f"{kinds[-1].name}.")
+    return Picture(document, title, NOTE, below=_lines(bert, kinds))
 
 
 def line_of(bert: "Bert", name: str) -> tuple[str, str]:

@@ -26,7 +26,8 @@ def check_tokenizer(folder: Path) -> list[Row]:
     except ValueError as error:
         return [Row("tokenizer", file.name, INFO, f"is not read here: {error}")]
     compiled = tokenizers.Tokenizer.from_file(str(file))
-    compiled.no_padding(), compiled.no_truncation()  # which a file may ask for
+    compiled.no_padding()  # a file may ask for both
+    compiled.no_truncation()
     theirs = compiled.encode(PROBE, add_special_tokens=False).ids
     if mine != theirs:
         detail = "tokenizer_config.json says otherwise than this file, and is believed"
