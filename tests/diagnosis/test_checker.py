@@ -1012,11 +1012,11 @@ def test_a_mistake_in_one_place_alone_is_not_named_for_all(checker):
     """Never half-true: the catalogue's epsilon is that of every LayerNorm."""
 
     def first_alone(model):
-        model.bert.embeddings.norm.eps = 1e-5
+        model.bert.encoder.blocks[0].attention_norm.eps = 1e-5
 
     diagnosis = diagnose(checker, changed(first_alone))
     assert diagnosis.explanations == [] and diagnosis.so_far == []
-    assert diagnosis.unexplained == ["embeddings.norm"]
+    assert diagnosis.unexplained == ["encoder.blocks.0.attention_norm"]
 
 
 # ---- Linear layers and dropout ----

@@ -669,14 +669,17 @@ def test_a_signal_saves_and_stops(data, tmp_path, number):
     process = subprocess.Popen(
         command(*options), env=environment(), stderr=subprocess.PIPE, text=True, cwd=tmp_path
     )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        log = tmp_path / "run" / "log.csv"
-        if log.exists() and len(log.read_text().splitlines()) > 1:
-            break
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            log = tmp_path / "run" / "log.csv"
+            if log.exists() and len(log.read_text().splitlines()) > 1:
+                break
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()  # it would train for days
     assert process.returncode == 128 + number
     assert "stopped and saved after" in errors and "Traceback" not in errors
     step = weights(tmp_path / "run")["state"]["step"]

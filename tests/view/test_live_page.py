@@ -50,8 +50,12 @@ def browser(tmp_path_factory):
 
 
 def opened(browser, page, address=""):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser.get("about:blank")
     browser.get(page.as_uri() + address)
+    ready = "return Boolean(document.body && document.body.dataset.ready)"
+    WebDriverWait(browser, 120).until(lambda page: page.execute_script(ready))
     settle(browser)
     return browser
 
