@@ -392,6 +392,7 @@ class Bert:
     def rank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
         """The texts by how well they fit the query, best first: a cross-encoder reads both."""
         check_list(texts)
+        texts = list(texts)  # an iterator would be at its end after the check
         for text in (query, *texts):
             check_text(text)
         return rank(wanted(self.head, BertClassifier, self.source), self.tokenizer, query, texts)
@@ -440,6 +441,7 @@ class Bert:
     def choose(self, text: str, options: Sequence[str]) -> list[Chosen]:
         """The options by how well they continue the text, likeliest first."""
         check_list(options)
+        options = list(options)
         for one in (text, *options):
             check_text(one)
         return choose(wanted(self.head, BertChooser, self.source), self.tokenizer, text, options)

@@ -150,6 +150,7 @@ def test_choosing(tokenizer, tmp_path):
     chosen = bert.choose("the river was", ["in", "a river of the", "on"])
     assert sum(one.probability for one in chosen) == pytest.approx(1)
     assert chosen[0].probability >= chosen[1].probability
+    assert bert.choose("the river was", iter(["in", "a river of the", "on"])) == chosen
     with pytest.warns(UserWarning, match="among 3, and an example has 4"):
         bert.choose("a", ["a", "b", "c", "d"])
     with pytest.raises(ValueError, match="two options or more"):
