@@ -279,11 +279,21 @@ class Bert:
         return span_vectors(tokens[0], spans)
 
     @overload
-    def similarity(self, first: str, second: str, similarity: str | None = None) -> float: ...  # type: ignore[overload-overlap]
+    def similarity(  # type: ignore[overload-overlap]
+        self,
+        first: str,
+        second: str,
+        similarity: str | None = None,
+        **settings: Unpack[EmbedSettings],
+    ) -> float: ...
 
     @overload
     def similarity(
-        self, first: Sequence[str], second: Sequence[str], similarity: str | None = None
+        self,
+        first: Sequence[str],
+        second: Sequence[str],
+        similarity: str | None = None,
+        **settings: Unpack[EmbedSettings],
     ) -> np.ndarray: ...
 
     def similarity(
@@ -291,14 +301,17 @@ class Bert:
         first: str | Sequence[str],
         second: str | Sequence[str],
         similarity: str | None = None,
+        **settings: Unpack[EmbedSettings],
     ) -> float | np.ndarray:
         """How alike the texts' vectors are, (len(first), len(second)), by `similarity`: "cosine",
         "dot", "euclidean" or "manhattan", distances counting negatively; None: what the model's
-        own recipe says, else the cosine. Of two single texts a number."""
+        own recipe says, else the cosine. Of two single texts a number. `settings` are those of
+        `embed` for both, such as prompt="query: "; where a query and a document need different
+        prompts, `nearest` takes the documents' vectors."""
         compare = similarities(similarity or self.recipe.similarity)
         single = isinstance(first, str) and isinstance(second, str)
         texts = [[one] if isinstance(one, str) else one for one in (first, second)]
-        scores = compare(*map(self.embed, texts))
+        scores = compare(*(self.embed(one, **settings) for one in texts))
         return float(scores[0, 0]) if single else scores
 
     def nearest(

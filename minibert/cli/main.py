@@ -9,7 +9,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -35,14 +37,15 @@ def run_parser(
     """Parse `argv` (by default the program's own), run the command, give the exit code.
 
     Each sub-parser names its command by `set_defaults(run=...)`: a function of the parsed
-    arguments that returns an exit code, or None for 0. Errors go to standard error after `prog`.
+    arguments that returns an exit code, or None for 0. Errors and warnings go to standard error
+    after `prog`.
     """
     mute = _open_streams()
     arguments = parser.parse_args(argv)
     try:
         if mute and not any(vars(arguments).get(name) for name in ("output", "folder", "to")):
             raise ValueError("standard output is closed, and the answer goes there: redirect it")
-        with stop_signals():
+        with stop_signals(), _warnings_in_words(prog):
             code = arguments.run(arguments) or 0
             sys.stdout.flush()  # a reader that has gone is noticed here, not after the end
             return code
@@ -60,6 +63,20 @@ def run_parser(
             raise
         print(f"{prog}: {_in_words(error)}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _warnings_in_words(prog: str) -> Iterator[None]:
+    """Print warnings as the other messages are, not with the path and line of code they come from.
+    """
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        print(f"{prog}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        if not os.environ.get("MINIBERT_DEBUG"):
+            warnings.showwarning = show
+        yield
 
 
 def _open_streams() -> bool:

@@ -6,7 +6,6 @@ Each calls one function of `training`. Heavy imports stand inside the commands.
 import argparse
 import io
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +61,14 @@ def train_vocab(arguments: argparse.Namespace) -> None:
 
     with written_whole(arguments.output, arguments.files) as temporary:
         words = count_words(read_lines(arguments.files, is_terminal()), not arguments.cased)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            tokens = train_vocabulary(
-                words,
-                arguments.size,
-                min_frequency=arguments.min_frequency,
-                limit_alphabet=arguments.alphabet,
-                progress=is_terminal(),
-            )
+        tokens = train_vocabulary(
+            words,
+            arguments.size,
+            min_frequency=arguments.min_frequency,
+            limit_alphabet=arguments.alphabet,
+            progress=is_terminal(),
+        )
         temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
-    for warning in caught:
-        print(f"minibert: {warning.message}", file=sys.stderr)
     if len(tokens) < arguments.size:
         print(
             f"minibert: {arguments.size} tokens were asked for, and {len(tokens)} are all there "

@@ -44,6 +44,7 @@ def add_commands(commands: Any) -> None:
     )
     add_two_texts(p)
     _add_similarity(p)
+    _add_prompt(p)
 
     p = add_model_command(
         commands,
@@ -172,8 +173,9 @@ def similarity(arguments: argparse.Namespace) -> None:
 
     bert = load_model(arguments)
     name = arguments.similarity or bert.recipe.similarity
-    score = bert.similarity(arguments.first, arguments.second, name)
-    others = bert.similarity(UNRELATED, UNRELATED, name)[np.triu_indices(len(UNRELATED), k=1)]
+    prompt: Any = {"prompt_name": arguments.prompt_name}
+    score = bert.similarity(arguments.first, arguments.second, name, **prompt)
+    others = bert.similarity(UNRELATED, UNRELATED, name, **prompt)[np.triu_indices(len(UNRELATED), k=1)]
     if arguments.json:
         print_json({name: score, "unrelated": float(others.mean())})
     else:

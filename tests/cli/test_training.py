@@ -48,6 +48,7 @@ def test_train_vocab(folder, capsys):
     assert "none.txt" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default")
 def test_train_vocab_says_what_it_leaves_out(tmp_path, capsys):
     kanji = [chr(0x4E00 + number) for number in range(1500)]
     text = "".join(char * (2 if number < 1000 else 1) for number, char in enumerate(kanji))
@@ -60,6 +61,7 @@ def test_train_vocab_says_what_it_leaves_out(tmp_path, capsys):
     left_out = sum(char not in tokenizer.vocab for char in {*text, *"river"})
     assert f"{left_out:,} of 1,504 different characters" in said and f"{unknown:,} of 2,502" in said
     assert "asked for" not in said
+    assert all(line.startswith("minibert: ") for line in said.splitlines())
     assert main([*command, "--alphabet", "2000", "--size", "5000"]) == 0
     said = capsys.readouterr().err
     tokens = len(Tokenizer.from_folder(tmp_path / "vocab.txt"))

@@ -590,6 +590,14 @@ def test_prompts_that_cannot_be(minilm, tmp_path):
         embed(minilm.model, minilm.tokenizer, FEW, recipe=recipe, long_texts="cut")
 
 
+def test_prompts_in_a_similarity(minilm):
+    first, second = minilm.embed(["query: a cat"]), minilm.embed(["query: a dog", "query: rain"])
+    scores = minilm.similarity(["a cat"], ["a dog", "rain"], prompt="query: ")
+    assert np.abs(scores - first @ second.T).max() < 1e-5
+    assert abs(minilm.similarity("a cat", "a dog", prompt="query: ") - scores[0, 0]) < 1e-5
+    assert abs(minilm.similarity("a cat", "a dog") - scores[0, 0]) > 1e-3
+
+
 def test_a_prompt_left_out_of_long_texts(minilm):
     recipe = Recipe(include_prompt=False, prompt="query: ", max_length=20)
     whole = Recipe(include_prompt=False, prompt="query: ")
