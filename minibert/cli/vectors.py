@@ -175,7 +175,8 @@ def similarity(arguments: argparse.Namespace) -> None:
     name = arguments.similarity or bert.recipe.similarity
     prompt: Any = {"prompt_name": arguments.prompt_name}
     score = bert.similarity(arguments.first, arguments.second, name, **prompt)
-    others = bert.similarity(UNRELATED, UNRELATED, name, **prompt)[np.triu_indices(len(UNRELATED), k=1)]
+    table = bert.similarity(UNRELATED, UNRELATED, name, **prompt)
+    others = table[np.triu_indices(len(UNRELATED), k=1)]
     if arguments.json:
         print_json({name: score, "unrelated": float(others.mean())})
     else:

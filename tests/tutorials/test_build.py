@@ -17,15 +17,22 @@ import minibert
 from minibert import view
 from tutorials import build
 from tutorials.build import site_writer
-from tutorials.building import checking, running, writing
+from tutorials.building import checking, rules, running, writing
 from tutorials.building.chapter import chapter_files, read_chapter
 from tutorials.building.compare import first_difference, same_line
 from tutorials.building.reference import API, NAME, public_object
 from tutorials.building.rules import find_quotation
+from tutorials.building.running import seconds_shown
 from tutorials.building.source import note_markdown, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = [path.stem for path in chapter_files(ROOT / "tutorials")]
+LONG = [  # they train models
+    path.stem
+    for path in chapter_files(ROOT / "tutorials")
+    if seconds_shown(read_chapter(path)) > 20
+]
+SHORT = [name for name in CHAPTERS if name not in LONG]
 with_sphinx = pytest.mark.skipif(
     importlib.util.find_spec("myst_parser") is None, reason="pages need Sphinx and myst-parser"
 )
@@ -711,12 +718,24 @@ def test_notes_are_text_in_which_nothing_is_markup_but_code():
     assert note_markdown("a *b* <c> $d$ `e * f` {g}") == r"a \*b\* \<c\> \$d\$ `e * f` \{g\}"
 
 
-@pytest.mark.parametrize("chapters", [CHAPTERS[::2], CHAPTERS[1::2]], ids=["even", "odd"])
+@pytest.mark.parametrize(
+    "chapters",
+    [SHORT[::2], SHORT[1::2], pytest.param(LONG, marks=pytest.mark.slow)],
+    ids=["even", "odd", "long"],
+)
 def test_all_chapters_are_what_their_cells_give(chapters, capsys):
-    """The real check, `python -m tutorials.build --check`, in two halves for two processes."""
+    """The real check, `python -m tutorials.build --check`, in parts for several processes."""
     code = build.main(["--check", *chapters])
     said = capsys.readouterr().out
     assert code == 0, said
+
+
+def test_the_long_chapters_are_well_formed():
+    """What can be said of them without running them."""
+    assert 2 <= len(LONG) <= 4 and len(SHORT) >= 20
+    for name in LONG:
+        chapter = read_chapter(ROOT / "tutorials" / f"{name}.md")
+        assert [*chapter.problems, *rules.judge(chapter, ROOT)] == []
 
 
 def test_every_figure_and_notebook_belongs_to_a_chapter():
