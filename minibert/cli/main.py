@@ -67,7 +67,7 @@ def run_parser(
 
 @contextmanager
 def _warnings_in_words(prog: str) -> Iterator[None]:
-    """Print warnings as the other messages are, not with the path and line of code they come from."""
+    """Print warnings as the other messages are, without the path and line that they come from."""
 
     def show(message: Warning | str, *where: Any, **more: Any) -> None:
         print(f"{prog}: {message}", file=sys.stderr)
