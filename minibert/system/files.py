@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,29 @@ def read_json(path: str | Path, what: str = "a JSON file", kind: type = dict) ->
             f"{path} is not {what}: it must hold {expected}, got a {type(content).__name__}"
         )
     return content
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented, and in ASCII."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+Kinds = tuple[str, tuple[type, ...], Sequence[str]]
+
+
+def check_kinds(path: str | Path, content: Mapping[str, Any], kinds: Iterable[Kinds]) -> None:
+    """Raise ValueError for a key of another kind than it must be; null says nothing.
+
+    kinds  what it must be, in words; as types; the keys
+    """
+    for expected, types, keys in kinds:
+        for key in keys:
+            value = content.get(key)
+            if value is not None and type(value) not in types:
+                raise ValueError(
+                    f"{path}: expected {key} to be {expected}, got {value!r:.60}. "
+                    "Correct the file, or get it again."
+                )
 
 
 def _part_of(path: Path) -> Path:

@@ -58,24 +58,20 @@ def count() -> int:
     """
     import torch.distributed as dist
 
-    return dist.get_world_size() if _joined() else _from_torchrun("WORLD_SIZE", 1)
+    return dist.get_world_size() if _joined() else int(os.environ.get("WORLD_SIZE", 1))
 
 
 def rank() -> int:
     """The number of this process among them, from 0. Number 0 writes the files."""
     import torch.distributed as dist
 
-    return dist.get_rank() if _joined() else _from_torchrun("RANK", 0)
+    return dist.get_rank() if _joined() else int(os.environ.get("RANK", 0))
 
 
 def _joined() -> bool:
     import torch.distributed as dist
 
     return dist.is_available() and dist.is_initialized()
-
-
-def _from_torchrun(name: str, default: int) -> int:
-    return int(os.environ.get(name, default))
 
 
 def add_up(values: Tensor) -> Tensor:
@@ -99,7 +95,7 @@ def largest(value: float, device: torch.device) -> float:
     return float(values)
 
 
-def wait_for_all(patience_days: int = 30) -> None:
+def wait_for_all() -> None:
     """Wait until every process has come this far, however long the slowest takes."""
     import datetime
 
@@ -107,7 +103,7 @@ def wait_for_all(patience_days: int = 30) -> None:
 
     if count() > 1:
         if not _joined():
-            dist.init_process_group("gloo", timeout=datetime.timedelta(days=patience_days))
+            dist.init_process_group("gloo", timeout=datetime.timedelta(days=30))
         dist.barrier()
 
 

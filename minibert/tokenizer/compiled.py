@@ -99,6 +99,11 @@ def _unigram(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> d
         or any(part.get("behavior", "Isolated") != "Isolated" for part in before)
     ):
         raise another(path, "Metaspace as the last pre_tokenizer", data.get("pre_tokenizer"))
+    unknown = model.get("unk_id")
+    if type(unknown) is not int or unknown < 0:
+        raise ValueError(
+            f"{path}: expected unk_id to be a whole number from 0, got {unknown!r:.60}."
+        )
     scores = model["vocab"]
     for number, pair in enumerate(scores):
         kinds = [type(part) for part in pair] if isinstance(pair, list) else []
@@ -111,7 +116,7 @@ def _unigram(model: Mapping[str, Any], data: Mapping[str, Any], path: Path) -> d
         "engine": Unigram,
         "vocab": number_tokens((piece for piece, _ in scores), str(path)),
         "scores": [tuple(pair) for pair in scores],
-        "unknown_id": _whole_number(model.get("unk_id"), "unk_id", path),
+        "unknown_id": unknown,
         "prepend_scheme": scheme,
         "split_at_spaces": "WhitespaceSplit" in names,
         "split_by_punct": "Punctuation" in names,
@@ -128,40 +133,26 @@ def check_vocab(vocab: Any, path: Path) -> dict[str, int]:
     return vocab
 
 
-def _whole_number(value: Any, name: str, path: Path) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{path}: expected {name} to be a whole number from 0, got {value!r:.60}.")
-    return value
-
-
 def post_processor_of(
     template: Template, names: Mapping[str, str], ids: Mapping[str, int], trim: Any
 ) -> dict[str, Any] | None:
     """The `post_processor` that makes a template's rows; `trim` leaves out spaces of offsets."""
-    if template.before:
-        tokens = {key: names[f"{key}_token"] for key in ("cls", "sep")}
-        rows = [row.split() for row in _rows(template, *tokens.values())]
-        sequences = {"A", "B"} - set(tokens.values())
-        single, pair = (
-            [
-                {
-                    "Sequence" if name in sequences else "SpecialToken": {
-                        "id": name,
-                        "type_id": int(segment),
-                    }
-                }
-                for name, segment in zip(row[::2], row[1::2])
-            ]
-            for row in rows
-        )
-        known = {
-            token: {"id": token, "ids": [ids[token]], "tokens": [token]}
-            for token in tokens.values()
-        }
-        around: dict[str, Any] = {"type": "TemplateProcessing", "single": single, "pair": pair}
-        around["special_tokens"] = known
-        return {"type": "Sequence", "processors": [trim, around]} if trim else around
-    return trim
+    if not template.before:
+        return trim
+    tokens = {key: names[f"{key}_token"] for key in ("cls", "sep")}
+    special = {
+        token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in tokens.values()
+    }
+
+    def item(name: str, segment: str) -> dict[str, Any]:
+        kind = "SpecialToken" if name in special else "Sequence"
+        return {kind: {"id": name, "type_id": int(segment)}}
+
+    rows = [row.split() for row in _rows(template, *tokens.values())]
+    single, pair = ([item(*part) for part in zip(row[::2], row[1::2])] for row in rows)
+    around: dict[str, Any] = {"type": "TemplateProcessing", "single": single, "pair": pair}
+    around["special_tokens"] = special
+    return {"type": "Sequence", "processors": [trim, around]} if trim else around
 
 
 def template_of(

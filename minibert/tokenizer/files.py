@@ -1,7 +1,6 @@
 """The files a tokenizer is kept in: `vocab.txt`, `tokenizer.json` and the small ones beside them.
 
-`read_tokenizer` turns a folder, or one of these files, into the arguments of `Tokenizer`;
-`write_tokenizer` writes a folder that transformers loads too.
+`read_tokenizer` turns a folder, or one of these files, into the arguments of `Tokenizer`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from minibert.system.files import written_whole
+from minibert.system.files import Kinds, check_kinds
 from minibert.tokenizer.batch import BERT_TEMPLATE, Template
 from minibert.tokenizer.compiled import ENGINES, check_vocab, engine_of, template_of
 from minibert.tokenizer.families import (
@@ -41,17 +40,19 @@ _AS_THEY_ARE = (
 )
 
 # What the files may say under the keys that are read here; null says nothing.
-_KINDS: list[tuple[str, tuple[type, ...], str]] = [
-    ("true or false", (bool,), "do_lower_case strip_accents tokenize_chinese_chars"),
-    ("true or false", (bool,), "clean_up_tokenization_spaces split_special_tokens"),
-    ("true or false", (bool,), "lowercase handle_chinese_chars"),  # their names in tokenizer.json
-    ("true or false", (bool,), "add_prefix_space trim_offsets keep_accents split_by_punct"),
-    ("a number", (int, float), "model_max_length"),
-    ("a string", (str,), "rules template tokenizer_class model_type padding_side truncation_side"),
-    ("a string or an object", (str, dict), f"bos_token eos_token {' '.join(SPECIAL_TOKENS)}"),
-    ("a list or an object", (list, dict), "additional_special_tokens extra_special_tokens"),
-    ("an object", (dict,), "added_tokens_decoder model normalizer pre_tokenizer"),
-    ("a list", (list,), "added_tokens"),
+_KINDS: list[Kinds] = [
+    ("true or false", (bool,), ("do_lower_case", "strip_accents", "tokenize_chinese_chars")),
+    ("true or false", (bool,), ("lowercase", "handle_chinese_chars")),  # so in tokenizer.json
+    ("true or false", (bool,), ("clean_up_tokenization_spaces", "split_special_tokens")),
+    ("true or false", (bool,), ("add_prefix_space", "trim_offsets", "keep_accents")),
+    ("true or false", (bool,), ("split_by_punct",)),
+    ("a number", (int, float), ("model_max_length",)),
+    ("a string", (str,), ("rules", "template", "tokenizer_class", "model_type")),
+    ("a string", (str,), ("padding_side", "truncation_side")),
+    ("a string or an object", (str, dict), ("bos_token", "eos_token", *SPECIAL_TOKENS)),
+    ("a list or an object", (list, dict), ("additional_special_tokens", "extra_special_tokens")),
+    ("an object", (dict,), ("added_tokens_decoder", "model", "normalizer", "pre_tokenizer")),
+    ("a list", (list,), ("added_tokens",)),
 ]
 
 
@@ -117,14 +118,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _settings(path: Path) -> dict[str, Any]:
     """As `_json`, for the files whose keys are settings. ValueError if one is of another kind."""
     data = _json(path)
-    for part in (data, data.get("normalizer") or {}):
-        for expected, kinds, keys in _KINDS:
-            for key in keys.split():
-                if part.get(key) is not None and type(part[key]) not in kinds:
-                    raise ValueError(
-                        f"{path}: expected {key} to be {expected}, got {part[key]!r:.60}. "
-                        "Correct the file, or get it again."
-                    )
+    check_kinds(path, data, _KINDS)
+    check_kinds(path, data.get("normalizer") or {}, _KINDS)
     return data
 
 
@@ -149,26 +144,19 @@ def _wordpiece(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """The `model` part of a tokenizer.json, if it is one that BERT's rules describe."""
     model = data.get("model") or {}
     normalizer = data.get("normalizer") or {}
-    parts = {
-        "model": model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None),
-        "normalizer": normalizer.get("type"),
-        "pre_tokenizer": (data.get("pre_tokenizer") or {}).get("type"),
-        "prefix": model.get("continuing_subword_prefix", "##"),
-        "longest word": model.get("max_input_chars_per_word", 100),
-        "clean_text": normalizer.get("clean_text", True),
-    }
-    expected = {
-        "model": "WordPiece",
-        "normalizer": "BertNormalizer",
-        "pre_tokenizer": "BertPreTokenizer",
-        "prefix": "##",
-        "longest word": 100,
-        "clean_text": True,
-    }
-    for part, value in expected.items():
-        if parts[part] != value:
+    kind = model.get("type", "WordPiece" if "max_input_chars_per_word" in model else None)
+    parts = [
+        ("model", kind, "WordPiece"),
+        ("normalizer", normalizer.get("type"), "BertNormalizer"),
+        ("pre_tokenizer", (data.get("pre_tokenizer") or {}).get("type"), "BertPreTokenizer"),
+        ("prefix", model.get("continuing_subword_prefix", "##"), "##"),
+        ("longest word", model.get("max_input_chars_per_word", 100), 100),
+        ("clean_text", normalizer.get("clean_text", True), True),
+    ]
+    for part, value, expected in parts:
+        if value != expected:
             raise ValueError(
-                f"{path}: expected BERT's {part}, {value!r}, got {parts[part]!r}. "
+                f"{path}: expected BERT's {part}, {expected!r}, got {value!r}. "
                 "This file describes another kind of tokenizer, whose ids minibert cannot give."
             )
     check_vocab(model.get("vocab"), path)
@@ -377,74 +365,3 @@ def _without_wordpiece_rules(
                 "whose file says what is done to a text. Leave it out."
             )
     return {key: value for key, value in {**stored, **wanted}.items() if value is not None}
-
-
-def write_tokenizer(
-    folder: str | os.PathLike[str],
-    wordpieces: Mapping[str, int],
-    added: Iterable[Mapping[str, Any]],
-    settings: Mapping[str, Any],
-) -> None:
-    """Write `vocab.txt` and `tokenizer_config.json`, which transformers loads too.
-
-    An added token that is no word piece stands in the second file alone: a line of `vocab.txt`
-    would make it a piece of longer words. Raises ValueError for what line numbers and lines cannot
-    hold: ids that are not 0, 1, 2, ..., pieces first, and pieces with a line feed, or a carriage
-    return at the end.
-    """
-    folder = Path(folder)
-    vocab = {**wordpieces, **{token["content"]: token["id"] for token in added}}
-    pieces = sorted(wordpieces, key=wordpieces.__getitem__)
-    numbers = [wordpieces[piece] for piece in pieces] + sorted(
-        number for token, number in vocab.items() if token not in wordpieces
-    )
-    if numbers != list(range(len(vocab))):
-        raise ValueError(
-            "expected ids 0, 1, 2, ... without a gap, those of added tokens last, because vocab.txt"
-            f" holds word pieces as line numbers; got {len(pieces)} pieces and "
-            f"{len(vocab) - len(pieces)} added tokens with ids up to {max(numbers)}."
-        )
-    for token in pieces:
-        if "\n" in token or token.endswith("\r"):
-            raise ValueError(
-                "expected tokens without a line feed, or a carriage return at the end, because "
-                f"each is a line of vocab.txt; got {token!r}. Add another token in its place."
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {
-        "added_tokens_decoder": {str(token["id"]): dict(token) for token in added},
-        **settings,
-        "tokenizer_class": "BertTokenizer",
-    }
-    for token in config["added_tokens_decoder"].values():
-        del token["id"]
-    _write(folder / "vocab.txt", "".join(piece + "\n" for piece in pieces))
-    _write_json(folder / "tokenizer_config.json", config)
-
-
-def write_compiled(
-    folder: str | os.PathLike[str],
-    parts: Mapping[str, Any],
-    added: Iterable[Mapping[str, Any]],
-    settings: Mapping[str, Any],
-) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json`, which `tokenizers` and transformers load.
-
-    The class is the one that follows tokenizer.json in everything.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = sorted(map(dict, added), key=lambda token: token["id"])
-    about = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens}
-    _write_json(folder / "tokenizer.json", {**about, **parts})
-    config = {**settings, "tokenizer_class": "PreTrainedTokenizerFast"}
-    _write_json(folder / "tokenizer_config.json", config)
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as new:
-        new.write_bytes(text.encode("utf-8"))  # not write_text: line ends stay line feeds

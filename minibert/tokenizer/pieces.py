@@ -11,9 +11,9 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from itertools import accumulate, chain, count
+from itertools import accumulate, chain, count, repeat
 from operator import add
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from minibert.core.rules import rules_for, strip_accents
 from minibert.core.unicode_classes import REFERENCE, google_rules
@@ -36,19 +36,45 @@ class Pieces(NamedTuple):
     word_ids: list[int]
 
 
-class PieceEngine(Protocol):
+class PieceEngine:
     """A way from a text to its pieces, without what stands around them. WordPiece is one."""
 
     vocabulary: Vocabulary
     settings: dict[str, Any]  # what a file has to say of it, beside the vocabulary
 
-    def ids(self, text: str) -> list[int]: ...
+    def ids(self, text: str) -> list[int]:
+        """The ids of a text, without the tokens around it. Raises TypeError or ValueError."""
+        raise NotImplementedError
 
-    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]: ...
+    def continues(self, token: str) -> bool:
+        """Whether a token goes on with a word."""
+        raise NotImplementedError
 
-    def pieces(self, text: str) -> Pieces: ...
+    def _located(self, text: str) -> Iterator[tuple[int, Sequence[Piece], int | None]]:
+        """Where each chunk starts, its pieces, and how many words it has; None: they end with the
+        last piece."""
+        raise NotImplementedError
 
-    def continues(self, token: str) -> bool: ...  # whether it goes on with a word
+    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+        """The ids, and for each the (start, end) of the characters it stands for."""
+        ids: list[int] = []
+        offsets: list[Span] = []
+        for position, pieces, _ in self._located(text):
+            for number, start, end, _ in pieces:
+                ids.append(number)
+                offsets.append((position + start, position + end))
+        return ids, offsets
+
+    def pieces(self, text: str) -> Pieces:
+        """The pieces of a text with their ids, offsets and the numbers of their words."""
+        ids, offsets = self.ids_and_offsets(text)
+        word_ids: list[int] = []
+        words = 0
+        for _, pieces, number in self._located(text):
+            word_ids += [words + word for _, _, _, word in pieces]
+            ended = pieces[-1][3] + 1 if pieces else 0
+            words += ended if number is None else number
+        return Pieces([self.vocabulary.inverse[n] for n in ids], ids, offsets, word_ids)
 
 
 def not_a_text(value: object) -> TypeError:
@@ -81,7 +107,7 @@ class Memory(dict[Any, Any]):
         return Memory, (self.compute,)
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(PieceEngine):
     """The piece engine of BERT: a vocabulary, and the rules from text to its ids.
 
     `vocab`, `special_tokens` and `added_tokens` are those of `Vocabulary`. `do_lower_case`,
@@ -320,17 +346,16 @@ class WordPieceTokenizer:
         # no Python code runs for a chunk seen before: this line is where the speed comes from
         return list(chain.from_iterable(map(self._chunk_ids.__getitem__, chunks)))
 
-    def _located(self, text: str) -> Iterator[tuple[int, tuple[Piece, ...]]]:
-        """Where each chunk starts, and its pieces."""
+    def _located(self, text: str) -> Iterator[tuple[int, Sequence[Piece], None]]:
         if not isinstance(text, str):
             raise not_a_text(text)
         if not self._chunked and (segments := self._segments(text)) is not None:
             for start, end, number in segments:
                 if number is not None:
-                    yield start, ((number, 0, end - start, 0),)
+                    yield start, [(number, 0, end - start, 0)], None
                     continue
-                for position, pieces in self._bare._located(text[start:end]):
-                    yield start + position, pieces
+                for position, pieces, _ in self._bare._located(text[start:end]):
+                    yield start + position, pieces, None
             return
         gap = 0
         if not self._chunked:
@@ -340,28 +365,7 @@ class WordPieceTokenizer:
         else:
             chunks, gap = text.split(" "), 1
         starts = map(add, accumulate(map(len, chunks), initial=0), count(0, gap))
-        yield from zip(starts, map(self._chunk_pieces.__getitem__, chunks))
-
-    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids, and for each the (start, end) of the characters it stands for."""
-        ids: list[int] = []
-        offsets: list[Span] = []
-        for position, pieces in self._located(text):
-            for number, start, end, _ in pieces:
-                ids.append(number)
-                offsets.append((position + start, position + end))
-        return ids, offsets
-
-    def pieces(self, text: str) -> Pieces:
-        """The pieces of a text with their ids, offsets and the numbers of their words."""
-        ids, offsets = self.ids_and_offsets(text)
-        word_ids: list[int] = []
-        words = 0
-        for _, pieces in self._located(text):
-            word_ids += [words + word for _, _, _, word in pieces]
-            words += pieces[-1][3] + 1 if pieces else 0
-        tokens = [self.vocabulary.inverse[number] for number in ids]
-        return Pieces(tokens, ids, offsets, word_ids)
+        yield from zip(starts, map(self._chunk_pieces.__getitem__, chunks), repeat(None))
 
     def tokenize(self, text: str) -> list[str]:
         """The pieces of a text, as strings."""

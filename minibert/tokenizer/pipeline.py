@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, repeat
 from typing import Any, NamedTuple
 
 from minibert.core.rules import clean
 from minibert.core.unicode_classes import REFERENCE, CharacterRules
 from minibert.tokenizer.normalisers import Step, Traced, normalise, normalise_char, steps_of
-from minibert.tokenizer.pieces import Memory, Piece, Pieces, Span, not_a_text
+from minibert.tokenizer.pieces import Memory, Piece, PieceEngine, Span, not_a_text
 from minibert.tokenizer.vocabulary import AddedTokens, Vocabulary
 
 Word = tuple[str, Sequence[int]]  # its letters, and the place in the text of each
@@ -59,7 +59,7 @@ class PlainStep:
         return self.apply(text)[0]
 
 
-class Pipeline:
+class Pipeline(PieceEngine):
     """A piece engine, but for `words`, `spell`, `join`, `cut` and what else its engines define.
 
     `normalizer` is that part of a tokenizer.json; the other arguments are those of `Vocabulary`,
@@ -115,10 +115,6 @@ class Pipeline:
 
     def to_json(self) -> dict[str, Any]:
         """The parts of a tokenizer.json that say what the engine does."""
-        raise NotImplementedError
-
-    def continues(self, token: str) -> bool:
-        """Whether a token goes on with a word."""
         raise NotImplementedError
 
     def explain_word(self, word: str) -> tuple[str, list[tuple[str, str]]]:
@@ -267,41 +263,15 @@ class Pipeline:
                 ids += chain.from_iterable(rows)
         return ids
 
-    def _located(self, text: str) -> Iterator[tuple[int, Sequence[Piece], int]]:
-        """Where each chunk starts, its pieces, and the number of its words."""
+    def _located(self, text: str) -> Iterator[tuple[int, Sequence[Piece], int | None]]:
         for start, end, added in self._parts(text):
             if added is not None:
                 span = self.covered(text[start:end], start, end, start == 0)
-                yield 0, [(added, *span, 0)], 1
+                yield 0, [(added, *span, 0)], None
                 continue
             chunks, rows = self._rows(text[start:end], start, self._pieces)
             if None in rows:
                 yield 0, *self._whole(text[start:end], start)
                 continue
             ends = accumulate(map(len, chunks), initial=start)
-            for position, pieces in zip([0, *islice(ends, 1, None)], rows):
-                yield position, pieces, pieces[-1][3] + 1 if pieces else 0
-
-    def ids_and_offsets(self, text: str) -> tuple[list[int], list[Span]]:
-        """The ids, and for each the (start, end) of the characters it stands for."""
-        ids: list[int] = []
-        offsets: list[Span] = []
-        for position, pieces, _ in self._located(text):
-            for number, start, end, _ in pieces:
-                ids.append(number)
-                offsets.append((position + start, position + end))
-        return ids, offsets
-
-    def pieces(self, text: str) -> Pieces:
-        """The pieces of a text with their ids, offsets and the numbers of their words."""
-        ids: list[int] = []
-        offsets: list[Span] = []
-        word_ids: list[int] = []
-        words = 0
-        for position, pieces, count_of_words in self._located(text):
-            for number, start, end, word in pieces:
-                ids.append(number)
-                offsets.append((position + start, position + end))
-                word_ids.append(words + word)
-            words += count_of_words
-        return Pieces([self.vocabulary.inverse[n] for n in ids], ids, offsets, word_ids)
+            yield from zip([0, *islice(ends, 1, None)], rows, repeat(None))

@@ -25,9 +25,10 @@ from minibert.tokenizer.arguments import (
 from minibert.tokenizer.batch import BERT_TEMPLATE, Batch, Layout, Row, Template, everywhere
 from minibert.tokenizer.compiled import post_processor_of
 from minibert.tokenizer.families import FILES
-from minibert.tokenizer.files import read_tokenizer, write_compiled, write_tokenizer
+from minibert.tokenizer.files import read_tokenizer
 from minibert.tokenizer.pieces import PieceEngine, Pieces, Span, WordPieceTokenizer
 from minibert.tokenizer.pipeline import Pipeline
+from minibert.tokenizer.saving import write_compiled, write_tokenizer
 from minibert.tokenizer.truncation import cut
 from minibert.tokenizer.vocabulary import as_lists, without_spaces
 
