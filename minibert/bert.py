@@ -485,14 +485,9 @@ class Bert:
 
     def write(self, folder: Path, dtype: torch.dtype | str | None = None) -> None:
         """Write the files of `save` into a folder that is there."""
-        if self.head is not None and type(self.model) is BertModel:
+        if self.head is not None:
             write_task(self.head, self.tokenizer, folder, dtype)
         else:
-            if self.head is not None:
-                warnings.warn(
-                    "the layer of the task is not written, which minibert does for BERT alone",
-                    stacklevel=3,
-                )
             save_weights(self.pretraining, folder, dtype, architecture_of(self.config))
             self.tokenizer.save_vocabulary(folder)
         self.recipe.save(folder, self.config.hidden_size)

@@ -50,9 +50,9 @@ class BertChooser(TaskModel):
     reads_pooler = True
 
     def __init__(self, bert: BertModel, choices: int | None = None):
-        if bert.pooler is None:
-            raise ValueError("these weights have no pooler, which choosing reads: take others")
         super().__init__(bert, 1)
+        if self.bert.pooler is None:
+            raise ValueError("these weights have no pooler, which choosing reads: take others")
         self.choices = choices
 
     def forward(

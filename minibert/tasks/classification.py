@@ -68,11 +68,11 @@ class BertClassifier(TaskModel):
             raise ValueError(
                 f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {problem_type!r}"
             )
-        if pooling == "pooler" and bert.pooler is None:
-            raise ValueError('these weights have no pooler: choose pooling "mean"')
         if len(classes) < (2 if problem_type == ONE_CLASS else 1):
             raise ValueError(f"expected two or more classes to tell apart, got {list(classes)}")
-        super().__init__(bert, len(classes))
+        super().__init__(bert, len(classes), POOLINGS[pooling])
+        if pooling == "pooler" and self.bert.pooler is None:
+            raise ValueError('these weights have no pooler: choose pooling "mean"')
         self.classes = list(classes)
         self.pooling = pooling
         self.problem_type = problem_type

@@ -1,8 +1,8 @@
 """Fine-tuned models in folders, as transformers' classes write and read them.
 
 config.json names the class of the model (`architectures`), its labels (`id2label`) and what its
-scores mean (`problem_type`); the weights are those of the encoder, under `bert.`, and of the layer
-that the task has put on it.
+scores mean (`problem_type`); the weights are those of the encoder, under `bert.` or the variant's
+name, and of the layer that the task has put on it.
 """
 
 import json
@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
 from minibert.system.files import folder_written_whole, read_json
 from minibert.tasks.choices import BertChooser
 from minibert.tasks.classification import POOLINGS, BertClassifier
-from minibert.tasks.families import KINDS, task_of_variant
+from minibert.tasks.families import family_of
 from minibert.tasks.questions import BertReader
 from minibert.tasks.task import Kind, TaskModel
 from minibert.tasks.tokens import BertTagger
 from minibert.tokenizer.tokenizer import Tokenizer
+from minibert.variants.table import architecture_in, architecture_of
 from minibert.weights.files import find_config, find_weights, read_tensors
-from minibert.weights.loading import floating, hugging_face_state, load_weights, write_tensors
-from minibert.weights.names import modern_name
+from minibert.weights.loading import floating, load_weights, write_tensors
+from minibert.weights.names import modern_name, name_table
 
-LAYERS = {"classifier", "qa_outputs", *POOLINGS.values()}
+KINDS: tuple[type[TaskModel], ...] = (BertClassifier, BertTagger, BertReader, BertChooser)
+LAYERS = {"classifier", "classifier.out_proj", "qa_outputs", *POOLINGS.values()}
 
 
 def save_task(model: TaskModel, tokenizer: Tokenizer, folder: str | Path) -> None:
@@ -48,11 +49,7 @@ def write_task(
 ) -> None:
     """config.json, model.safetensors and the tokenizer, into a folder that is there."""
     kept = floating(dtype) or model.classifier.weight.dtype
-    layer = POOLINGS[model.pooling] if isinstance(model, BertClassifier) else model.layer
-    encoder = hugging_face_state(BertForPreTraining(model.bert, False, False))
-    state = {f"bert.{key}": tensor for key, tensor in encoder.items()}
-    state |= {f"{layer}.{leaf}": tensor for leaf, tensor in model.classifier.state_dict().items()}
-    state = {key: tensor.to(kept).cpu().contiguous() for key, tensor in state.items()}
+    state = {key: tensor.to(kept).cpu().contiguous() for key, tensor in task_state(model).items()}
     config: dict[str, Any] = {
         "architectures": [model.architecture],
         "dtype": str(kept).removeprefix("torch."),
@@ -61,9 +58,25 @@ def write_task(
         config["id2label"] = {str(number): name for number, name in enumerate(classes)}
         config["label2id"] = {name: number for number, name in enumerate(classes)}
     config |= model.settings() | model.bert.config.to_dict()
+    config["architectures"] = [family_of(model.bert.config).name(config["architectures"][0])]
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     write_tensors(state, folder / "model.safetensors")
     tokenizer.save_vocabulary(folder)
+
+
+def task_state(model: TaskModel) -> dict[str, Tensor]:
+    """The parameters under the names of transformers' class."""
+    config = model.bert.config
+    kind = architecture_of(config)
+    names = {ours: f"{kind.prefix}.{theirs}" for theirs, ours in name_table(config, kind).items()}
+    for leaf in ("weight", "bias"):
+        names[f"classifier.{leaf}"] = f"{model.way.last}.{leaf}"
+        if model.way.dense:
+            names[f"pooler.dense.{leaf}"] = f"{model.way.dense}.{leaf}"
+    return {
+        names[name.removeprefix("bert.")]: parameter.detach()
+        for name, parameter in model.named_parameters()
+    }
 
 
 def load_task(folder: str | Path) -> tuple[TaskModel, Tokenizer]:
@@ -72,7 +85,8 @@ def load_task(folder: str | Path) -> tuple[TaskModel, Tokenizer]:
     Raises FileNotFoundError or ValueError, in words.
     """
     place, _ = find_weights(Path(folder))
-    model = task_of(place, load_weights(place)[0].bert)  # which checks the config
+    encoder = load_weights(place, architecture=architecture_in(place))[0].bert
+    model = task_of(place, encoder)
     if model is None:
         raise ValueError(
             f"{folder} holds a model without the layer of a task: expected a folder that `minibert "
@@ -84,16 +98,14 @@ def load_task(folder: str | Path) -> tuple[TaskModel, Tokenizer]:
 
 
 def head_of(path: Path, bert: BertModel, ignored: Iterable[str]) -> TaskModel | None:
-    """As `task_of`, and of a variant of BERT `task_of_variant`, for a model that is good without
-    it: what cannot be used becomes a warning.
+    """As `task_of`, for a model that is good without: what cannot be used becomes a warning.
 
     ignored  the keys of the file that are not of the encoder
     """
-    layers = [key for key in ignored if modern_name(key).partition(".")[0] in LAYERS]
-    if not layers:
+    if not any(modern_name(key).rpartition(".")[0] in LAYERS for key in ignored):
         return None
     try:
-        return task_of(path, bert) if type(bert) is BertModel else task_of_variant(path, bert)
+        return task_of(path, bert)
     except ValueError as error:
         warnings.warn(f"the layer of a task is left out: {error}", stacklevel=3)
         return None
@@ -105,50 +117,69 @@ def task_of(path: Path, bert: BertModel) -> TaskModel | None:
     Raises ValueError if layer and config.json do not fit, or the layer is of an unknown class.
     """
     folder, files = find_weights(path)
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        for key, tensor in read_tensors(file).items():
-            if modern_name(key).rpartition(".")[0] in LAYERS:
-                tensors[modern_name(key)] = tensor
-    layers = {name.rpartition(".")[0] for name in tensors}
+    prefix = architecture_of(bert.config).prefix
+    tensors = {
+        modern_name(key, prefix): tensor
+        for file in files
+        for key, tensor in read_tensors(file).items()
+    }
+    layers = {name.rpartition(".")[0] for name in tensors} & LAYERS
     if not layers:
         return None
     if len(layers) > 1:
         raise ValueError(f"{folder} holds the layers {', '.join(sorted(layers))}: expected one")
     [layer] = layers
     config = read_json(find_config(folder))
-    kind, pooling = _kind(folder, layer, config)
-    weight, bias = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.bias")
-    if weight is None or bias is None or weight.dim() != 2 or len(bias) != len(weight):
-        raise ValueError(f"{folder} holds a part of {layer}: expected a matrix and its bias")
+    kind, pooling = _kind(folder, layer, config, bert)
+    outputs = len(_tensors_of(folder, layer, tensors)["weight"])
     try:
-        model = kind.from_settings(bert, config, len(weight), **pooling)
+        model = kind.from_settings(bert, config, outputs, **pooling)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
-    expected = tuple(model.classifier.weight.shape)
-    if tuple(weight.shape) != expected:
-        raise ValueError(
-            f"the {layer} of {folder} has the shape {tuple(weight.shape)}, config.json asks for "
-            f"{expected}: the two do not belong together"
-        )
     model.to(bert.embeddings.token.weight)
-    model.classifier.load_state_dict({"weight": weight, "bias": bias})
+    _fill(folder, layer, tensors, model.classifier)
+    if model.way.dense and model.bert.pooler is not None:
+        _fill(folder, model.way.dense, tensors, model.bert.pooler.dense)
     return model.eval()
 
 
-def _kind(folder: Path, layer: str, config: dict[str, Any]) -> tuple[type[TaskModel], dict]:
+def _tensors_of(folder: Path, layer: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    weight, bias = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.bias")
+    if weight is None or bias is None or weight.dim() != 2 or len(bias) != len(weight):
+        raise ValueError(f"{folder} holds a part of {layer}: expected a matrix and its bias")
+    return {"weight": weight, "bias": bias}
+
+
+def _fill(folder: Path, layer: str, tensors: dict[str, Tensor], part: nn.Linear) -> None:
+    state = _tensors_of(folder, layer, tensors)
+    shape, expected = tuple(state["weight"].shape), tuple(part.weight.shape)
+    if shape != expected:
+        raise ValueError(
+            f"the {layer} of {folder} has the shape {shape}, config.json asks for {expected}: the "
+            "two do not belong together"
+        )
+    part.load_state_dict(state)
+
+
+def _kind(
+    folder: Path, layer: str, config: dict[str, Any], bert: BertModel
+) -> tuple[type[TaskModel], dict]:
     """The class of a model, and what the layer reads where that is a choice."""
     if layer == POOLINGS["mean"]:
         return BertClassifier, {"pooling": "mean"}
-    names = config.get("architectures") or [
-        BertReader.architecture if layer == BertReader.layer else BertClassifier.architecture
-    ]
-    for kind in KINDS:
-        if names == [kind.architecture] and kind.layer == layer:
+    family = family_of(bert.config)
+    kinds = {
+        family.name(kind.architecture): kind
+        for kind in KINDS
+        if family.way(kind.architecture, kind.layer).last == layer
+    }
+    names = config.get("architectures") or list(kinds)[:1]
+    for name, kind in kinds.items():
+        if names == [name]:
             return kind, {}
+    expected = ", ".join(family.name(kind.architecture) for kind in KINDS)
     raise ValueError(
-        f"{folder} has the architectures {names!r:.100} and a {layer}: expected one of "
-        f"{', '.join(kind.architecture for kind in KINDS)}"
+        f"{folder} has the architectures {names!r:.100} and a {layer}: expected one of {expected}"
     )
 
 

@@ -11,6 +11,7 @@ Source: Devlin et al. 2018, section 3.2 and figure 4.
 """
 
 import contextlib
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from minibert.core.model import BertModel, initialize
 from minibert.fast.linear import full_float32
 from minibert.fast.unpadded import cut_by_tokens
+from minibert.tasks.families import TaskPooler, family_of
 from minibert.tokenizer.batch import Layout
 from minibert.tokenizer.batch import Row as Parts
 from minibert.tokenizer.tokenizer import Tokenizer
@@ -55,17 +57,27 @@ class Row(NamedTuple):
 
 
 class TaskModel(nn.Module):
-    """A BERT, dropout, and the new layer, `classifier`. Each task fills in what raises here."""
+    """A BERT, dropout, and the new layer, `classifier`. Each task fills in what raises here.
+
+    A variant that reads [CLS] through a new dense layer gets that as its pooler; the rest of the
+    encoder is shared with the one that is given.
+    """
 
     architecture: ClassVar[str]  # transformers' name for it
-    layer: ClassVar[str] = "classifier"  # the new layer's name in a weights file
+    layer: str = "classifier"  # the new layer's name in a weights file of BERT
     reads_pooler: ClassVar[bool] = False
     per_token: ClassVar[bool] = False  # scores for each token, not for each sequence
     train_length: ClassVar[int] = 128  # tokens of a row, where nothing else is asked for
     length: ClassVar[int | None] = None  # the same for answers; None: all that the model reads
 
-    def __init__(self, bert: BertModel, outputs: int):
+    def __init__(self, bert: BertModel, outputs: int, layer: str | None = None):
         super().__init__()
+        self.layer = layer or self.layer
+        self.way = family_of(bert.config).way(self.architecture, self.layer)
+        if self.way.dense:
+            bert = copy.copy(bert)
+            bert._modules = dict(bert._modules)
+            bert.pooler = TaskPooler(bert.config, self.way)
         self.bert = bert
         self.dropout = nn.Dropout(bert.config.hidden_dropout_prob)
         self.classifier = nn.Linear(bert.config.hidden_size, outputs)
@@ -232,21 +244,17 @@ def put_together(tokenizer: Tokenizer, *texts: tuple[Sequence[int], range]) -> t
 
 
 def encoder_for(kind: type[TaskModel], start: BertModel, dropout: float | None = None) -> BertModel:
-    """A copy of a trained BERT for a task, with a pooler if the task reads it.
+    """A copy of a trained BERT, or variant, for a task, with a pooler if the task reads it.
 
-    `dropout` is that of the whole model; None leaves it as the model's config has it. Raises
-    ValueError for a variant of BERT, whose fine-tuned files have another form.
+    `dropout` is that of the whole model; None leaves it as the model's config has it.
     """
-    if type(start) is not BertModel:
-        raise ValueError(f"tasks are trained on BERT itself, got a {type(start).__name__}: take "
-                         "the weights of a BERT")  # fmt: skip
     config = start.config
     if dropout is not None:
         config = dataclasses.replace(
             config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
         )
     with_pooler = kind.reads_pooler and start.pooler is not None
-    bert = BertModel(config, add_pooling_layer=with_pooler)
+    bert = type(start)(config, add_pooling_layer=with_pooler)
     weights = start.state_dict()
     bert.load_state_dict({name: weights[name] for name in bert.state_dict()})
     return bert

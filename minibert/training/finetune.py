@@ -85,6 +85,8 @@ class Finetuning:
             raise ValueError("there is nothing to learn from: the examples hold no text")
         self.schedule = settings.schedule(len(self.rows))
         model.bert.requires_grad_(not settings.freeze)
+        if model.way.dense and model.bert.pooler is not None:  # that of a variant is new
+            model.bert.pooler.requires_grad_(True)
         self.optimizer = make_optimizer(model, self.schedule)
         self.losses: list[float] = []
         self.scores: list[dict[str, float]] = []

@@ -1,25 +1,36 @@
 """The layers of tasks on variants, read from files of transformers: its scores, its pipelines."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 import transformers
 
 import minibert
-from minibert.tasks.families import FAMILIES, KINDS
-from minibert.tasks.saved import head_of
+from minibert.cli.main import main
+from minibert.tasks.families import FAMILIES
+from minibert.tasks.saved import KINDS, head_of, load_task, task_state, write_task
+from minibert.tasks.task import new_model
 from minibert.tasks.tokens import AGGREGATIONS
+from minibert.tokenizer.tokenizer import Tokenizer
+from minibert.training.finetune import finetune, training_step
+from minibert.training.settings import FinetuneSettings
 from minibert.variants.table import TABLE
-from minibert.weights.loading import load_weights
+from minibert.weights.loading import load_weights, save_weights
+from tests.parity.test_task_heads import EXAMPLES, LENGTH, theirs_of
+from tests.parity.test_task_heads import WORDS as PIECES
 from tests.tasks.conftest import SENTENCES, WORDS
-from tests.variants.twins import SIZES, batch_for, inputs_of_twin
+from tests.variants.twins import CASES, SIZES, batch_for, inputs_of_twin, variant
 
 LABELS = ["O", "B-PER", "I-PER"]
+VARIANTS = [name for name in FAMILIES if name != "bert"]
+TRAINED = ["distilbert", "roberta", "albert", "generator", "deberta"]  # each its own way
 
 
 def fine_tuned(family: str, kind, folder, **sizes):
     """A model of transformers with trained-like numbers, written into a folder."""
-    word = FAMILIES[family][0]
+    word = FAMILIES[family].word
     fields = (
         {"type_vocab_size": 1} if "bert" in family and family.startswith(("rob", "xlm")) else {}
     )
@@ -39,7 +50,7 @@ def fine_tuned(family: str, kind, folder, **sizes):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.architecture)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", VARIANTS)
 def test_scores_are_those_of_transformers(family, kind, tmp_path):
     theirs = fine_tuned(family, kind, tmp_path)
     case = {"electra": "generator", "deberta-v2": "deberta"}.get(family, family)
@@ -60,14 +71,106 @@ def test_scores_are_those_of_transformers(family, kind, tmp_path):
     assert type(head) is kind and float((ours - expected).abs().max()) <= 1e-12
     assert model.bert.pooler is pooler, "the encoder is as it was"
     assert head.bert.encoder is model.bert.encoder
+    (tmp_path / "again").mkdir()
+    write_task(head, Tokenizer(WORDS), tmp_path / "again")
+    again, report = type(theirs).from_pretrained(
+        tmp_path / "again", output_loading_info=True, dtype=torch.float64
+    )
+    assert not any(report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    state = again.state_dict()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in theirs.state_dict().items())
 
 
-def test_a_layer_that_cannot_be_read_is_a_warning(tmp_path, monkeypatch):
-    fine_tuned("albert", KINDS[0], tmp_path)
-    model, report = load_weights(tmp_path, architecture=TABLE["albert"])
-    monkeypatch.delitem(FAMILIES, "albert")
-    with pytest.warns(UserWarning, match="left out: minibert reads none of the kind albert"):
+def test_every_variant_has_its_layers():
+    assert set(FAMILIES) == set(TABLE)
+
+
+def test_a_layer_that_cannot_be_read_is_a_warning(tmp_path):
+    fine_tuned("electra", KINDS[0], tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace("ElectraForSequence", "BertForSequence"))
+    with pytest.warns(UserWarning, match="classifier.out_proj: expected one of ElectraForSeq"):
+        model, report = load_weights(tmp_path, architecture=TABLE["electra"])
         assert head_of(tmp_path, model.bert, report.ignored) is None
+
+
+# ---- Training ----
+
+
+def started(case: str, name: str):
+    """A new model of a task on a variant with trained-like numbers, without dropout; examples."""
+    kind, data, about = EXAMPLES[name]
+    bert = variant(case, max_position_embeddings=24, type_vocab_size=2)[0].bert
+    return new_model(kind, bert, dropout=0.0, seed=1, **about), data
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [*product(TRAINED, ["classes", "choices"]), ("distilbert", "tokens"), ("deberta", "questions")],
+)
+def test_steps_are_those_of_transformers(case, name):
+    model, data = started(case, name)
+    before = model.classifier.weight.detach().clone()
+    values = model.bert.config.to_dict()
+    labels = {"num_labels": len(model.classes)} if hasattr(model, "classes") else {}
+    labels["problem_type"] = getattr(model, "problem_type", None)  # else DeBERTa's loss is float32
+    config = transformers.AutoConfig.for_model(values.pop("model_type"), **values, **labels)
+    config._attn_implementation = "eager"
+    word = FAMILIES[CASES[case][0]]
+    theirs = getattr(transformers, word.name(model.architecture))(config).double().train()
+    theirs.load_state_dict(task_state(model))
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.Dropout):  # some have a rate of their own in config.json
+            module.p = 0.0
+    tokenizer = Tokenizer(PIECES, model_max_length=24)
+    settings = FinetuneSettings(clip=1.0)
+    optimizers = [torch.optim.AdamW(each.parameters(), lr=1e-3) for each in (model.train(), theirs)]
+    rows = model.rows(tokenizer, data, LENGTH)
+    for at in range(0, 27, 9):
+        batch = rows[at : at + 9]
+        ours = training_step(model, optimizers[0], batch, tokenizer.pad_id, settings)
+        loss = theirs(**inputs_of_twin(case, theirs_of(name, batch, tokenizer))).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        optimizers[1].step()
+        optimizers[1].zero_grad()
+        assert abs(ours - loss.item()) < 1e-9
+    assert not torch.equal(model.classifier.weight, before)
+    state = task_state(model)
+    for key, tensor in theirs.state_dict().items():
+        assert (tensor - state[key]).abs().max() < 1e-9, key
+
+
+def test_what_is_new_is_trained_on_a_frozen_variant():
+    model, data = started("roberta", "classes")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings = FinetuneSettings(epochs=1, freeze=True, max_length=LENGTH, learning_rate=1e-2)
+    finetune(model, Tokenizer(PIECES, model_max_length=24), data, settings)
+    changed = {name for name, t in model.state_dict().items() if not torch.equal(t, before[name])}
+    new = ("bert.pooler.dense", "classifier")
+    assert changed == {f"{layer}.{leaf}" for layer in new for leaf in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("pooling", ["pooler", "mean"])
+def test_from_a_variant_to_answers_on_the_command_line(tmp_path, monkeypatch, capsys, pooling):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    model, kind = variant("distilbert", vocab_size=len(WORDS))
+    save_weights(model.float(), tmp_path / "model", architecture=kind)
+    Tokenizer(WORDS).save_vocabulary(tmp_path / "model")
+    (tmp_path / "x.tsv").write_text("label\ttext\n" + "a\tthe river\nb\tin\n" * 4)
+    command = "finetune x.tsv --dev x.tsv -m model -o out --epochs 2 --threads 1 --pooling"
+    assert main([*command.split(), pooling]) == 0
+    said = capsys.readouterr().out
+    assert main(["evaluate", "out", "x.tsv"]) == 0
+    accuracy = float(capsys.readouterr().out.split()[1])
+    assert f"accuracy {accuracy:.4g}," in said
+    head, tokenizer = load_task(tmp_path / "out")
+    bert = minibert.load(tmp_path / "out")
+    assert bert.head.pooling == pooling == head.pooling
+    bert.save(tmp_path / "again")
+    again = minibert.load(tmp_path / "again")
+    assert again.classify("the river") == bert.classify("the river")
 
 
 def written(family: str, kind, folder):
@@ -110,8 +213,8 @@ def test_answers_are_those_of_the_pipelines(family, tmp_path):
             assert [(e.label, e.start, e.end) for e in tagger.tag(text, aggregation)] == [
                 (e[key], e["start"], e["end"]) for e in pipeline(text)
             ], (aggregation, text)
-    with pytest.warns(UserWarning, match="layer of the task is not written"):
-        tagger.save(tmp_path / "again")
+    tagger.save(tmp_path / "again")
+    assert minibert.load(tmp_path / "again").tag(SENTENCES[0]) == tagger.tag(SENTENCES[0])
     with pytest.raises(ValueError, match="for answers to questions it needs"):
         tagger.answer("who?", "Anna came.")
 
