@@ -30,7 +30,8 @@ def _labelled(problem_type: str) -> NamedTask:
         return read_labelled(path, classes, columns=columns, kind=problem_type)
 
     def about(data: Any) -> dict[str, Any]:
-        return {"classes": data.classes, "problem_type": problem_type}
+        mean = {"bias": float(data.labels.mean())} if problem_type == NUMBER else {}
+        return {"classes": data.classes, "problem_type": problem_type, **mean}
 
     return NamedTask(BertClassifier, read, about, "a table: a label, and a text or a pair")
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from minibert.core.model import BertModel
 from minibert.tasks import measures
@@ -43,6 +43,9 @@ ONE_CLASS, LABELS, NUMBER = PROBLEM_TYPES = (
 class BertClassifier(TaskModel):
     """BertModel, dropout, and a linear layer; `classes` are the names of what it tells apart.
 
+    bias  where the scores begin before training; of numbers take their mean, which would cost a
+          hundred small steps to reach
+
     >>> from minibert.core.config import BertConfig
     >>> config = BertConfig(vocab_size=61, hidden_size=20, num_hidden_layers=3,
     ...                     num_attention_heads=4, intermediate_size=44)
@@ -61,6 +64,7 @@ class BertClassifier(TaskModel):
         classes: Sequence[str],
         pooling: str = "pooler",
         problem_type: str = ONE_CLASS,
+        bias: float = 0.0,
     ):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
@@ -76,6 +80,7 @@ class BertClassifier(TaskModel):
         self.classes = list(classes)
         self.pooling = pooling
         self.problem_type = problem_type
+        nn.init.constant_(self.classifier.bias, bias)
 
     def forward(
         self, input_ids: Tensor, *, attention_mask: Tensor, token_type_ids: Tensor | None = None

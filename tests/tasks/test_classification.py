@@ -10,15 +10,17 @@ import torch
 import transformers
 
 import minibert
+from minibert.tasks.by_name import TASKS
 from minibert.tasks.choices import BertChooser, choose, read_choices
 from minibert.tasks.classification import LABELS, NUMBER, ONE_CLASS, BertClassifier
-from minibert.tasks.labelled import read_labelled
+from minibert.tasks.labelled import Labelled, read_labelled
 from minibert.tasks.measures import class_scores, correlations, label_scores
 from minibert.tasks.questions import BertReader
 from minibert.tasks.saved import save_task
-from minibert.tasks.task import batch_of
+from minibert.tasks.task import batch_of, new_model
 from minibert.tasks.tokens import BertTagger
-from tests.tasks.conftest import SENTENCES, model_of
+from tests.parity.twins import trained_like
+from tests.tasks.conftest import CONFIG, SENTENCES, model_of
 
 NLI = ["contradiction", "neutral", "entailment"]
 PAIRS = list(zip(SENTENCES[:12], SENTENCES[12:24]))
@@ -44,6 +46,13 @@ def test_classes_equal_the_pipelines(tokenizer, tmp_path, problem_type):
         assert [c.label for c in found] == [label for label, _ in theirs]
         assert np.allclose([c.score for c in found], [s for _, s in theirs], rtol=0, atol=2e-6)
     assert bert.classify(*PAIRS[0])[0].label == ours[0][0].label
+
+
+def test_numbers_begin_at_their_mean():
+    data = Labelled(SENTENCES[:4], np.array([2.0, 3.0, 4.5, 2.5]), ["score"])
+    about = TASKS["regression"].about(data)
+    model = new_model(BertClassifier, trained_like(CONFIG).bert.float(), **about)
+    assert model.classifier.bias.tolist() == [3.0]
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -113,8 +122,6 @@ def test_round_trip_with_transformers(tokenizer, tmp_path, kind, about):
 
 
 def _texts():
-    from minibert.tasks.labelled import Labelled
-
     return Labelled(SENTENCES[:3], None, [])
 
 
