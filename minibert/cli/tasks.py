@@ -113,9 +113,9 @@ def finetune(arguments: argparse.Namespace) -> None:
             print(f"seed {result.seed}: loss {result.losses[-1]:.4f} in the last step")
             return
         print(f"seed {result.seed}: {_in_line(result.final)}", flush=True)
-        if arguments.task == "classification" and not result.final["matthews"]:
+        if not result.final.get("matthews", next(iter(result.final.values()))):
             print(
-                "   perhaps the same class for every text: try a smaller --learning-rate if the "
+                "   perhaps the same answer to everything: try a smaller --learning-rate if the "
                 "loss rose, a larger one if it hardly fell"
             )
 

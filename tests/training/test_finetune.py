@@ -612,4 +612,4 @@ def test_the_command_refuses_before_it_works(files, capsys):
 def test_the_command_tells_of_a_model_that_says_one_thing(files, capsys):
     table(files / "dev.tsv", [("good", "x")] * 3)
     assert command(files, "--epochs", "1") == 0
-    assert "the same class for every text" in capsys.readouterr().out
+    assert "the same answer to everything" in capsys.readouterr().out
