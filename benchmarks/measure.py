@@ -36,21 +36,25 @@ def summary(seconds: list[float]) -> Timing:
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    pause: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of every round. In a round each candidate runs once; the order turns around.
 
-    A few rounds of warm-up come first. `pause` gives worker threads time to fall asleep.
+    A few rounds of warm-up come first. `pause` gives worker threads time to fall asleep; `clock`
+    may be time.process_time, of one thread.
     """
     times: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for number in tqdm(range(-2 if rounds > 5 else -1, rounds), leave=False, disable=None):
         for name in names if number % 2 else reversed(names):
             time.sleep(pause)
-            start = time.perf_counter()
+            start = clock()
             candidates[name]()
             if number >= 0:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return times
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -117,20 +118,23 @@ def _probe(encoder: BertModel, tokenizer: Tokenizer, learn: Labelled, judge: Lab
     known, asked = vectors[: len(learn.texts)], vectors[len(learn.texts) :]
     mean, deviation = known.mean(0), known.std(0) + 1e-6
     known, asked = (known - mean) / deviation, (asked - mean) / deviation
-    return _accuracy_of_line(known, asked, learn, judge, decay=1e-2)
+    return float((_classes_by_line(known, asked, learn, 1e-2) == judge.labels).mean())
 
 
 def bag_of_words(tokenizer: Tokenizer, learn: Labelled, judge: Labelled) -> float:
+    return float((classes_by_words(tokenizer, learn, judge.texts) == judge.labels).mean())
+
+
+def classes_by_words(tokenizer: Tokenizer, learn: Labelled, texts: Sequence[str]) -> np.ndarray:
+    """What logistic regression on the pieces of a text says of each, 1 or 0."""
     # The decay is weighed against a mean over the texts: the more there are, the less it may count.
-    known, asked = _bags(tokenizer, learn.texts), _bags(tokenizer, judge.texts)
-    return _accuracy_of_line(known, asked, learn, judge, decay=2 / len(learn.texts))
+    known, asked = _bags(tokenizer, learn.texts), _bags(tokenizer, texts)
+    return _classes_by_line(known, asked, learn, decay=2 / len(learn.texts))
 
 
-def _accuracy_of_line(
-    known: Tensor, asked: Tensor, learn: Labelled, judge: Labelled, decay: float
-) -> float:
+def _classes_by_line(known: Tensor, asked: Tensor, learn: Labelled, decay: float) -> np.ndarray:
     weight, bias = fit_line(known, torch.from_numpy(learn.labels), decay)
-    return float(((asked @ weight + bias > 0).numpy() == judge.labels).mean())
+    return (asked @ weight + bias > 0).numpy()
 
 
 def _bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
