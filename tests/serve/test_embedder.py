@@ -1,12 +1,15 @@
 """The object for Ray Data, Spark and Dask: what they hand it, and how it travels."""
 
 import pickle
+import shutil
+import sys
 
 import numpy as np
 import pytest
 
 import minibert
 from minibert.serve.embedder import Embedder, load_once
+from tests.conftest import ROOT
 
 TEXTS = ["A cat sat down.", "", "The committee was elected in 1912. " * 9, "A kitten."]
 
@@ -42,3 +45,43 @@ def test_what_it_refuses(embedder):
         embedder(TEXTS)
     with pytest.raises(TypeError, match="number 1, got NoneType"):
         embedder({"words": ["a", None]})
+
+
+@pytest.fixture
+def rows():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    return pandas.DataFrame({"id": range(len(TEXTS)), "text": TEXTS})
+
+
+def assert_embedded(result):
+    assert result["id"].tolist() == [0, 1, 2, 3]
+    expected = minibert.load("minibert-tiny-sentences").embed(TEXTS)
+    assert np.abs(np.stack(result["vector"]) - expected).max() < 1e-6
+
+
+@pytest.mark.slow
+def test_through_dask(rows):
+    """As docs/scale.md has it."""
+    dask = pytest.importorskip("dask.dataframe", reason="dask is not installed")
+    frame = dask.from_pandas(rows, npartitions=2)
+    meta = {"id": "i8", "text": "object", "vector": "object"}
+    assert_embedded(frame.map_partitions(Embedder("minibert-tiny-sentences"), meta=meta).compute())
+
+
+@pytest.mark.slow
+def test_through_spark(rows, monkeypatch):
+    """As docs/scale.md has it; the workers are processes of their own."""
+    spark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
+    if not shutil.which("java"):
+        pytest.skip("Spark needs Java, which is not installed")
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    builder = spark.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    session = builder.config("spark.driver.host", "127.0.0.1").getOrCreate()
+    try:
+        table = session.createDataFrame(list(rows.itertuples(index=False)), "id long, text string")
+        schema = "id long, text string, vector array<float>"
+        answer = table.repartition(2).mapInPandas(Embedder("minibert-tiny-sentences"), schema)
+        assert_embedded(answer.toPandas().sort_values("id"))
+    finally:
+        session.stop()
