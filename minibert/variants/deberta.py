@@ -127,17 +127,22 @@ class DebertaAttention(BertAttention):
         # The root is taken in float32, as in the released code, whatever the model's numbers are.
         self.divisor = float(torch.tensor(3.0 * config.head_size, device="cpu").sqrt())
 
+    def split_heads(self, projected: Tensor) -> Tensor:
+        """As in BERT, and the numbers of a head lie together, as in the released code: products
+        of matrices that lie otherwise are rounded otherwise."""
+        return super().split_heads(projected).contiguous()  # (B, A, T, D)
+
     def forward(  # type: ignore[override]
         self, hidden_states: Tensor, distances: Distances, explicit: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        table = self.table_dropout(distances.table)[None]  # (1, 2 x span, H)
-        distance_query = self.split_heads(self.query(table))  # (1, A, 2 x span, D)
-        distance_key = self.split_heads(self.key(table))  # (1, A, 2 x span, D)
         query = self.split_heads(self.query(hidden_states))  # (B, A, T, D)
         key = self.split_heads(self.key(hidden_states))  # (B, A, T, D)
         value = self.split_heads(self.value(hidden_states))  # (B, A, T, D)
 
         B, A, T, _ = query.shape
+        table = self.table_dropout(distances.table)[None]  # (1, 2 x span, H)
+        distance_query = self.split_heads(self.query(table)).repeat(B, 1, 1, 1)
+        distance_key = self.split_heads(self.key(table)).repeat(B, 1, 1, 1)  # (B, A, 2 x span, D)
         rows = distances.rows.expand(B, A, T, T)  # (B, A, T, T)
         by_query = (query @ distance_key.transpose(2, 3)).gather(-1, rows)  # (B, A, T, T)
         by_key = (key @ distance_query.transpose(2, 3)).gather(-1, rows.mT).mT  # (B, A, T, T)

@@ -34,13 +34,35 @@ def logits_of(output) -> dict[str, torch.Tensor]:
 
 def assert_same(ours, theirs, tolerance: float) -> None:
     for kind in ("hidden_states", "attentions"):
-        pairs = zip(getattr(ours, kind), getattr(theirs, kind), strict=True)
-        for layer, (a, b) in enumerate(pairs):
+        rows = zip(getattr(ours, kind), getattr(theirs, kind), strict=True)
+        for layer, (a, b) in enumerate(rows):
             assert_close(a, b, tolerance, f"{kind} {layer}")
     mine, expected = logits_of(ours), logits_of(theirs)
     assert mine.keys() == expected.keys() and mine
     for name, logits in mine.items():
         assert_close(logits, expected[name], tolerance, name)
+
+
+def loss_of(theirs, batch, labels) -> torch.Tensor:
+    """Of the discriminator in float64, too, which transformers rounds to float32."""
+    loss = theirs.loss
+    if loss.dtype != torch.float64:
+        real = batch["attention_mask"] == 1
+        loss = F.binary_cross_entropy_with_logits(
+            theirs.logits[real], labels["labels"][real].double()
+        )
+        assert_close(theirs.loss, loss, 1e-6, "rounded loss")
+    return loss
+
+
+def pairs(model, twin, kind):
+    """(our name, our parameter, the twin's); None where the twin has none."""
+    names = {ours: theirs for theirs, ours in name_table(model.config, kind).items()}
+    theirs = dict(twin.named_parameters(remove_duplicate=False))  # the table, and its tied twin
+    for name, parameter in model.named_parameters():
+        key = names[name.removeprefix("bert.")]
+        head = name.split(".")[0] in HEADS
+        yield name, parameter, theirs.get(key if head else f"{kind.prefix}.{key}")
 
 
 @pytest.mark.rung(2)
@@ -54,24 +76,15 @@ def test_all_numbers_and_gradients_float64(case, seed):
     ours = model(**batch, **labels, **WANTED)
     theirs = twin(**inputs_of_twin(case, batch), **labels, **WANTED)
     assert_same(ours, theirs, 1e-12)
-    loss = theirs.loss
-    if loss.dtype != torch.float64:  # transformers rounds the loss of the discriminator to float32
-        real = batch["attention_mask"] == 1
-        loss = F.binary_cross_entropy_with_logits(
-            theirs.logits[real], labels["labels"][real].double()
-        )
-        assert_close(theirs.loss, loss, 1e-6, "rounded loss")
+    loss = loss_of(theirs, batch, labels)
     assert_close(ours.loss, loss, 1e-12, "loss")
     ours.loss.backward()
     loss.backward()
-    names = {ours: theirs for theirs, ours in name_table(model.config, kind).items()}
-    for name, parameter in model.named_parameters():
-        key = names[name.removeprefix("bert.")]
+    for name, parameter, twin_parameter in pairs(model, twin, kind):
         if name.startswith("bert.pooler.") and "next_sentence" not in CASES[case][1]:
             assert parameter.grad is None  # no head reads it
             continue
-        head = name.split(".")[0] in HEADS
-        grad = twin.get_parameter(key if head else f"{kind.prefix}.{key}").grad
+        grad = twin_parameter.grad
         scale = max(1.0, float(grad.abs().max()))
         assert_close(parameter.grad / scale, grad / scale, 1e-12, f"gradient of {name}")
         if not name.endswith("attention.key.bias"):  # softmax does not see it
@@ -92,17 +105,34 @@ def test_float32(case):
     assert_same(ours, theirs, 1e-4 if model.config.hidden_act == "gelu_new" else 0.0)
 
 
+@pytest.mark.rung(2)
+def test_float32_of_wide_heads():
+    """What DeBERTa multiplies must lie in memory as there, or heads of 64 are rounded otherwise."""
+    model, kind = variant("deberta-buckets", hidden_size=768, num_attention_heads=12)
+    model = model.float()
+    batch = batch_for("deberta-buckets")
+    with torch.no_grad():
+        ours, theirs = model(**batch, **WANTED), twin_of(model, kind, "deberta")(**batch, **WANTED)
+    assert_same(ours, theirs, 0.0)
+
+
 @pytest.mark.slow
 @pytest.mark.rung(4)
-@pytest.mark.parametrize("case", ["distilbert", "roberta", "albert-erf", "generator"])
+@pytest.mark.parametrize("case", ["distilbert", "roberta", "albert-erf", "generator", "deberta"])
 def test_base_size(case):
-    """12 blocks of 768, float32: bit-equal. ALBERT with the exact GELU, as above."""
+    """12 blocks of 768, float32: bit-equal. ALBERT with the exact GELU, as above; DeBERTa as
+    version 3, on texts of 154 tokens, in which distances share rows."""
     sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
-    narrow = {"embedding_size": 128} if case in ("albert-erf", "generator") else {}
-    model, kind = variant(case, **sizes, **narrow, intermediate_size=3072)
+    more: dict = {"embedding_size": 128} if case in ("albert-erf", "generator") else {}
+    batch = batch_for(case)
+    if case == "deberta":
+        more = {"max_position_embeddings": 512, "position_buckets": 256}
+        ids = batch["input_ids"].repeat(1, 22)
+        batch = {name: tensor.repeat_interleave(22, dim=1) for name, tensor in batch.items()}
+        batch["input_ids"] = ids
+    model, kind = variant(case, **sizes, **more, intermediate_size=3072)
     model = model.float()
     twin = twin_of(model, kind, case)
-    batch = batch_for(case)
     with torch.no_grad():
         ours = model(**batch, **WANTED)
         theirs = twin(**inputs_of_twin(case, batch), **WANTED)
@@ -140,3 +170,35 @@ def test_dropout_sites(case, site):
     mine, expected = logits_of(ours), logits_of(theirs)
     for name, logits in mine.items():
         assert_close(logits, expected[name], 1e-12, name)
+
+
+@pytest.mark.rung(2)
+@pytest.mark.parametrize(
+    "case", ["distilbert", "roberta", "albert", "generator", "discriminator", "deberta-buckets"]
+)
+def test_twenty_steps_of_training(case):
+    """In train mode: dropout draws in the same places and in the same order, so that from one seed
+    both sides drop the same numbers; losses, and after 20 steps all weights, are equal."""
+    model, kind = variant(case)
+    twin = twin_of(model, kind, case)
+    batch = batch_for(case)
+    labels = labels_for(case, batch)
+    optimizers = [torch.optim.AdamW(side.train().parameters(), lr=3e-3) for side in (model, twin)]
+    losses = []
+    for step in range(20):
+        torch.manual_seed(step)
+        ours = model(**batch, **labels, output_attentions=True).loss
+        torch.manual_seed(step)
+        theirs = loss_of(twin(**inputs_of_twin(case, batch), **labels), batch, labels)
+        assert_close(ours, theirs, 1e-9, f"loss of step {step}")
+        for optimizer, loss in zip(optimizers, (ours, theirs)):
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses.append(ours.item())
+    assert losses[-1] < losses[0]
+    start = dict(variant(case)[0].named_parameters())
+    for name, parameter, twin_parameter in pairs(model, twin, kind):
+        if parameter.grad is not None:
+            assert_close(parameter, twin_parameter, 1e-9, name)
+            assert not torch.equal(parameter, start[name]), f"{name} has not learned"
