@@ -14,7 +14,7 @@ RUNGS = {
     2: "tiny, trained-like: against transformers in float64 and float32",
     3: "real trained weights: all-MiniLM-L6-v2, BERT-tiny",
     4: "base size 12 x 768: bit equality with transformers' eager path",
-    5: "the official bert-base-uncased: against transformers and published numbers",
+    5: "official files: against transformers and published numbers",
     6: "the test of the tests: known mistakes are caught",
 }
 

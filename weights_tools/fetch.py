@@ -48,8 +48,11 @@ NAMES = {
     "roberta-large": "FacebookAI/roberta-large",
     "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
     "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
-    "camembert-base": "almanach/camembert-base",
-    **{f"albert-{size}-v2": f"albert/albert-{size}-v2" for size in ("base", "large", "xlarge")},
+    **{f"camembert-{size}": f"almanach/camembert-{size}" for size in ("base", "large")},
+    **{
+        f"albert-{size}-v2": f"albert/albert-{size}-v2"
+        for size in ("base", "large", "xlarge", "xxlarge")
+    },
     **{
         f"electra-{size}-{part}": f"google/electra-{size}-{part}"
         for size in ("small", "base", "large")
@@ -59,6 +62,7 @@ NAMES = {
         f"deberta-v3-{size}": f"microsoft/deberta-v3-{size}"
         for size in ("xsmall", "small", "base", "large")
     },
+    "mdeberta-v3-base": "microsoft/mdeberta-v3-base",
     "tinybert-4": "huawei-noah/TinyBERT_General_4L_312D",
     "tinybert-6": "huawei-noah/TinyBERT_General_6L_768D",
     "bert-tiny": _SMALL["bert_uncased_L-2_H-128_A-2"],

@@ -81,6 +81,14 @@ _REPEATED |= {
     if twin not in _REPEATED
 }
 
+# What loading a model of some kind ignores; but the layers of a task, which are not to be lost.
+_IGNORED = {
+    rf"({kind.prefix}\.)?({form})": why
+    for kind in TABLE.values()
+    for form, why in kind.ignored.items()
+    if "classifier" not in form
+}
+
 # What a name of minibert, or a key without one, belongs to; the first match counts.
 _PARTS = (
     (r"embeddings\.", "embeddings"),
@@ -140,7 +148,10 @@ def meaning_of_pytorch(name: str) -> Meaning:
     if key in _REPEATED:
         return Meaning(None, ignored=_REPEATED[key])
     general = _without_number(key)[0]
-    return Meaning(key if general in _TO_TF or general in _VARIANTS else None)
+    if general in _TO_TF or general in _VARIANTS:
+        return Meaning(key)
+    reasons = (why for form, why in _IGNORED.items() if re.fullmatch(form, key))
+    return Meaning(None, ignored=next(reasons, None))
 
 
 def tf_name_of(key: str) -> tuple[str, bool]:

@@ -25,8 +25,11 @@ PACKS = (
     "bert-tiny",
     "distilbert-base-uncased",
     "roberta-base",
+    "xlm-roberta-base",
+    "camembert-base",
     "albert-base-v2",
     "electra-small-discriminator",
+    "deberta-v3-xsmall",
 )
 
 KINDS = ("gate", "lead")
