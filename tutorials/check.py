@@ -131,7 +131,7 @@ def check(
     result = judged(lesson, function, begin, other_inputs)
     if result.diagnosis is None:
         return result
-    notes = []
+    notes = [*result.diagnosis.notes]
     used = ready_made(path.read_text(encoding="utf-8"), lesson)
     if used:
         notes.append(f"you use torch's ready-made {', '.join(used)}; try it by hand once")

@@ -4,6 +4,7 @@ The right answers are the library's own: most come from the probe model, run on 
 inputs. So a known mistake, put into the model, gives the wrong answer that goes with it.
 """
 
+import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,9 +25,9 @@ from minibert.diagnosis import functions
 from minibert.diagnosis.catalogue.all import CATALOGUE, Mistake
 from minibert.diagnosis.catalogue.attention import Steps
 from minibert.diagnosis.catalogue.mistake import blocks
-from minibert.diagnosis.function_check import Case, Subject
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_model
-from minibert.diagnosis.traces import observe
+from minibert.diagnosis.subject import Case, Subject
+from minibert.diagnosis.traces import Stopped, observe
 from tutorials import numpy_bert
 
 TEXTS = {
@@ -274,10 +275,19 @@ def attention_probabilities(model: BertForPreTraining) -> Subject:
 
 def reaching(model: BertForPreTraining, bias: Tensor) -> Any:
     """What becomes of a bias (B, 1, 1, T) on its way to the first block's attention."""
-    attention, kept = blocks(model)[0].attention, []
-    hook = attention.register_forward_pre_hook(lambda m, inputs: kept.append(inputs[1]))
-    model.bert.encoder(bias.new_zeros(bias.shape[0], bias.shape[-1], 20), bias, explicit=True)
-    hook.remove()
+    kept: list[Any] = []
+
+    def keep(module: Any, inputs: Any) -> None:
+        kept.append(inputs[1])
+        raise Stopped
+
+    hook = blocks(model)[0].attention.register_forward_pre_hook(keep)
+    try:
+        with contextlib.suppress(Stopped):
+            states = bias.new_zeros(bias.shape[0], bias.shape[-1], 20)
+            model.bert.encoder(states, bias, explicit=True)
+    finally:
+        hook.remove()
     return kept[0]
 
 

@@ -148,7 +148,8 @@ def _add_mistakes(path: Path) -> None:
 
 def make_student(target: str, checker: "Checker", names: dict[str, str]) -> "Student":
     """What `target` names, ready to be checked."""
-    from minibert.diagnosis.students import Arrays, build
+    from minibert.diagnosis.building import build
+    from minibert.diagnosis.students import Arrays
     from minibert.diagnosis.targets import load_target
 
     loaded = load_target(target)

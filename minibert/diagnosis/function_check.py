@@ -9,100 +9,27 @@ import contextlib
 import copy
 import dataclasses
 import inspect
-import itertools
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from minibert.core.heads import BertForPreTraining
-from minibert.diagnosis.catalogue.mistake import Mistake, Variant, patched
-from minibert.diagnosis.compare import agreeing, largest, same
+from minibert.diagnosis.catalogue.mistake import Mistake, patched
+from minibert.diagnosis.compare import close, largest, same
 from minibert.diagnosis.dependence import dependence
-from minibert.diagnosis.relations import relations, sizes_of, where
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.search import explain
-from minibert.diagnosis.traces import Place
-from minibert.trace import HIDDEN
-
-Case = Sequence[Any]  # the arguments of one call
+from minibert.diagnosis.results import difference, form, match, parts
+from minibert.diagnosis.search import Explained, explain
+from minibert.diagnosis.students import in_words
+from minibert.diagnosis.subject import Case, Subject
 
 EXACT = 1e-9
 SEARCH = 60  # times the patience with a case: what takes long there is not the student's
 SINGLE = 1e-6  # float32 rounds by less than 3e-7 here, the smallest known mistake is above 5e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A function that has a right form and known wrong ones.
-
-    name      the function's name
-    cases     what it is called with: a name, and the arguments; the smallest come first
-    answer    answer(model, *arguments) is the right result, taken from the reference; with
-              mistakes in the model, a wrong one. For a function without a model, `model` is unused
-    prepare   called with (model, *arguments) before mistakes are put into the model
-    mistakes  the known mistakes that may be looked for
-    hides     true if the result holds scores so negative that their size says nothing
-    backward  false if a backward pass makes no sense
-    returns   the names of the results, if there are several
-    """
-
-    name: str
-    cases: Mapping[str, Case]
-    answer: Callable[..., Any]
-    mistakes: Sequence[Mistake]
-    prepare: Callable[..., None] | None = None
-    hides: bool = False
-    backward: bool = True
-    returns: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        smallest_first = sorted(self.cases.items(), key=lambda case: _size(case[1]))
-        object.__setattr__(self, "cases", dict(smallest_first))
-
-    def results(self, model: BertForPreTraining, mistakes: Sequence[Mistake] = ()) -> list[Any]:
-        """The right results of all cases, or those with these mistakes."""
-        return [self._result(model, case, mistakes) for case in self.cases.values()]
-
-    def _result(self, model: BertForPreTraining, case: Case, mistakes: Sequence[Mistake]) -> Any:
-        arguments = copy.deepcopy(list(case))
-        with torch.no_grad():
-            if any(each.kind == "function" for each in mistakes):
-                return _together(mistakes)(*arguments)
-            with patched(model, ()):
-                if self.prepare is not None:
-                    self.prepare(model, *arguments)
-                with patched(model, mistakes):
-                    return self.answer(model, *arguments)
-
-
-def _together(mistakes: Sequence[Mistake]) -> Callable[..., Any]:
-    """The wrong function that makes all these mistakes. TypeError if they cannot be joined."""
-    change, *others = (each.change for each in mistakes)
-    for other in others:
-        if not isinstance(change, Variant) or not isinstance(other, Variant):
-            raise TypeError("only variants of one function can be joined")
-        change = change.joined(other)
-    return change
-
-
-def _size(value: Any) -> int:
-    """How much a reader has to look at."""
-    if isinstance(value, Tensor):
-        return value.numel()
-    if isinstance(value, (list, tuple)):
-        return sum(map(_size, value))
-    return len(value) if hasattr(value, "__len__") else 1
-
-
-def _titled(name: str, case: Case) -> str:
-    """The case's name, and its text if it is called with one."""
-    text = case[0] if isinstance(case[0], str) and case[0] != name else ""
-    return f"'{name}'" + (f" ({text!r})" if 0 < len(text) <= 40 else "")
+MOST = 3  # mistakes in one explanation
 
 
 def no_steps(name: str, times: float = 1) -> None:
@@ -133,42 +60,49 @@ def _diagnose(
     checks: list[Check] = []
     results = []
     for (name, case), right in zip(subject.cases.items(), expected, strict=True):
-        begin(f"in the case {_titled(name, case)}")
+        begin(f"in the case {subject.title(name)}")
         result, failed = _call(student, case)
-        checks += failed
-        if failed:
-            return Diagnosis(f"{subject.name}", _named(failed, name))
+        if failed is not None:
+            text = f"{name}: {failed.text}"
+            return Diagnosis(subject.name, [dataclasses.replace(failed, text=text)])
         if isinstance(result, list) and isinstance(right, tuple):
             result = tuple(result)  # both are fine for several results
         results.append(result)
     begin("in the search for known mistakes", SEARCH)
     checks.append(Check("runs, leaves its inputs alone, gives the same twice", True))
     for name, right, result in zip(subject.cases, expected, results, strict=True):
-        wrong = _form(right, result, subject)
+        wrong = form(right, result, subject)
         if wrong:
             checks.append(Check("form", False, f"{name}: {wrong}"))
-            explanations = _explain(subject, model, results)
-            return Diagnosis(subject.name, checks, explanations=explanations)
+            known = _explain(subject, model, results)
+            return Diagnosis(subject.name, checks, explanations=known.sets)
     checks.append(Check("form", True))
-    kind = "numbers" if _has_tensors(expected[0]) else "values"
-    tolerance, explanations = EXACT, []
-    if not _match(subject, expected, results):
-        explanations = _explain(subject, model, results)
-        if not explanations and kind == "numbers":
+    kind = (
+        "numbers" if any(isinstance(x, Tensor) for x in parts(expected[0]).values()) else "values"
+    )
+    tolerance, known = EXACT, Explained([], True, MOST)
+    if not match(subject, expected, results, EXACT):
+        if kind == "values" or not match(subject, expected, results, SINGLE):
+            known = _explain(subject, model, results)
+        if kind == "numbers" and not (known.sets and known.exactly):
             tolerance = SINGLE
-            if not _match(subject, expected, results, tolerance):
-                explanations = _explain(subject, model, results, tolerance)
     precision = "exactly" if tolerance == EXACT else "to float32's precision"
     for name, right, result in zip(subject.cases, expected, results, strict=True):
-        place, related = _difference(right, result, subject, model, tolerance)
+        place, related = difference(right, result, subject, model.config, tolerance)
         if place:
             cases = _wrong_cases(subject, expected, results, tolerance)
             text = f"wrong in {len(cases)} of {len(results)} cases: {'; '.join(cases)}"
             text = text if len(results) > 1 else ""
             checks.append(Check(kind, False, text))
-            place = f"in the case {_titled(name, subject.cases[name])}, {place}"
             return Diagnosis(
-                subject.name, checks, place, name, related, explanations, precision=precision
+                subject.name,
+                checks,
+                f"in the case {subject.title(name)}, {place}",
+                name,
+                related,
+                known.sets,
+                notes=[*_cut_short(known)],
+                precision=precision,
             )
     checks.append(Check(kind, True, "" if tolerance == EXACT else f"right {precision}"))
     begin("in the backward pass")
@@ -192,7 +126,7 @@ def inputs_that_matter(
         with torch.no_grad():
             return student(*copy.deepcopy(list(case)))
 
-    return dependence(lambda *case: subject._result(model, case, ()), yours, cases, names)
+    return dependence(lambda *case: subject.result(model, case, ()), yours, cases, names)
 
 
 def _as_leaf(value: Any) -> Any:
@@ -205,14 +139,11 @@ def _wrong_cases(
     subject: Subject, expected: Sequence[Any], results: Sequence[Any], tolerance: float
 ) -> list[str]:
     three = zip(subject.cases, expected, results, strict=True)
-    return [name for name, right, got in three if not _match(subject, [right], [got], tolerance)]
+    return [name for name, right, got in three if not match(subject, [right], [got], tolerance)]
 
 
-def _named(checks: Sequence[Check], case: str) -> list[Check]:
-    return [dataclasses.replace(each, text=f"{case}: {each.text}") for each in checks]
-
-
-def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
+def _call(student: Callable[..., Any], case: Case) -> tuple[Any, Check | None]:
+    """The result of one case, or the check that fails at it."""
     arguments = copy.deepcopy(list(case))
     try:
         with torch.no_grad():
@@ -221,145 +152,21 @@ def _call(student: Callable[..., Any], case: Case) -> tuple[Any, list[Check]]:
     except NotImplementedError:
         raise
     except BaseException as error:
-        return None, [Check("runs", False, _told(error, student))]
+        return None, Check("runs", False, in_words(error))
     for place, (before, after) in enumerate(zip(case, arguments, strict=True)):
         if not callable(before) and not same(before, after):
             text = f"argument {place + 1} was changed in place; work on a copy"
-            return None, [Check("inputs untouched", False, text)]
+            return None, Check("inputs untouched", False, text)
     if not same(result, again):
         text = "two calls with the same inputs give different results"
-        return None, [Check("repeatable", False, text)]
+        return None, Check("repeatable", False, text)
     if result is None:
-        return None, [Check("returns", False, "it returns nothing: is there a return?")]
-    return result, []
+        return None, Check("returns", False, "it returns nothing: is there a return?")
+    return result, None
 
 
-def _told(error: BaseException, student: Callable[..., Any]) -> str:
-    """The error, and the student's own line in which it came up."""
-    file = getattr(getattr(student, "__code__", None), "co_filename", "")
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == file]
-    line = f' (line {own[-1].lineno}: "{own[-1].line}")' if own else ""
-    return f"{type(error).__name__}: {error}{line}"
-
-
-def _flat(value: Any, names: Sequence[str] = ()) -> dict[str, Any]:
-    """A result as named parts: the elements of a tuple or dict, or the value itself."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, tuple):
-        known = [*names, *(f"result {place}" for place in range(len(names) + 1, len(value) + 1))]
-        return dict(zip(known, value, strict=False))
-    return {"": value}
-
-
-def _has_tensors(value: Any) -> bool:
-    return any(isinstance(each, Tensor) for each in _flat(value).values())
-
-
-def _form(right: Any, result: Any, subject: Subject) -> str:
-    """What is wrong with type, shape or dtype; "" if nothing is."""
-    if type(right) is not type(result) and not (
-        isinstance(right, Tensor) and isinstance(result, Tensor)
-    ):
-        return f"expected {_kind(right)}, got {_kind(result)}"
-    a, b = _flat(right, subject.returns), _flat(result, subject.returns)
-    if list(a) != list(b):
-        return f"expected {len(a)} results, got {len(b)}"
-    for name in a:
-        one, other, words = a[name], b[name], f"{name}: " if name else ""
-        if isinstance(one, Tensor):
-            if not isinstance(other, Tensor):
-                return f"{words}expected a tensor, got {_kind(other)}"
-            if one.shape != other.shape:
-                return f"{words}expected shape {tuple(one.shape)}, got {tuple(other.shape)}"
-            if one.is_floating_point() != other.is_floating_point():
-                return f"{words}expected {one.dtype}, got {other.dtype}"
-            if other.isnan().any() or (other.isinf().any() and not subject.hides):
-                return f"{words}there are NaN or infinite numbers in it"
-        elif type(one) is not type(other):
-            return f"{words}expected {_kind(one)}, got {_kind(other)}"
-    return ""
-
-
-def _kind(value: Any) -> str:
-    names: dict[type, str] = {
-        Tensor: "a tensor",
-        np.ndarray: "a numpy array",
-        list: "a list",
-        tuple: "a tuple",
-        str: "a string",
-    }
-    if value is None:
-        return "nothing (None)"
-    known = next((words for kind, words in names.items() if isinstance(value, kind)), None)
-    return known or f"a {type(value).__name__}"
-
-
-def _difference(
-    right: Any, result: Any, subject: Subject, model: BertForPreTraining, tolerance: float
-) -> tuple[str, list[str]]:
-    a, b = _flat(right, subject.returns), _flat(result, subject.returns)
-    sizes = sizes_of(model.config, 7)
-    for name, one in a.items():
-        other, words = b[name], f"{name}, " if name else ""
-        if not isinstance(one, Tensor):
-            if not same(one, other):
-                return f"{words}expected {one!r}, got {other!r}", _list_relation(one, other)
-            continue
-        one, other = _settled(one, subject.hides), _settled(other, subject.hides)
-        wrong = ~_agree(one, other, tolerance)
-        if wrong.any():
-            place = Place(subject.name, one, other, wrong, torch.ones_like(wrong))
-            if one.numel() <= 3:
-                words += f"expected {one.tolist()}, got {other.tolist()}; "
-            return f"{words}{where(place)}", relations(place, {}, sizes, max(1e-7, tolerance))
-    return "", []
-
-
-def _list_relation(one: Any, other: Any) -> list[str]:
-    if isinstance(one, list) and isinstance(other, list):
-        pairs = itertools.zip_longest(one, other, fillvalue="nothing")
-        for place, (a, b) in enumerate(pairs):
-            if not same(a, b):
-                return [f"they part at place {place}: expected {a!r}, got {b!r}"]
-    return []
-
-
-def _settled(tensor: Tensor, hides: bool) -> Tensor:
-    tensor = tensor.detach().double()
-    return tensor.clamp(min=HIDDEN).masked_fill(tensor < HIDDEN, HIDDEN) if hides else tensor
-
-
-def _agree(one: Tensor, other: Tensor, tolerance: float) -> Tensor:
-    """Where two tensors agree, in units of the largest number where that is above 1."""
-    return agreeing(one, other, tolerance * largest(one))
-
-
-def _match(
-    subject: Subject, one: Sequence[Any], other: Sequence[Any], tolerance: float = EXACT
-) -> bool:
-    for right, result in zip(one, other, strict=True):
-        a, b = _flat(right), _flat(result)
-        if list(a) != list(b):
-            return False
-        for name in a:
-            if isinstance(a[name], Tensor) and isinstance(b[name], Tensor):
-                x, y = _settled(a[name], subject.hides), _settled(b[name], subject.hides)
-                if x.shape != y.shape or not bool(_agree(x, y, tolerance).all()):
-                    return False
-            elif type(a[name]) is not type(b[name]) or not same(a[name], b[name]):
-                return False
-    return True
-
-
-def _explain(
-    subject: Subject,
-    model: BertForPreTraining,
-    observed: Sequence[Any],
-    tolerance: float = EXACT,
-) -> list[tuple[str, ...]]:
-    """The smallest sets of mistakes that give these very results."""
+def _explain(subject: Subject, model: BertForPreTraining, observed: Sequence[Any]) -> Explained:
+    """The smallest sets of mistakes that give these very results, or do so in float32."""
 
     def compute(mistakes: Sequence[Mistake]) -> list[Any] | None:
         try:
@@ -367,8 +174,15 @@ def _explain(
         except Exception:  # these cases cannot be run with these mistakes
             return None
 
-    agree = partial(_match, subject, tolerance=tolerance)
-    return explain(subject.mistakes, compute, agree, observed)
+    agree, loosely = (partial(match, subject, tolerance=each) for each in (EXACT, SINGLE))
+    return explain(subject.mistakes, compute, agree, observed, MOST, loosely)
+
+
+def _cut_short(known: Explained) -> list[str]:
+    """A note if not all sets of mistakes were tried."""
+    if known.sets or known.together == MOST:
+        return []
+    return [f"sets of {known.together + 1} known mistakes were not tried, there are too many"]
 
 
 def _gradient(
@@ -382,8 +196,8 @@ def _gradient(
         for leaf in leaves:
             leaf.requires_grad_(True)
         with torch.enable_grad():  # a switch of the student's ends here
-            parts = _flat(function(*arguments)).values()
-        outputs = [p for p in parts if isinstance(p, Tensor) and p.requires_grad]
+            every = parts(function(*arguments)).values()
+        outputs = [p for p in every if isinstance(p, Tensor) and p.requires_grad]
         if not leaves or not outputs:
             return None
         weighted = [(p * torch.arange(p.numel()).cos().view(p.shape)).sum() for p in outputs]
@@ -401,13 +215,13 @@ def _gradient(
     try:
         got = run(student)
     except BaseException as error:
-        return Check("gradients", False, f"the backward pass fails: {_told(error, student)}")
+        return Check("gradients", False, f"the backward pass fails: {in_words(error)}")
     if got is None:
         text = "the result carries no gradient: look for .data, .detach(), .numpy(), torch.tensor()"
         return Check("gradients", False, text)
     for place, (a, b) in enumerate(zip(right, got, strict=True)):
         if a is None:
             continue
-        if b is None or not bool(_agree(a, b, tolerance).all()):
+        if b is None or not close(a, b, tolerance * largest(a)):
             return Check("gradients", False, f"that of number argument {place + 1} differs")
     return Check("gradients", True)

@@ -62,7 +62,7 @@ def check_gradients(
         return not gradient_difference(one, other, allowed)
 
     known = [m for m in CATALOGUE.values() if m.kind == "gradient" and m not in replay.accepted]
-    explanations = explain(known, gradients, agree, got)
+    explanations = explain(known, gradients, agree, got).sets
     return Check("gradients", False, "the backward pass differs"), words, explanations
 
 

@@ -6,12 +6,14 @@ explains one stage; the search goes on from there for the next. The shortest set
 difference are the answer. Nothing less than all tensors counts: a set that explains only some is
 no explanation. If several sets of the same size do, all are given.
 
-`Replay` does so for the hundred mistakes of a model. Where there are a dozen, `explain` tries all.
+`Replay` does so for the hundred mistakes of a model. Where there are fewer and the result is one,
+`explain` tries them all, then pairs, then three together, as far as a person would wait.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -19,13 +21,14 @@ from minibert.core.heads import BertForPreTraining
 from minibert.diagnosis.catalogue.all import model_mistakes
 from minibert.diagnosis.catalogue.mistake import Mistake, patched
 from minibert.diagnosis.compare import close
-from minibert.diagnosis.traces import TOLERANCE, Look, Stopped, blank, common, observe
+from minibert.diagnosis.traces import TOLERANCE, Look, Stopped, blank, common, observe, walk
 from minibert.system.processes import one_thread
 from minibert.trace import unit_of
 
 MOST = 4  # mistakes in one explanation
 WIDTH = 6  # partial explanations that are followed
 PAIRS = 600  # pairs of mistakes that are tried where no single one helps
+SETS = 1200  # sets of one size that `explain` tries, a few seconds where each is a run of a model
 
 
 class Replay:
@@ -51,16 +54,32 @@ class Replay:
         known = model_mistakes() if mistakes is None else mistakes
         self.mistakes = [each for each in known if each not in accepted]
         self.by_id = {each.id: each for each in self.mistakes}
+        self.parameters = {
+            name.removeprefix("bert."): p.detach() for name, p in model.named_parameters()
+        }
         self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
         self.shows: dict[tuple[str, ...], dict[str, int]] = {}
         self.dropouts: dict[tuple[str, ...], Any] = {}  # of the reference, by the outputs looked at
+        self.acts: dict[
+            tuple[str, ...], dict[str, dict[str, float]]
+        ] = {}  # by the tensors looked at
 
     def tensors(
-        self, mistakes: Iterable[Mistake] = (), look: Look | None = None
+        self,
+        mistakes: Iterable[Mistake] = (),
+        look: Look | None = None,
+        names: Container[str] | None = None,
     ) -> dict[str, Tensor]:
-        """The blanked tensors of the reference with these mistakes in it; `look` as in observe."""
+        """The blanked tensors of the reference with these mistakes in it; `look` and `names` as in
+        observe."""
         with patched(self.model, with_accepted(self.accepted, mistakes)):
-            return observe(self.model, self.batch, look)
+            return observe(self.model, self.batch, look, names)
+
+    def walk(self, ids: Iterable[str], look: Look, names: Container[str]) -> None:
+        """One run of the reference with these mistakes in it, as `traces.walk` does it."""
+        mistakes = [self.by_id[each] for each in ids]
+        with patched(self.model, with_accepted(self.accepted, mistakes)):
+            walk(self.model, self.batch, look, names)
 
     def cached(self, ids: tuple[str, ...]) -> dict[str, Tensor]:
         """The tensors with one mistake in the reference, or none; remembered."""
@@ -151,13 +170,13 @@ class _Search:
         mask = self.replay.batch["attention_mask"]
 
         def stop(name: str, inputs: Any, tensor: Tensor) -> None:
-            if self.place.get(name, stage + 1) <= stage:
+            if self.place[name] <= stage:
                 tensor = blank({name: tensor}, mask)[name]
                 if not close(self.observed[name], tensor, self.allowed[name]):
                     raise Stopped
 
         try:
-            return self.agree(self.observed, self.replay.tensors(mistakes, stop))
+            return self.agree(self.observed, self.replay.tensors(mistakes, stop, self.observed))
         except Stopped:
             return 0
 
@@ -170,14 +189,25 @@ class _Search:
         return len(self.observed)
 
 
+class Explained(NamedTuple):
+    """What `explain` comes to: sets of mistakes by their ids, whether they give the results exactly
+    or but loosely, and how many mistakes were tried together."""
+
+    sets: list[tuple[str, ...]]
+    exactly: bool
+    together: int
+
+
 def explain(
     known: Iterable[Mistake],
     compute: Callable[[Sequence[Mistake]], Any],
     agree: Callable[[Any, Any], bool],
     observed: Any,
     most: int = 3,
-) -> list[tuple[str, ...]]:
-    """The smallest sets of up to `most` known mistakes that reproduce `observed`, by their ids.
+    loosely: Callable[[Any, Any], bool] | None = None,
+) -> Explained:
+    """The smallest sets of up to `most` known mistakes that reproduce `observed`; where none does,
+    those that do by the comparison `loosely`. No size is tried that has more than SETS sets.
 
     compute(mistakes) gives the results with these mistakes, or None where they cannot be run
     together; agree(results, observed) compares. A mistake that shows nothing alone is not
@@ -186,19 +216,26 @@ def explain(
     right = compute(())
     known = list(known)
     showing: list[Mistake] = []
+    near: list[tuple[str, ...]] = []
     for count in range(1, most + 1):
-        explanations = []
+        if count > 1 and math.comb(len(showing), count) > SETS:
+            return Explained(near, False, count - 1)
+        exact, rough = [], []
         for chosen in itertools.combinations(known if count == 1 else showing, count):
             results = compute(chosen) if possible(chosen) else None
             if results is None:
                 continue
+            ids = tuple(sorted(each.id for each in chosen))
             if agree(results, observed):
-                explanations.append(tuple(sorted(each.id for each in chosen)))
-            elif count == 1 and not agree(results, right):
+                exact.append(ids)
+            elif loosely is not None and loosely(results, observed):
+                rough.append(ids)
+            if count == 1 and not agree(results, right):
                 showing += chosen
-        if explanations:
-            return explanations
-    return []
+        if exact:
+            return Explained(exact, True, count)
+        near = near or rough
+    return Explained(near, False, most)
 
 
 def with_accepted(accepted: Sequence[Mistake], mistakes: Iterable[Mistake]) -> list[Mistake]:

@@ -6,13 +6,16 @@ as a step has given its result, the student's stands in its place. So each step 
 the student's started from, and differs only if it is itself another one.
 
 A mistake is named only if it gives the student's very numbers, in at least one step that is wrong
-without it, and makes no step wrong that is right without it. What no mistake gives is unexplained.
+without it, and makes no step wrong that is right without it. What it would change in several
+blocks must be seen in all of them, or in none. What no mistake gives is unexplained.
 """
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,15 +29,17 @@ from minibert.trace import difference_of, unit_of
 
 Ids = tuple[str, ...]
 
-PAIRS = 1500  # pairs of mistakes that are tried at one step; a run ends behind it
+PAIRS = 2000  # pairs of mistakes that are tried for one student; a run ends behind the step
 
 
 @dataclasses.dataclass(frozen=True)
 class SoFar:
-    """Sets of mistakes, each of which explains as much as any, and the steps that none does."""
+    """Sets of mistakes, each of which explains as much as any, the steps that none does, and those
+    of them at which pairs were too many to be tried."""
 
     explanations: list[Ids]
     unexplained: list[str]
+    untried: list[str]
 
 
 class Stepwise:
@@ -54,47 +59,47 @@ class Stepwise:
         self.mask = replay.batch["attention_mask"]
         right = replay.cached(())
         self.own = {name: raw[name].double() for name in common(right, raw)}
+        self.real = {name: comparable(tensor, self.mask) for name, tensor in self.own.items()}
+        self.padded = {n for n, x in self.own.items() if x.masked_fill(self.real[n], 0).any()}
         self.blanked = blank(self.own, self.mask)
         self.unit = {name: unit_of(name, right[name]) for name in self.own}
+        self.pairs_left = PAIRS
+        self.half_true: set[str] = set()  # mistakes, see _Search.half_true
+        self.doubtful: set[str] = set()  # the steps that they give
         self._runs: dict[Ids, dict[str, Tensor]] = {}
-        self._acts: dict[str, set[str]] = {}
         self._off: dict[tuple[Ids, str], float] = {}
 
     def run(self, ids: Ids, last: str = "") -> dict[str, Tensor]:
         """What the reference with these mistakes makes of the student's own tensors, blanked.
 
-        The run ends behind the step `last`, if that is given.
+        With `last`, the run ends behind that step, and gives what it made alone.
         """
         if ids in self._runs:
             return self._runs[ids]
         computed: dict[str, Tensor] = {}
 
         def look(name: str, inputs: Any, output: Tensor) -> Tensor | None:
-            if name in self.own:
-                computed[name] = output
+            computed[name] = output
             if name == last:
                 raise Stopped
             return self.instead(name, output)
 
         try:
-            everything = self.replay.tensors([self.replay.by_id[each] for each in ids], look)
-            if "loss" in self.own and "loss" in everything:
-                computed["loss"] = everything["loss"]
+            self.replay.walk(ids, look, self.own)
         except Stopped:
-            return blank(computed, self.mask)
+            return blank({last: computed[last]}, self.mask)
         self._runs[ids] = blank(computed, self.mask)
         return self._runs[ids]
 
     def instead(self, name: str, output: Tensor) -> Tensor | None:
-        """The student's tensor, to stand in place of `output`; None if there is none that fits.
+        """The student's tensor, to stand in place of `output`; None if it does not fit.
 
         Where it holds nothing but zeros at padding, as files do, padding stays as in `output`.
         """
-        own = self.own.get(name)
-        if own is None or own.shape != output.shape:
+        own = self.own[name]
+        if own.shape != output.shape:
             return None
-        real = comparable(own, self.mask)
-        return own if own.masked_fill(real, 0).any() else torch.where(real, own, output)
+        return own if name in self.padded else torch.where(self.real[name], own, output)
 
     def so_far(self, tolerance: float = TOLERANCE) -> SoFar:
         """What is known of this student, and what is not."""
@@ -118,7 +123,8 @@ class Stepwise:
             if not any(name in self.acts(each) for each in more)
             or self.off(sets[0], name) > tolerance
         ]
-        return SoFar(sets, unexplained)
+        untried = [name for name in exact.untried if name in unexplained]
+        return SoFar(sets, unexplained, untried)
 
     def place(self, ids: Ids, name: str, tolerance: float) -> tuple[Place, Tensor | None]:
         """A step beside what it should give, with these mistakes, and what it read."""
@@ -130,11 +136,8 @@ class Stepwise:
                 raise Stopped
             return self.instead(step, output)
 
-        try:
-            loss = self.replay.tensors([self.replay.by_id[each] for each in ids], look)["loss"]
-            held.append(loss)
-        except Stopped:
-            pass
+        with contextlib.suppress(Stopped):
+            self.replay.walk(ids, look, self.own)
         right = blank({name: held[0]}, self.mask)[name].detach()
         yours = self.blanked[name]
         allowed = comparable(right, self.mask).expand(right.shape)
@@ -145,19 +148,39 @@ class Stepwise:
 
     def off(self, ids: Ids, name: str) -> float:
         """How far the step `name` is from the student's with these mistakes, in its unit."""
-        here = tuple(each for each in ids if name in self.acts(each))
+        here = self.acting(ids, name)
         if (here, name) not in self._off:
             made = self.run(here, name).get(name)
             apart = torch.inf if made is None else distance(self.blanked[name], made)
             self._off[here, name] = apart / self.unit[name]
         return self._off[here, name]
 
-    def acts(self, each: str) -> set[str]:
-        """The steps that this mistake changes."""
-        if each not in self._acts:
-            one, other = self.run(()), self.run((each,))
-            self._acts[each] = set(self.differing(one, other, TOLERANCE))
-        return self._acts[each]
+    def has_run(self, ids: Ids, name: str) -> bool:
+        """True if `off` need not compute it any more."""
+        return (self.acting(ids, name), name) in self._off
+
+    def acting(self, ids: Iterable[str], name: str) -> Ids:
+        """Those of the mistakes that change the step `name`."""
+        return tuple(each for each in ids if name in self.acts(each))
+
+    def acts(self, each: str) -> dict[str, float]:
+        """The steps that this mistake changes in a right BERT, of those that the student shows, and
+        by how much."""
+        table = self.replay.acts.setdefault(tuple(self.own), {})
+        if each not in table:
+            one, other = self.of_a_right_bert.run(()), self.of_a_right_bert.run((each,))
+            table[each] = {
+                name: distance(one[name], other[name]) / self.unit[name]
+                if name in one and name in other
+                else torch.inf
+                for name in self.differing(one, other, TOLERANCE)
+            }
+        return table[each]
+
+    @functools.cached_property
+    def of_a_right_bert(self) -> "Stepwise":
+        right = self.replay.cached(())
+        return Stepwise(self.replay, {name: right[name] for name in self.own})
 
     def differing(
         self, one: Mapping[str, Tensor], other: Mapping[str, Tensor], tolerance: float
@@ -176,6 +199,7 @@ class _Search:
         self.steps = steps
         self.replay = steps.replay
         self.tolerance = tolerance
+        self.untried: set[str] = set()  # steps at which pairs were too many
 
     def wrong(self, ids: Ids, tolerance: float | None = None) -> list[str]:
         """The steps at which the student is not what these mistakes make."""
@@ -184,8 +208,25 @@ class _Search:
         return list(self.steps.differing(self.steps.blanked, run, allowed))
 
     def run(self) -> SoFar:
+        ends = self.ends()
+        while True:
+            half_true = {ids: self.half_true(ids) for ids in self.best(ends)}
+            best = [ids for ids, names in half_true.items() if not names]
+            if best:
+                break
+            dropped = self.steps.half_true
+            dropped.update(*half_true.values())
+            for names in half_true.values():
+                self.steps.doubtful.update(*names.values())
+            ends = {self.proven(tuple(one for one in ids if one not in dropped)) for ids in ends}
+        left = [self.wrong(ids) for ids in best]
+        unexplained = [name for name in left[0] if all(name in others for others in left)]
+        return SoFar(best, unexplained, [name for name in unexplained if name in self.untried])
+
+    def ends(self) -> set[Ids]:
+        """Sets to which nothing can be added: step by step, each is explained or given up."""
         frontier: list[tuple[Ids, frozenset[str]]] = [((), frozenset())]
-        ends: dict[Ids, list[str]] = {}
+        ends: set[Ids] = set()
         while frontier:
             further: dict[tuple[Ids, frozenset[str]], int] = {}
             for ids, given_up in frontier:
@@ -194,57 +235,102 @@ class _Search:
                 if name is None:  # what is known by now may explain a step that was given up
                     more = [each for step in wrong for each in self.alone(ids, step)]
                 else:
-                    more = self.extend(ids, name, given_up)
+                    more = self.alone(ids, name, given_up)
+                    more = more or self.in_pairs(ids, name, given_up)
                 for larger in more:
                     further[larger, given_up] = len(self.wrong(larger))
                 if not more and name is not None:
                     further[ids, given_up | {name}] = len(wrong)
                 elif not more:
-                    ids = self.proven(ids)
-                    ends[ids] = self.wrong(ids)
+                    ends.add(self.proven(ids))
             ranked = sorted(further, key=lambda state: (further[state], len(state[0]), state[0]))
             frontier = ranked[:WIDTH]
-        fewest = min((len(wrong), len(ids)) for ids, wrong in ends.items())
-        best = [ids for ids, wrong in ends.items() if (len(wrong), len(ids)) == fewest]
-        shared = [name for name in ends[best[0]] if all(name in ends[ids] for ids in best)]
-        return SoFar(sorted(best), shared)
+        return ends
 
-    def extend(self, ids: Ids, name: str, given_up: frozenset[str]) -> list[Ids]:
-        """`ids` with one more mistake, or two, that make the step `name` the student's."""
-        more = self.alone(ids, name)
-        pairs = list(itertools.combinations(self.acting(name), 2))
-        elsewhere = [re.sub(r"\d+", "N", each) for each in given_up]
-        if not more and len(pairs) <= PAIRS and elsewhere.count(re.sub(r"\d+", "N", name)) < 2:
-            more = self.attempt(ids, name, pairs)
-        return more
+    def best(self, sets: Iterable[Ids]) -> list[Ids]:
+        """Those that leave the fewest steps wrong, and of these the shortest."""
+        left = {ids: (len(self.wrong(ids)), len(ids)) for ids in sets}
+        return sorted(ids for ids in left if left[ids] == min(left.values()))
 
-    def alone(self, ids: Ids, name: str) -> list[Ids]:
+    def alone(self, ids: Ids, name: str, given_up: Container[str] = ()) -> list[Ids]:
         """`ids` with one more mistake that makes the step `name` the student's."""
-        return self.attempt(ids, name, [(each,) for each in self.acting(name)])
+        singles = [(each,) for each in self.candidates(ids, name, given_up)]
+        return self.giving(name, self.larger(ids, singles))
 
-    def acting(self, name: str) -> list[str]:
-        return [m.id for m in self.replay.mistakes if name in self.steps.acts(m.id)]
+    def in_pairs(self, ids: Ids, name: str, given_up: Container[str]) -> list[Ids]:
+        """`ids` with two more that do."""
+        pairs = itertools.combinations(self.candidates(ids, name, given_up), 2)
+        sets = self.larger(ids, pairs)
+        runs = sum(not self.steps.has_run(each, name) for each in sets)
+        if runs > self.steps.pairs_left:
+            self.untried.add(name)
+            return []
+        self.steps.pairs_left -= runs
+        return self.giving(name, sets)
 
-    def attempt(self, ids: Ids, name: str, sets: Sequence[Ids]) -> list[Ids]:
-        more = []
-        for each in sets:
-            chosen = tuple(sorted({*ids, *each}))
-            mistakes = [self.replay.by_id[one] for one in chosen]
-            apart = len(chosen) == len(ids) + len(each) and possible(mistakes)
-            if apart and self.steps.off(chosen, name) <= self.tolerance:
-                more.append(chosen)
-        return more
+    def candidates(self, ids: Ids, name: str, given_up: Container[str]) -> Ids:
+        """The mistakes that change this step. Out of the question is what would show as well at the
+        same step of another block, where all is right, or where it was tried in vain."""
+        wrong = self.wrong(ids)
+        others = [
+            each
+            for each in self.steps.own
+            if each != name and in_any_block(each) == in_any_block(name)
+            if each not in wrong or each in given_up
+        ]
+        return tuple(
+            each
+            for each in self.replay.by_id
+            if name in self.steps.acts(each) and each not in self.steps.half_true
+            if not any(self.steps.acts(each).get(x, 0) > 10 * self.tolerance for x in others)
+        )
+
+    def larger(self, ids: Ids, more: Iterable[Ids]) -> list[Ids]:
+        """`ids` with each of these, where they can be made together."""
+        sets = (tuple(sorted({*ids, *each})) for each in more if not {*ids} & {*each})
+        return [each for each in sets if possible([self.replay.by_id[one] for one in each])]
+
+    def giving(self, name: str, sets: Iterable[Ids]) -> list[Ids]:
+        """Those of the sets that make the step `name` the student's."""
+        return [ids for ids in sets if self.steps.off(ids, name) <= self.tolerance]
 
     def proven(self, ids: Ids) -> Ids:
         """Those of the mistakes that give the student's numbers somewhere, and harm nowhere.
 
-        A step that is right to all digits without a mistake must stay so, at any tolerance.
+        A step that is right to all digits without a mistake must stay so, at any tolerance. One
+        that a half-true mistake gave proves no other.
         """
         wrong, exactly = set(self.wrong(ids)), set(self.wrong(ids, TOLERANCE))
-        for each in ids:
-            rest = tuple(one for one in ids if one != each)
+        for rest in without_each(ids).values():
             without = set(self.wrong(rest))
             harmed = (wrong - without) | (exactly - set(self.wrong(rest, TOLERANCE)))
-            if harmed or not without - wrong:
+            if harmed or not without - wrong - self.steps.doubtful:
                 return self.proven(rest)
         return ids
+
+    def half_true(self, ids: Ids) -> dict[str, set[str]]:
+        """Mistakes that are seen in a block, but not in all in which they would show: of all blocks
+        the catalogue says what may be true of one alone. With them the steps that they give."""
+        wrong = set(self.wrong(ids))
+        half = {}
+        for each, rest in without_each(ids).items():
+            given = set(self.wrong(rest)) - wrong
+            seen = self.blocks(given)
+            if seen and self.blocks(wrong & self.steps.acts(each).keys()) - seen:
+                half[each] = given
+        return half
+
+    def blocks(self, names: Iterable[str]) -> set[str]:
+        """The numbers of the blocks in which these steps stand; the last state is the last's."""
+        last = f"blocks.{self.replay.model.config.num_hidden_layers - 1}"
+        places = (name.replace("last_hidden_state", last) for name in names)
+        return {number for place in places for number in re.findall(r"blocks\.(\d+)", place)}
+
+
+def without_each(ids: Ids) -> dict[str, Ids]:
+    """For each of the mistakes, the others."""
+    return {each: tuple(other for other in ids if other != each) for each in ids}
+
+
+def in_any_block(name: str) -> str:
+    return re.sub(r"\d+", "N", name)

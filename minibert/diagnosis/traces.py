@@ -6,14 +6,14 @@ reads, and in how negative a hidden score is. Both are blanked before anything i
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
-from minibert.trace import HIDDEN, difference_of, record, unit_of
+from minibert.trace import HIDDEN, difference_of, unit_of
 
 TOLERANCE = 1e-9  # in float64: rounding stays below 1e-12, the smallest known mistake above 3e-5
 GRADED = ("last_hidden_state", "pooler.activation", "masked_word.logits", "next_sentence.logits")
@@ -32,48 +32,63 @@ Look = Callable[[str, Any, Tensor], Tensor | None]
 
 
 def observe(
-    model: BertForPreTraining, batch: Mapping[str, Any], look: Look | None = None
+    model: BertForPreTraining,
+    batch: Mapping[str, Any],
+    look: Look | None = None,
+    names: Container[str] | None = None,
 ) -> dict[str, Tensor]:
     """Every named tensor of one forward pass, in the order of computation, blanked.
 
-    To the names of `minibert.trace` come `last_hidden_state` and, with labels, `loss`. After each
-    step, `look(name, inputs, output)` may give a tensor to go on with, or raise Stopped.
+    `look` and `names` as in `walk`.
 
     >>> from minibert.diagnosis.probe import full_batch, probe_model
     >>> list(observe(probe_model(), full_batch()))[-1]
     'loss'
     """
-    outputs: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
 
-    def keep_loss(module: Any, inputs: Any, output: Any) -> None:
-        if output.loss is not None:
-            outputs["loss"] = output.loss.detach()
+    def keep(name: str, inputs: Any, output: Tensor) -> Tensor | None:
+        other = look(name, inputs, output) if look else None
+        tensors[name] = (output if other is None else other).detach()
+        return other
 
-    def keep_state(module: Any, inputs: Any, output: Any) -> Any:
-        last = look("last_hidden_state", inputs, output[0]) if look else None
-        outputs["last_hidden_state"] = (output[0] if last is None else last).detach()
+    walk(model, batch, keep, names)
+    return blank(tensors, batch["attention_mask"])
+
+
+def walk(
+    model: BertForPreTraining,
+    batch: Mapping[str, Any],
+    look: Look,
+    names: Container[str] | None = None,
+) -> None:
+    """One forward pass. After each step, or each of `names`, look(name, inputs, output) is called;
+    it may give a tensor to go on with, or raise Stopped, which comes through.
+
+    Steps are called as in `minibert.trace`; to them come `last_hidden_state` and, with labels,
+    `loss`.
+    """
+
+    def last_state(module: Any, inputs: Any, output: Any) -> Any:
+        last = look("last_hidden_state", inputs, output[0])
         return output if last is None else (last, *output[1:])
 
-    hooks = [
-        model.bert.encoder.register_forward_hook(keep_state),
-        model.register_forward_hook(keep_loss),
-    ]
-    if look is not None:
-        for name, module in model.named_modules():
-            if not any(module.children()) and not isinstance(module, nn.Dropout):
-                looked = functools.partial(_looked, look, name.removeprefix("bert."))
-                hooks.append(module.register_forward_hook(looked))
+    hooks = []
+    for path, module in model.named_modules():
+        name = path.removeprefix("bert.")
+        leaf = not any(module.children()) and not isinstance(module, nn.Dropout)
+        if leaf and (names is None or name in names):
+            hooks.append(module.register_forward_hook(functools.partial(_looked, look, name)))
+    if names is None or "last_hidden_state" in names:
+        hooks.append(model.bert.encoder.register_forward_hook(last_state))
     try:
-        recorded = dict(record(model, batch))
+        with torch.no_grad():
+            loss = model(**batch, output_attentions=True).loss
     finally:
         for hook in hooks:
             hook.remove()
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in recorded.items():
-        if not name.startswith(("embeddings.", "encoder.")) and "last_hidden_state" in outputs:
-            tensors["last_hidden_state"] = outputs.pop("last_hidden_state")
-        tensors[name] = tensor
-    return blank({**tensors, **outputs}, batch["attention_mask"])
+    if loss is not None and (names is None or "loss" in names):
+        look("loss", (), loss)
 
 
 def _looked(look: Look, name: str, module: Any, inputs: Any, output: Tensor) -> Tensor | None:

@@ -7,6 +7,7 @@ it stands, however the student writes it.
 
 import contextlib
 import dataclasses
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -101,7 +102,15 @@ class Places:
         self._states: dict[tuple[int, ...], dict[str, Tensor]] = {}
         self.plain = self._outputs((), self.calls)
         used = [number for number, each in enumerate(self.calls) if each.rate]
-        self.groups = [each for each in self._grouped(used) if not self.idle(each)]
+        self._groups = self._grouped(used)
+
+    def live(self) -> Iterator[tuple[int, ...]]:
+        """The places in order, looked at one by one: those that change nothing are left out."""
+        return (each for each in self._groups if not self.idle(each))
+
+    @property
+    def groups(self) -> list[tuple[int, ...]]:
+        return list(self.live())
 
     def _grouped(self, used: Sequence[int]) -> list[tuple[int, ...]]:
         """Calls that are one place: a loop over heads has one for each."""
@@ -141,16 +150,17 @@ class Places:
         """Make one place of calls that are one in `right`: a loop over texts has one for each."""
         for wanted in right.groups:
             whole = right.states(wanted)
+            groups = self.groups
             parts = [
                 each
-                for each in self.groups
+                for each in groups
                 if self._part(self.states(each), whole) and not _alike(self.states(each), whole)
             ]
             if len(parts) > 1:
                 joined = tuple(sorted(number for part in parts for number in part))
-                first = self.groups.index(parts[0])
-                rest = [each for each in self.groups[first:] if each not in parts]
-                self.groups = [*self.groups[:first], joined, *rest]
+                first = groups.index(parts[0])
+                rest = [each for each in groups[first:] if each not in parts]
+                self._groups = [*groups[:first], joined, *rest]
 
     def _part(self, states: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> bool:
         """True if each text is as in `whole`, or as it is where nothing is dropped."""
@@ -170,10 +180,12 @@ class Places:
 
     def agrees(self, other: "Places") -> bool:
         """True if both have the same places, with the same probabilities where they are known."""
-        return len(self.groups) == len(other.groups) and all(
-            self.same(one, other, two)
+        return all(
+            one is not None
+            and two is not None
+            and self.same(one, other, two)
             and (self.rate(one) == other.rate(two) or not self.rate(one) or not other.rate(two))
-            for one, two in zip(self.groups, other.groups, strict=True)
+            for one, two in itertools.zip_longest(self.live(), other.live())
         )
 
 
@@ -224,7 +236,7 @@ def check_dropout(student: Student, replay: Replay) -> tuple[Check, str, list[st
         text = "every place" if not fixed else "every place; a probability is not the config's"
         return Check("dropout", True, text), "", [], []
     known = [m for m in CATALOGUE.values() if m.kind == "train" and m not in replay.accepted]
-    explanations = explain(known, places, Places.agrees, yours, most=2)
+    explanations = explain(known, places, Places.agrees, yours, most=2).sets
     sentences = list(_sentences(yours, right, replay))
     place = "where dropout falls in train mode, or how often"
     return Check("dropout", False, "it is in other places"), place, sentences, explanations

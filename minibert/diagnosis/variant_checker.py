@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
+from minibert.diagnosis.building import config_for
 from minibert.diagnosis.catalogue.mistake import Mistake, patched
 from minibert.diagnosis.catalogue.variants import (
     MISTAKES,
@@ -26,7 +27,7 @@ from minibert.diagnosis.catalogue.variants import (
 from minibert.diagnosis.probe import draw, full_batch, probe_config
 from minibert.diagnosis.report import Check, Diagnosis
 from minibert.diagnosis.search import explain
-from minibert.diagnosis.students import Callee, StudentError, config_for, in_words
+from minibert.diagnosis.students import Callee, StudentError, in_words
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
     TOLERANCE,
@@ -182,7 +183,7 @@ class VariantChecker:
             place = first_difference(made, other, self.batch["attention_mask"], tolerance)
             return wanted <= made.keys() and place is None
 
-        return explain(MISTAKES[self.variant].values(), compute, agree, got, most=2)
+        return explain(MISTAKES[self.variant].values(), compute, agree, got, most=2).sets
 
     def _build(self, target: Any) -> tuple[Any, list[str]]:
         state = hugging_face_state(self.model, self.kind)

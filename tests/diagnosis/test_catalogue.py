@@ -22,7 +22,7 @@ from minibert.diagnosis.catalogue.mistake import (
 from minibert.diagnosis.functions import adamw_step, mask_tokens
 from minibert.diagnosis.probe import full_batch, probe_batch, probe_config, probe_model
 from minibert.diagnosis.report import Check, Diagnosis
-from minibert.diagnosis.search import Replay
+from minibert.diagnosis.search import Replay, explain
 from minibert.diagnosis.traces import TOLERANCE, first_difference, observe
 from minibert.weights.loading import hugging_face_state
 
@@ -292,6 +292,25 @@ def test_three_mistakes_are_found_together(replay):
     names = ("gelu_tanh", "norm_eps_1e5", "scale_missing")
     tensors = replay.tensors([CATALOGUE[name] for name in names])
     assert replay.explain(tensors) == [names]
+
+
+def test_sets_that_are_too_many_are_not_tried():
+    """Of thirty mistakes there are 435 pairs, and 4,060 sets of three."""
+    known = [dataclasses.replace(CATALOGUE["relu"], id=f"m{n}", changes=f"{n}") for n in range(30)]
+    tried = []
+
+    def compute(mistakes):
+        tried.append(mistakes)
+        return {each.id for each in mistakes}
+
+    def explained(observed, loosely=None):
+        return explain(known, compute, set.__eq__, observed, loosely=loosely)
+
+    assert explained({"none of them"}) == ([], False, 2)
+    assert len(tried) == 1 + 30 + 435
+    assert explained({"m3", "m5"}) == ([("m3", "m5")], True, 2)
+    assert explained({"m3", "m5"}, set.__lt__) == ([("m3", "m5")], True, 2)
+    assert explained({"m3", "m5", "m7"}, set.__lt__).sets == [("m3",), ("m5",), ("m7",)]
 
 
 def test_a_mistake_of_ones_own(replay, monkeypatch):

@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+from benchmarks.diagnosis_leave_one_out import seen
 from minibert.cli.diagnose import dump_probe, make_student
 from minibert.cli.main import main
+from minibert.diagnosis.building import build
 from minibert.diagnosis.catalogue.all import CATALOGUE, EQUIVALENT
 from minibert.diagnosis.catalogue.block import own_norms
 from minibert.diagnosis.catalogue.mistake import attentions, blocks, override
@@ -22,7 +24,7 @@ from minibert.diagnosis.gradients import gradient_difference, reference_gradient
 from minibert.diagnosis.naming import our_name
 from minibert.diagnosis.probe import probe_model
 from minibert.diagnosis.relations import relations, where
-from minibert.diagnosis.students import Arrays, StudentError, build
+from minibert.diagnosis.students import Arrays, StudentError
 from minibert.diagnosis.targets import load_target
 from minibert.diagnosis.traces import (
     FLOAT32_TOLERANCE,
@@ -397,7 +399,9 @@ def test_a_student_that_shows_little_is_asked_for_more(checker):
     arrays = {"last_hidden_state": checker.expected["last_hidden_state"].sin()}
     student = Arrays(arrays, checker.expected, checker.model.config)
     diagnosis = checker.check(student)
-    assert diagnosis.explanations == [] and "only 1 of your tensors" in diagnosis.notes[0]
+    assert diagnosis.explanations == []
+    assert "pairs of known mistakes were not tried" in diagnosis.notes[0]
+    assert "at the last hidden states (" in diagnosis.notes[0]
 
 
 # ---- Files ----
@@ -1017,6 +1021,45 @@ def test_a_mistake_in_one_place_alone_is_not_named_for_all(checker):
     diagnosis = diagnose(checker, changed(first_alone))
     assert diagnosis.explanations == [] and diagnosis.so_far == []
     assert diagnosis.unexplained == ["encoder.blocks.0.attention_norm"]
+
+
+def sines(first):
+    """An unknown slip in the blocks from `first` on: each step gives the sine of what it should."""
+
+    def change(model):
+        for block in blocks(model)[first:]:
+            for module in block.modules():
+                if not any(module.children()) and not isinstance(module, torch.nn.Dropout):
+                    override(module, "forward", lambda original, *x: original(*x).sin())
+
+    return change
+
+
+@pytest.mark.parametrize("each", ["scale_missing", "relu", "norms_swapped", "norm_eps_1e5"])
+def test_what_is_seen_in_one_block_alone_is_not_said_of_all(checker, each):
+    """Nor its like that claims less: an epsilon of the embeddings alone, say."""
+    diagnosis = diagnose(checker, changed(each, sines(1)))
+    assert diagnosis.explanations == [] and diagnosis.so_far == [], diagnosis.text()
+    assert diagnosis.unexplained[0] == diagnosis.tensor
+
+
+def test_what_is_seen_outside_the_blocks_is_named_where_no_block_can_tell(checker):
+    diagnosis = diagnose(checker, changed("norm_unbiased", sines(0)))
+    assert diagnosis.so_far == [("norm_unbiased",)]
+
+
+@pytest.mark.parametrize("view", ["all tensors", "states and attentions"])
+def test_blocks_exchanged_are_not_taken_for_one(checker, view):
+    """Block 1 has the weights of block 0; the last, that would have its own, is not there."""
+
+    def exchanged(model):
+        stack = model.bert.encoder.blocks
+        stack[0], stack[1] = stack[1], stack[0]
+
+    shown = build(changed("last_block_missing", exchanged), checker.model, checker.expected, {})
+    tensors = seen(shown.tensors(checker.batch), view)
+    diagnosis = checker.check(Arrays(tensors, checker.expected, checker.model.config))
+    assert diagnosis.so_far == [("last_block_missing",)], diagnosis.text()
 
 
 # ---- Linear layers and dropout ----
