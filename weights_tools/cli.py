@@ -8,12 +8,11 @@ usage, 3 `verify` had nothing to run, 130 stopped by Ctrl-C.
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minibert.cli.main import run_parser
-from minibert.cli.options import Parser, add_command, finite
+from minibert.cli.options import Parser, add_command, finite, is_terminal
 
 SUMMARY = "get checkpoints, look into them, convert them, prove them"
 
@@ -39,7 +38,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_all(commands: Any, program: str) -> None:
-    p = add_command(
+    p = _add(
         commands,
         _fetch,
         "fetch",
@@ -47,13 +46,12 @@ def _add_all(commands: Any, program: str) -> None:
         f"{program} fetch bert-base-uncased --to models/bert-base-uncased",
         f"{program} fetch --list",
     )
-    _json_argument(p)
     p.add_argument("name", nargs="?", metavar="NAME", help="a short name, or org/name on the hub")
     p.add_argument("--to", metavar="DIR", help="a new folder (default: the hub's cache)")
     p.add_argument("--list", action="store_true", help="print the short names")
     p.add_argument("--dry-run", action="store_true", help="say what would be downloaded, no more")
 
-    p = add_command(
+    p = _add(
         commands,
         _show,
         "show",
@@ -61,25 +59,23 @@ def _add_all(commands: Any, program: str) -> None:
         f"{program} show uncased_L-12_H-768_A-12/bert_model.ckpt",
         f"{program} show model.safetensors --diff pytorch_model.bin",
     )
-    _json_argument(p)
     p.add_argument("file", metavar="FILE_OR_DIR", help=".safetensors, .bin, TensorFlow, a folder")
     p.add_argument(
         "--diff", metavar="OTHER", help="compare tensor by tensor; exit code 1 if not the same"
     )
 
-    p = add_command(
+    p = _add(
         commands,
         _convert,
         "convert",
         "Google's checkpoint, or any other, to a folder",
         f"{program} convert uncased_L-12_H-768_A-12.zip models/bert-base-uncased",
     )
-    _json_argument(p)
     p.add_argument("source", metavar="SRC", help="a folder, a TensorFlow prefix, a file or a zip")
     p.add_argument("folder", metavar="DST", help="a new folder")
     _case_arguments(p)
 
-    p = add_command(
+    p = _add(
         commands,
         _export,
         "export",
@@ -87,7 +83,6 @@ def _add_all(commands: Any, program: str) -> None:
         f"{program} export models/bert-base-uncased bert-onnx --format onnx",
         f"{program} export models/bert-base-uncased bert-tf --format tf",
     )
-    _json_argument(p)
     p.add_argument("source", metavar="SRC", help="a model folder")
     p.add_argument("folder", metavar="DST", help="a new folder")
     p.add_argument("--format", choices=("hf", "onnx", "tf"), default="hf", help="(%(default)s)")
@@ -97,7 +92,7 @@ def _add_all(commands: Any, program: str) -> None:
 
 
 def _add_verify(commands: Any, program: str) -> None:
-    p = add_command(
+    p = _add(
         commands,
         _verify,
         "verify",
@@ -105,15 +100,16 @@ def _add_verify(commands: Any, program: str) -> None:
         f"{program} verify models/bert-base-uncased",
         f"{program} verify            # the golden numbers alone: are they in order",
     )
-    _json_argument(p)
     p.add_argument("model", nargs="?", metavar="DIR", help="a folder, a file, a TensorFlow prefix")
     p.add_argument("--claim", metavar="NAME", help="what the model says it is, as in bert-tiny")
     p.add_argument("--pack", metavar="FILE", help="another golden pack, a JSON file")
     p.add_argument("--no-transformers", action="store_true", help="without that comparison")
 
 
-def _json_argument(parser: argparse.ArgumentParser) -> None:
+def _add(commands: Any, run: Callable, name: str, help: str, *examples: str) -> Any:
+    parser = add_command(commands, run, name, help, *examples)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
 
 
 def _case_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,15 +128,13 @@ def _tell(arguments: argparse.Namespace, result: Any) -> None:
     print(json.dumps(finite(result.to_dict()), indent=1) if arguments.json else result)
 
 
-def _progress() -> bool:
-    return sys.stderr.isatty()
-
-
 def _fetch(arguments: argparse.Namespace) -> int:
     from weights_tools.fetch import NAMES, fetch, plan, say_on_stderr
 
     if arguments.list:
-        print(json.dumps(NAMES, indent=1) if arguments.json else _columns(NAMES))
+        width = max(map(len, NAMES))
+        lines = (f"{name:<{width}}  {repository}" for name, repository in NAMES.items())
+        print(json.dumps(NAMES, indent=1) if arguments.json else "\n".join(lines))
         return 0
     if arguments.name is None:
         raise ValueError("which model? python -m weights_tools fetch --list has the short names")
@@ -153,18 +147,13 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _columns(names: dict[str, str]) -> str:
-    width = max(map(len, names))
-    return "\n".join(f"{name:<{width}}  {repository}" for name, repository in names.items())
-
-
 def _show(arguments: argparse.Namespace) -> int:
     from weights_tools.show import diff, show
 
     if arguments.diff is None:
-        _tell(arguments, show(arguments.file, progress=_progress()))
+        _tell(arguments, show(arguments.file, progress=is_terminal()))
         return 0
-    difference = diff(arguments.file, arguments.diff, progress=_progress())
+    difference = diff(arguments.file, arguments.diff, progress=is_terminal())
     _tell(arguments, difference)
     return 0 if difference.same else 1
 
@@ -173,7 +162,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     from weights_tools.convert import convert
 
     lowercase = arguments.lowercase
-    report = convert(arguments.source, arguments.folder, lowercase=lowercase, progress=_progress())
+    progress = is_terminal()
+    report = convert(arguments.source, arguments.folder, lowercase=lowercase, progress=progress)
     _tell(arguments, report)
     return 0
 
@@ -184,7 +174,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.format == "tf":
         from weights_tools.convert import convert_to_tf
 
-        _tell(arguments, convert_to_tf(arguments.source, arguments.folder, progress=_progress()))
+        _tell(arguments, convert_to_tf(arguments.source, arguments.folder, progress=is_terminal()))
         return 0
     from weights_tools.export import export_onnx
 
@@ -200,7 +190,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         claim=arguments.claim,
         pack=arguments.pack,
         with_transformers=not arguments.no_transformers,
-        progress=_progress(),
+        progress=is_terminal(),
     )
     _tell(arguments, verdict)
     return verdict.exit_code

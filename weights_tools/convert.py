@@ -12,7 +12,6 @@ The tokenizer files of a Hugging Face folder are copied as they are, so that ids
 """
 
 import dataclasses
-import json
 import shutil
 import zipfile
 import zlib
@@ -24,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from minibert.core.config import BertConfig
-from minibert.system.files import folder_written_whole
-from minibert.weights.names import modern_name
+from minibert.system.files import folder_written_whole, write_json
+from minibert.weights.names import CLASSES, modern_name
 from weights_tools.errors import CorruptError, UnsupportedDtypeError, WeightsError
 from weights_tools.files.reading import StoredTensor, WeightFiles, by_key, open_weights, read_json
 from weights_tools.files.writing import Planned, write_safetensors, write_tf_checkpoint
@@ -101,15 +100,11 @@ def convert(
         if lowercase is None and "vocab.txt" in names and "tokenizer.json" not in names:
             lowercase = guess_lowercase(Path(source), opened)
         planned = [
-            Planned(
-                key,
-                tensor.shape[::-1] if tensor.meaning.transposed else tensor.shape,
-                tensor.read_as_pytorch,
-            )
+            Planned(key, tensor.shape_as_pytorch, tensor.read_as_pytorch)
             for key, tensor in _output_order(model)
         ]
         write_safetensors(new / "model.safetensors", planned, progress=progress)
-        _write_json(new / "config.json", _config(model))
+        write_json(new / "config.json", _config(model))
         for name in names:
             shutil.copyfile(model.folder / name, new / name)
         if not {"vocab.txt", "tokenizer.json"} & set(names):
@@ -129,7 +124,7 @@ def _complete_tokenizer(settings: Path, config: BertConfig, lowercase: bool | No
         "tokenizer_class": "BertTokenizer",
         "model_max_length": config.max_position_embeddings,
     }
-    _write_json(settings, {**usual, **stored, **said})
+    write_json(settings, {**usual, **stored, **said})
 
 
 def convert_to_tf(
@@ -144,8 +139,8 @@ def convert_to_tf(
             name, transposed = tf_name_of(key)
             planned.append(_as_tf(name, tensor, transposed))
         write_tf_checkpoint(new / "bert_model.ckpt", planned, progress=progress)
-        config = {k: v for k, v in model.config.to_dict().items() if k in _GOOGLE_CONFIG}
-        _write_json(new / "bert_config.json", config)
+        config = {k: v for k, v in vars(model.config).items() if k not in _NOT_GOOGLES}
+        write_json(new / "bert_config.json", config)
         if (model.folder / "vocab.txt").is_file():
             shutil.copyfile(model.folder / "vocab.txt", new / "vocab.txt")
         files = tuple(sorted(file.name for file in new.iterdir() if file.is_file()))
@@ -153,19 +148,8 @@ def convert_to_tf(
         return ConvertReport(folder, files, len(planned), numbers, model.ignored, model.notes)
 
 
-_GOOGLE_CONFIG = (
-    "attention_probs_dropout_prob",
-    "hidden_act",
-    "hidden_dropout_prob",
-    "hidden_size",
-    "initializer_range",
-    "intermediate_size",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "type_vocab_size",
-    "vocab_size",
-)
+# What Google's config says nothing of.
+_NOT_GOOGLES = ("layer_norm_eps", "pad_token_id")
 
 
 def _as_tf(name: str, tensor: StoredTensor, transposed: bool) -> Planned:
@@ -282,8 +266,7 @@ def _check_complete(config: BertConfig, tensors: dict[str, StoredTensor], source
             raise UnsupportedDtypeError(
                 f"{tensor.name} holds {tensor.dtype} numbers; expected one of {_WEIGHT_DTYPES}"
             )
-        shape = tensor.shape[::-1] if tensor.meaning.transposed else tensor.shape
-        if key in expected and shape != expected[key]:
+        if key in expected and tensor.shape_as_pytorch != expected[key]:
             raise WeightsError(
                 f"{tensor.name} has shape {tensor.shape}, the config asks for "
                 f"{expected[key][::-1] if tensor.meaning.transposed else expected[key]}"
@@ -315,16 +298,12 @@ def _output_order(model: Model) -> list[tuple[str, StoredTensor]]:
 
 def _config(model: Model) -> dict[str, Any]:
     keys = model.tensors
+    heads = {"masked_word": "cls.predictions.bias", "next_sentence": "cls.seq_relationship.weight"}
+    architecture = CLASSES[tuple(head for head, key in heads.items() if key in keys)]
     if "qa_outputs.weight" in keys:
         architecture = "BertForQuestionAnswering"
     elif "classifier.weight" in keys:
         architecture = "BertForSequenceClassification"
-    elif "cls.predictions.bias" in keys:
-        both = "cls.seq_relationship.weight" in keys
-        architecture = "BertForPreTraining" if both else "BertForMaskedLM"
-    else:
-        both = "cls.seq_relationship.weight" in keys
-        architecture = "BertForNextSentencePrediction" if both else "BertModel"
     config = {"architectures": [architecture], **model.config.to_dict(), **model.extra_config}
     if architecture == "BertForSequenceClassification" and "id2label" not in config:
         count = keys["classifier.weight"].shape[0]
@@ -415,7 +394,3 @@ def _belongs_to_model(name: str) -> bool:
     return name in (*_CONFIG_NAMES, *TOKENIZER_FILES) or (
         ".ckpt" in name and not name.endswith(".meta")
     )
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,8 @@ Each message says what was expected, what was found and what to do next. All of 
 catches one name.
 """
 
+from pathlib import Path
+
 
 class WeightsError(ValueError):
     """Something about a weight file, a folder of them or a request for them is wrong."""
@@ -28,3 +30,13 @@ class PartitionedTensorError(WeightsError):
 
 class UnsupportedDtypeError(WeightsError):
     """A tensor has a number type that a BERT weight cannot have, such as text."""
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise MissingShardError for what Git leaves of a large file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(16) == b"version https://":
+            raise MissingShardError(
+                f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, or download the "
+                "file itself"
+            )

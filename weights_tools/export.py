@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.system.files import folder_written_whole
 from minibert.weights.loading import load_weights
@@ -93,10 +94,11 @@ def export_onnx(source: str | Path, folder: str | Path, *, heads: bool = False) 
     source, folder = Path(source), Path(folder)
     model, _ = load_weights(source)
     wrapped = _Exported(model, heads).eval()
-    example = _example(model.config.vocab_size, rows=2, tokens=min(8, _limit(model)))
+    example = probe(model.config, rows=2, tokens=8)
     with folder_written_whole(folder) as new:
         file = new / "model.onnx"
-        batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", max=_limit(model))
+        batch = torch.export.Dim("batch")
+        tokens = torch.export.Dim("tokens", max=model.config.max_position_embeddings)
         _write_onnx(wrapped, example, {0: batch, 1: tokens}, file)
         worst = _compare(file, wrapped)
         if not worst <= _TOLERANCE:
@@ -140,18 +142,15 @@ def _write_onnx(
     program.save(str(file), external_data=numbers * 4 > _LARGEST_ONE_FILE)
 
 
-def _limit(model: BertForPreTraining) -> int:
-    return model.config.max_position_embeddings
-
-
-def _example(vocab_size: int, rows: int, tokens: int) -> dict[str, Tensor]:
-    """Random words; in every row but the first, the last third is padding."""
+def probe(config: BertConfig, rows: int, tokens: int) -> dict[str, Tensor]:
+    """Random words in two segments; in every row but the first, the last third is padding."""
+    tokens = min(tokens, config.max_position_embeddings)
     generator = torch.Generator().manual_seed(rows * 1000 + tokens)
     mask = torch.ones(rows, tokens, dtype=torch.int64)
     mask[1:, tokens - tokens // 3 :] = 0
     segments = torch.zeros(rows, tokens, dtype=torch.int64)
-    segments[:, tokens // 2 :] = 1
-    ids = torch.randint(vocab_size, (rows, tokens), generator=generator)
+    segments[:, tokens // 2 :] = min(1, config.type_vocab_size - 1)
+    ids = torch.randint(config.vocab_size, (rows, tokens), generator=generator)
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
 
 
@@ -162,14 +161,9 @@ def _compare(file: Path, wrapped: _Exported) -> float:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    config, worst = wrapped.model.config, 0.0
-    for rows, tokens in (
-        (1, 5),
-        (3, min(17, _limit(wrapped.model))),
-        (2, min(64, _limit(wrapped.model))),
-    ):
-        batch = _example(config.vocab_size, rows, tokens)
-        batch["token_type_ids"].clamp_(max=config.type_vocab_size - 1)
+    worst = 0.0
+    for rows, tokens in ((1, 5), (3, 17), (2, 64)):
+        batch = probe(wrapped.model.config, rows, tokens)
         got = session.run(None, {name: tensor.numpy() for name, tensor in batch.items()})
         with torch.no_grad():
             expected = wrapped(*batch.values())

@@ -24,6 +24,7 @@ from weights_tools.errors import (
     MissingShardError,
     TruncatedError,
     UnsupportedDtypeError,
+    refuse_pointer,
 )
 from weights_tools.names import Meaning, meaning_of_pytorch, meaning_of_tf
 from weights_tools.tensorflow.checkpoint import TFCheckpoint, find_prefix
@@ -57,6 +58,11 @@ class StoredTensor:
     def size(self) -> int:
         """How many numbers it has."""
         return math.prod(self.shape)
+
+    @property
+    def shape_as_pytorch(self) -> tuple[int, ...]:
+        """The shape that `read_as_pytorch` gives."""
+        return self.shape[::-1] if self.meaning.transposed else self.shape
 
     def read_as_pytorch(self) -> np.ndarray:
         """The numbers in PyTorch's orientation: a TensorFlow kernel is turned round (a view)."""
@@ -167,12 +173,7 @@ def read_json(path: Path) -> Any:
 
 
 def _open_safetensors(path: Path) -> WeightFiles:
-    with path.open("rb") as file:
-        if file.read(8) == b"version ":
-            raise MissingShardError(
-                f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, or download the "
-                f"file"
-            )
+    refuse_pointer(path)
     tensors = {}
     try:
         with safe_open(path, "numpy") as header:

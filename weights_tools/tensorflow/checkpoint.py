@@ -26,6 +26,7 @@ from weights_tools.errors import (
     TruncatedError,
     UnsupportedDtypeError,
     WeightsError,
+    refuse_pointer,
 )
 from weights_tools.tensorflow.crc32c import crc32c, mask_crc
 from weights_tools.tensorflow.sstable import read_table
@@ -157,12 +158,7 @@ class TFCheckpoint:
         if end <= size:
             return
         path = self.data_file(entry.shard)
-        with path.open("rb") as file:
-            if file.read(40).startswith(b"version https://git-lfs"):
-                raise MissingShardError(
-                    f"{path} is a Git LFS pointer, not the data: run `git lfs pull`, "
-                    f"or download the file itself"
-                )
+        refuse_pointer(path)
         raise TruncatedError(
             f"{path} is cut off: tensor {entry.name!r} ends at byte {end}, the file has {size}. "
             f"Get the file again"
@@ -216,12 +212,8 @@ def _parse_index(data: bytes) -> tuple[int, dict[str, TensorEntry]]:
 
 
 def _parse_header(value: bytes) -> int:
-    shards, big_endian = 0, 0
-    for field, content in _fields(value, "the header"):
-        if field == 1:
-            shards = _integer(content, "the header")
-        elif field == 2:
-            big_endian = _integer(content, "the header")
+    fields = dict(_fields(value, "the header"))
+    shards, big_endian = (_integer(fields.get(number, 0), "the header") for number in (1, 2))
     if big_endian:
         raise UnsupportedDtypeError("the checkpoint is big-endian; only little-endian is read")
     if not 0 < shards < 100_000:
@@ -261,11 +253,7 @@ def _parse_shape(content: int | bytes, label: str) -> tuple[int, ...]:
     shape = []
     for field, axis in _fields(content, label):
         if field == 2:
-            length = 0
-            for inner, number in _fields(axis, label):
-                if inner == 1:
-                    length = _integer(number, label)
-            shape.append(length)
+            shape.append(_integer(dict(_fields(axis, label)).get(1, 0), label))
     if len(shape) > _MOST_AXES or any(length >= 1 << 48 for length in shape):
         raise CorruptError(f"{label} has a shape that no tensor has: {shape[:_MOST_AXES]}")
     return tuple(shape)
