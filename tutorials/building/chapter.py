@@ -148,10 +148,9 @@ def read_chapter(path: Path) -> Chapter:
 
 def plain(inline: Token) -> str:
     """The text of a heading or paragraph without its markup."""
-    parts = []
-    for child in inline.children or []:
-        parts.append(" " if child.type in ("softbreak", "hardbreak") else child.content)
-    return "".join(parts)
+    children = inline.children or []
+    breaks = ("softbreak", "hardbreak")
+    return "".join(" " if child.type in breaks else child.content for child in children)
 
 
 def _line(token: Token) -> int:

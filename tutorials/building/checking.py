@@ -11,13 +11,12 @@ from tutorials.building.running import Result, Run
 
 def failures(run: Run, root: Path) -> list[Problem]:
     """What is wrong with the run itself, whatever the chapter says."""
-    found = []
+    problems = []
     for cell in run.chapter.cells:
         result = run.results.get(cell.number)
-        text = fault(cell, result, root) if result else None
-        if result and text:
-            found.append(Problem(run.chapter.file, result.line or cell.line, text))
-    return found
+        if result and (text := fault(cell, result, root)):
+            problems.append(Problem(run.chapter.file, result.line or cell.line, text))
+    return problems
 
 
 def fault(cell: Cell, result: Result, root: Path) -> str | None:
@@ -88,11 +87,11 @@ def figure(chapter: Chapter, cell: Cell) -> Path:
 def strangers(folder: Path, chapters: list[Chapter]) -> list[Problem]:
     """Figures and notebooks that belong to no chapter at all."""
     names = {chapter.name for chapter in chapters}
-    found = []
+    problems = []
     for path in sorted((folder / "img").glob("*.svg")):
         if path.stem.rpartition("-")[0] not in names:
-            found.append(Problem(f"{folder.name}/img/{path.name}", 1, "orphaned figure"))
+            problems.append(Problem(f"{folder.name}/img/{path.name}", 1, "orphaned figure"))
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         if path.stem not in names:
-            found.append(Problem(f"{folder.name}/notebooks/{path.name}", 1, "orphaned notebook"))
-    return found
+            problems.append(Problem(f"{folder.name}/notebooks/{path.name}", 1, "orphaned notebook"))
+    return problems

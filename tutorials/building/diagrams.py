@@ -1,8 +1,8 @@
-"""The diagrams of the tutorials: the map of BERT, one head, cutting heads, the two tasks.
+"""The map of BERT, which grows with the chapters; the other diagrams are files of their own.
 
-`python -m tutorials.building.diagrams` writes them to tutorials/diagrams/. On the pages of the
-site the map is drawn anew for each chapter: small, its boxes links, with "you are here". To give
-a new chapter its place on the map, add its number to a box of `BOXES`, or to `ROUND`.
+`python -m tutorials.building.diagrams` writes it to tutorials/diagrams/. On the pages of the site
+it is drawn anew for each chapter: small, its boxes links, with "you are here". To give a new
+chapter its place on the map, add its number to a box of `BOXES`, or to `ROUND`.
 """
 
 import re
@@ -76,13 +76,10 @@ def label(x: float, y: float, content: str, **more: object) -> str:
     return SHAPE.sub(lambda shape: in_colours(shape[0]), written)
 
 
-def arrow(x1: float, y1: float, x2: float, y2: float) -> str:
-    """A line with a point at its end; straight down, or to the right."""
-    across = x1 != x2
-    back = (x2 - 7, y2 - 4, x2 - 7, y2 + 4) if across else (x2 - 4, y2 - 7, x2 + 4, y2 - 7)
-    end = (x2 - 6, y2) if across else (x2, y2 - 6)
-    points = " ".join(map(svg.number, (x2, y2, *back)))
-    return svg.line(x1, y1, *end, stroke=svg.MUTED, stroke_width=1.6) + svg.element(
+def arrow(x: float, y1: float, y2: float) -> str:
+    """A line straight down, with a point at its end."""
+    points = " ".join(map(svg.number, (x, y2, x - 4, y2 - 7, x + 4, y2 - 7)))
+    return svg.line(x, y1, x, y2 - 6, stroke=svg.MUTED, stroke_width=1.6) + svg.element(
         "polygon", points=points, fill=svg.MUTED
     )
 
@@ -121,12 +118,12 @@ def bert_map(pages: dict[str, str], files: str = f"../{CORE}", here: str = "") -
     parts = [
         svg.text(20, 26, "“the river bank was flooded”", bold=True),
         svg.text(370, 26, "around it", fill=svg.MUTED),
-        *(arrow(170, y, 170, y + 22) for y in (40, 108, 176, 244)),
-        arrow(170, 312, 170, 354),
-        *(arrow(170, y, 170, y + 22) for y in (400, 468, 536)),
-        arrow(170, 604, 170, 646),
-        arrow(90, 692, 90, 734),
-        arrow(250, 692, 250, 734),
+        *(arrow(170, y, y + 22) for y in (40, 108, 176, 244)),
+        arrow(170, 312, 354),
+        *(arrow(170, y, y + 22) for y in (400, 468, 536)),
+        arrow(170, 604, 646),
+        arrow(90, 692, 734),
+        arrow(250, 692, 734),
         svg.text(258, 718, "pooler: [CLS]", size=svg.SMALL, fill=svg.MUTED),
         block,
         svg.text(178, 346, "a block, L times", size=svg.SMALL, fill=svg.MUTED),
@@ -140,169 +137,16 @@ def bert_map(pages: dict[str, str], files: str = f"../{CORE}", here: str = "") -
     return svg.document(parts, 796, said, width=590)
 
 
-def in_one_row() -> str:
-    """The map in short, for the README."""
-    steps = (("words", "flooded", 72), ("pieces", "flood ##ed", 88), ("ids", "(B, T)", 60),
-             ("embeddings", "(B, T, H)", 100), ("heads", "(B, A, T, T)", 96),
-             ("feed-forward", "(B, T, I)", 104), ("states", "(B, T, H)", 82))  # fmt: skip
-    x, y, gap, parts = 12.0, 58, 15, []
-    for name, content, width in steps:
-        if name == "heads":
-            parts += [
-                svg.rect(x - 6, y - 34, 227, 94, rx=8, fill="none", stroke=svg.MUTED,
-                         stroke_dasharray="5 4"),
-                svg.text(x + 4, y - 14, "a block, L times", size=svg.SMALL, fill=svg.MUTED),
-            ]  # fmt: skip
-        parts.append(box(x, y, width, name, content))
-        if name != "states":
-            parts.append(arrow(x + width, y + 22, x + width + gap, y + 22))
-        x += width + gap
-    for low, name, content in ((26, "the blank", "(B, T, V)"), (90, "B follows A?", "(B, 2)")):
-        parts += [slope(x - gap, y + 22, x + 10, low + 22), box(x + 12, low, 112, name, content)]
-    return svg.document(parts, 150, "BERT in one row: a text becomes words, pieces, ids; "
-                        "embeddings are added; L blocks of heads and feed-forward follow; out "
-                        "come states, from which two heads guess the blank and say whether B "
-                        "follows A.")  # fmt: skip
-
-
-def one_head() -> str:
-    """Query, key, score, share, mixture: the numbers are those of chapter 4."""
-    rows = [("river", "1.0, 1.0", "2.121", 0.768, "10, 0"), ("bank", "0.0, 0.5", "0.707", 0.187,
-            "0, 10"), ("was", "-1.0, 0.0", "-0.707", 0.045, "5, 5")]  # fmt: skip
-    parts = [
-        svg.text(16, 30, "bank asks", fill=svg.MUTED),
-        box(16, 96, 104, "query", "1.0, 2.0"),
-        *(svg.text(x, 30, name, fill=svg.MUTED)
-          for x, name in ((166, "each token's key"), (322, "score"), (448, "share"),
-                          (606, "its value"), (742, "mixture"))),
-    ]  # fmt: skip
-    for n, (token, key, score, share, value) in enumerate(rows):
-        y = 48 + n * 62
-        parts += [
-            arrow(120, 118, 164, y + 22) if n == 1 else slope(120, 118, 164, y + 22),
-            box(166, y, 112, token, key),
-            arrow(278, y + 22, 316, y + 22),
-            svg.text(322, y + 27, score, mono=True),
-            arrow(392, y + 22, 442, y + 22),
-            svg.rect(448, y + 12, 100, 20, fill=svg.shade(0.1), rx=3),
-            svg.rect(448, y + 12, 100 * share, 20, fill=svg.shade(0.7), rx=3),
-            svg.text(554, y + 27, f"{share:.3f}", size=svg.SMALL),
-            box(606, y, 92, token, value),
-            arrow(698, 118, 738, 118) if n == 1 else slope(698, y + 22, 738, 118),
-        ]
-    parts += [
-        box(742, 96, 104, "context", "7.91, 2.09"),
-        label(166, 262, "query · key / √D", size=svg.SMALL, fill=svg.MUTED),
-        label(448, 262, "softmax: together 1", size=svg.SMALL, fill=svg.MUTED),
-        label(606, 262, "share × value, all added", size=svg.SMALL, fill=svg.MUTED),
-    ]
-    return svg.document(parts, 280, "One head: the query of bank is compared with the key of each "
-                        "token, which gives scores 2.121, 0.707 and -0.707; softmax makes the "
-                        "shares 0.768, 0.187 and 0.045; the values in these shares are added to "
-                        "the context 7.91, 2.09.")  # fmt: skip
-
-
-def box(x: float, y: float, width: float, name: str, content: str) -> str:
-    return svg.group(
-        svg.rect(x, y, width, 44, rx=6, fill=svg.PALE, stroke=svg.RULE),
-        svg.text(x + 8, y + 18, name, bold=True, size=svg.SMALL),
-        label(x + 8, y + 36, content, size=svg.SMALL),
-    )
-
-
-def slope(x1: float, y1: float, x2: float, y2: float) -> str:
-    middle = (x1 + x2) / 2
-    path = f"M{x1} {y1}C{middle} {y1} {middle} {y2} {x2 - 4} {y2}"
-    return svg.element("path", d=path, fill="none", stroke=svg.MUTED, stroke_width=1.6)
-
-
-def cut_heads() -> str:
-    """A hidden state of 12 numbers, cut into three heads of four, and turned head by head."""
-    parts = [label(16, 28, "(B, T, H): a row of H numbers for each token", bold=True)]
-    colours = [svg.KINDS[0], svg.KINDS[3], svg.KINDS[4]]
-    tokens = ["the", "river", "bank"]
-    for t, token in enumerate(tokens):
-        parts.append(svg.text(70, 62 + 34 * t, token, anchor="end"))
-        for h in range(12):
-            parts.append(svg.rect(80 + 22 * h, 46 + 34 * t, 20, 22, rx=2, fill=colours[h // 4],
-                                  fill_opacity=0.35 + 0.2 * t))  # fmt: skip
-    parts += [
-        arrow(360, 90, 440, 90),
-        label(352, 116, "(B, T, A, D)", size=svg.SMALL),
-        label(352, 136, "transpose", size=svg.SMALL, fill=svg.MUTED),
-        label(460, 28, "(B, A, T, D): a table of its own for each head", bold=True),
-    ]
-    for a in range(3):
-        x = 510 + a * 112
-        parts.append(svg.text(x + 44, 152, f"head {a}", anchor="middle", size=svg.SMALL))
-        for t, token in enumerate(tokens):
-            if a == 0:
-                parts.append(svg.text(x - 8, 62 + 34 * t, token, anchor="end", size=svg.SMALL))
-            for d in range(4):
-                parts.append(svg.rect(x + 22 * d, 46 + 34 * t, 20, 22, rx=2, fill=colours[a],
-                                      fill_opacity=0.35 + 0.2 * t))  # fmt: skip
-    parts.append(label(16, 190, "Here H is 12, A is 3 and D is 4. No number changes: view cuts "
-                       "each row, transpose puts the heads before the tokens.",
-                       size=svg.SMALL, fill=svg.MUTED))  # fmt: skip
-    return svg.document(parts, 206, "Cutting heads: three tokens have twelve numbers each. The "
-                        "first four numbers of every token become the table of head 0, the next "
-                        "four that of head 1, the last four that of head 2.")  # fmt: skip
-
-
-def two_tasks() -> str:
-    """One row of pretraining, and the two questions that are asked about it."""
-    tokens = ["[CLS]", "he", "opened", "the", "[MASK]", "[SEP]", "then", "he", "went", "[MASK]",
-              "[SEP]"]  # fmt: skip
-    answers = {4: "door", 9: "in"}
-    parts = [
-        svg.text(16, 28, "masked words: which word stood at the blank?", bold=True),
-        svg.text(16, 262, "next sentence: did the second follow the first?", bold=True),
-    ]
-    x = 16.0
-    for n, token in enumerate(tokens):
-        width = svg.width_of(token) + 22
-        fill = "#fff4ec" if n in answers else svg.shade(0.1) if n < 6 else svg.PALE
-        parts += [
-            svg.rect(x, 116, width, 34, rx=5, fill=fill, stroke=svg.RULE),
-            svg.text(x + width / 2, 138, token, anchor="middle", bold=n in answers),
-            svg.text(x + width / 2, 168, "0" if n < 6 else "1", anchor="middle",
-                     size=svg.SMALL, fill=svg.MUTED),
-        ]  # fmt: skip
-        if n in answers:
-            at = x + width / 2
-            parts += [
-                svg.line(at, 114, at, 74, stroke=MARK, stroke_width=2),
-                svg.text(at, 64, answers[n], anchor="middle", bold=True),
-            ]
-        if n == 0:
-            middle = x + width / 2
-            parts += [svg.line(middle, 176, middle, 222, stroke=svg.KINDS[0], stroke_width=2),
-                      svg.text(middle - 16, 240, "is next: yes", bold=True)]  # fmt: skip
-        x += width + 8
-    parts.append(svg.text(x + 2, 168, "segment", size=svg.SMALL, fill=svg.MUTED))
-    return svg.document(parts, 282, "The two pretraining tasks on one row: two of its words are "
-                        "hidden by [MASK], and the model says door and in; at [CLS] it says that "
-                        "the second sentence follows the first.")  # fmt: skip
-
-
 def chapter_numbers(folder: Path) -> dict[str, str]:
     """The numbered chapters of a folder: number -> file name."""
     return {path.name[:2]: path.name for path in sorted(folder.glob("[0-9][0-9]_*.md"))}
 
 
-def every(folder: Path = FOLDER.parent) -> dict[str, str]:
-    """All diagrams by their file names."""
-    pages = {number: f"../{name}" for number, name in chapter_numbers(folder).items()}
-    return {
-        "map.svg": bert_map(pages, f"../../{CORE}"),
-        "in_one_row.svg": in_one_row(),
-        "one_head.svg": one_head(),
-        "cut_heads.svg": cut_heads(),
-        "two_tasks.svg": two_tasks(),
-    }
+def map_file() -> str:
+    """The map as it stands in tutorials/diagrams/."""
+    pages = {number: f"../{name}" for number, name in chapter_numbers(FOLDER.parent).items()}
+    return bert_map(pages, f"../../{CORE}") + "\n"
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, drawing in every().items():
-        (FOLDER / name).write_text(drawing + "\n", encoding="utf-8")
+    (FOLDER / "map.svg").write_text(map_file(), encoding="utf-8")

@@ -48,11 +48,8 @@ def notebook_text(chapter: Chapter) -> str:
                 code.metadata["tags"] = [f"needs={need}" for need in cell.needs]
             cells.append(code)
     book = v4.new_notebook(cells=[cells[1], cells[0], *cells[2:]] if len(cells) > 1 else cells)
-    book.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book.metadata["kernelspec"] = kernel
     book.metadata["language_info"] = {"name": "python"}
     return nbformat.writes(book).rstrip("\n") + "\n"
 

@@ -18,26 +18,23 @@ ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 def judge(chapter: Chapter, root: Path) -> list[Problem]:
     """Everything that is wrong with a chapter as it stands."""
     tokens = markdown().parse(chapter.text)
-    before = len(chapter.problems)
+    problems: list[tuple[int, str]] = []
     for quotation in chapter.quotations:
         path = root / quotation.path
         if not path.is_file():
-            chapter.problem(quotation.line - 1, f"quotes {quotation.path}, which does not exist")
+            problems.append((quotation.line - 1, f"quotes {quotation.path}, which does not exist"))
             continue
         _, line, text = find_quotation(quotation.code, path.read_text(encoding="utf-8"))
         if text:
             where = quotation.line + line
-            chapter.problem(where, f"not verbatim in {quotation.path}: {text}")
-    for line, text in (
+            problems.append((where, f"not verbatim in {quotation.path}: {text}"))
+    problems += [
         *headings_out_of_order(tokens),
         *broken_links(chapter, tokens, root),
         *poor_alts(chapter, tokens),
         *bad_formulas(tokens),
-    ):
-        chapter.problem(line, text)
-    found = chapter.problems[before:]
-    del chapter.problems[before:]
-    return found
+    ]
+    return [Problem(chapter.file, line, text) for line, text in problems]
 
 
 def find_quotation(code: str, source: str) -> tuple[int, int, str]:
@@ -102,14 +99,14 @@ def inlines(tokens: list[Token]) -> Iterator[tuple[int, Token]]:
 def targets(chapter: Chapter, tokens: list[Token]) -> Iterator[tuple[int, str]]:
     """Every address that a chapter links to or shows, and its line."""
     for line, token in inlines(tokens):
-        found = []
+        addresses = []
         if token.type == "link_open":
-            found = [str(token.attrs["href"])]
+            addresses = [str(token.attrs["href"])]
         elif token.type == "image":
-            found = [str(token.attrs["src"])]
+            addresses = [str(token.attrs["src"])]
         elif token.type in ("html_inline", "html_block"):
-            found = re.findall(r"""(?:href|src)\s*=\s*["']([^"']*)""", token.content)
-        for target in found:
+            addresses = re.findall(r"""(?:href|src)\s*=\s*["']([^"']*)""", token.content)
+        for target in addresses:
             rest = enumerate(chapter.lines[line - 1 :], line)
             yield (
                 next((n for n, text in rest if unquote(target) in text or target in text), line),
@@ -166,13 +163,13 @@ def poor_alts(chapter: Chapter, tokens: list[Token]) -> Iterator[tuple[int, str]
 
 def bad_formulas(tokens: list[Token]) -> Iterator[tuple[int, str]]:
     """Formulas that cannot be turned into MathML, which the pages need."""
-    found = [
+    formulas = [
         (line, token.content) for line, token in inlines(tokens) if token.type == "math_inline"
     ]
     for token in tokens:
         if token.type == "math_block" or (token.type == "fence" and token.info.strip() == "math"):
-            found.append((token.map[0] + 1 if token.map else 1, token.content))
-    for line, formula in found:
+            formulas.append((token.map[0] + 1 if token.map else 1, token.content))
+    for line, formula in formulas:
         try:
             left = re.search(r"\\[a-zA-Z]+", convert(formula))
         except Exception as error:

@@ -164,8 +164,8 @@ def why_absent(need: str) -> str | None:
             return "the data of SST-2 are not here (MINIBERT_SST2=FOLDER with train.tsv, dev.tsv)"
         missing = [name for name in ("train.tsv", "dev.tsv") if not (folder / name).is_file()]
         return f"MINIBERT_SST2={folder} has no {' and no '.join(missing)}" if missing else None
-    found = importlib.util.find_spec(need.replace("-", "_")) is not None
-    return None if found else f"the package {need} is not installed"
+    installed = importlib.util.find_spec(need.replace("-", "_")) is not None
+    return None if installed else f"the package {need} is not installed"
 
 
 @cache

@@ -203,15 +203,15 @@ def write_site(root: Path, folder: Path, with_chapters: bool = True) -> Path:
 
 def sources_of(root: Path, chapters: list[Chapter]) -> list[str]:
     """The files to read along, and every other Python file that a chapter quotes or links."""
-    found = dict.fromkeys(read_along(root))
+    paths = dict.fromkeys(read_along(root))
     for chapter in chapters:
-        found |= dict.fromkeys(quotation.path for quotation in chapter.quotations)
+        paths |= dict.fromkeys(quotation.path for quotation in chapter.quotations)
         for _, target in targets(chapter, markdown().parse(chapter.text)):
             name = target.partition("#")[0]
             path = (chapter.path.parent / name).resolve()
             if name.endswith(".py") and path.is_relative_to(root.resolve()):
-                found[path.relative_to(root.resolve()).as_posix()] = None
-    return [path for path in found if (root / path).is_file()]
+                paths[path.relative_to(root.resolve()).as_posix()] = None
+    return [path for path in paths if (root / path).is_file()]
 
 
 def chapter_markdown(root: Path, chapter: Chapter) -> str:

@@ -188,9 +188,9 @@ def orphans(chapter: Chapter) -> list[Path]:
     """Figures that bear this chapter's name, and that no cell of it makes."""
     made = {Path(cell.figure).stem for cell in chapter.cells if cell.figure}
     places = [("img", "svg"), ("interactive", "html")]
-    found = [
+    drawn = [
         path
         for folder, ending in places
         for path in sorted((chapter.path.parent / folder).glob(f"{chapter.name}-*.{ending}"))
     ]
-    return [path for path in found if path.stem not in made]
+    return [path for path in drawn if path.stem not in made]
