@@ -18,27 +18,10 @@ from minibert.core.model import BertModel
 from minibert.core.rules import lowercase
 from minibert.fast.bert import Engine
 from minibert.system.files import folder_written_whole
-from minibert.tasks import summary
+from minibert.tasks import classification, pretrained, summary
 from minibert.tasks.choices import BertChooser, Chosen, choose
-from minibert.tasks.classification import (
-    BertClassifier,
-    Class,
-    Ranked,
-    classify,
-    rank,
-    zero_shot,
-)
-from minibert.tasks.pretrained import (
-    Filling,
-    Prediction,
-    check_list,
-    check_text,
-    fill_jointly,
-    fill_mask,
-    next_sentence,
-    replaced_tokens,
-    whole_batch,
-)
+from minibert.tasks.classification import BertClassifier, Class, Ranked
+from minibert.tasks.pretrained import Filling, Prediction, check_list, check_text, whole_batch
 from minibert.tasks.questions import Answer, BertReader, answer
 from minibert.tasks.saved import head_of, wanted, write_task
 from minibert.tasks.task import TaskModel
@@ -49,7 +32,7 @@ from minibert.variants.table import architecture_in, architecture_of
 from minibert.vectors.embed import embed
 from minibert.vectors.file import Done, embed_file
 from minibert.vectors.nearest import Neighbour, nearest, similarities
-from minibert.vectors.plan import EmbedSettings, Plan
+from minibert.vectors.plan import EmbedSettings, Plan, RecipeSettings
 from minibert.vectors.pooling import pools_of
 from minibert.vectors.recipe import Recipe
 from minibert.vectors.tokens import TokenVectors, embed_tokens, span_vectors, spans_of
@@ -139,12 +122,9 @@ class Bert:
         self,
         texts: Iterable[str],
         *,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
         progress: bool = False,
         convert_to_tensor: Literal[False] = False,
-        **settings: Unpack[EmbedSettings],
+        **settings: Unpack[RecipeSettings],
     ) -> np.ndarray: ...
 
     @overload
@@ -152,24 +132,18 @@ class Bert:
         self,
         texts: Iterable[str],
         *,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
         progress: bool = False,
         convert_to_tensor: Literal[True],
-        **settings: Unpack[EmbedSettings],
+        **settings: Unpack[RecipeSettings],
     ) -> torch.Tensor: ...
 
     def embed(
         self,
         texts: Iterable[str],
         *,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
         progress: bool = False,
         convert_to_tensor: bool = False,
-        **settings: Unpack[EmbedSettings],
+        **settings: Unpack[RecipeSettings],
     ) -> np.ndarray | torch.Tensor | list[TokenVectors]:
         """One vector per text, (N, W) float32, in the order of `texts`.
 
@@ -177,16 +151,16 @@ class Bert:
         taken apart since the last call.
 
         texts          a list, or anything that yields texts, of any number
-        pooling        "mean", "max", "mean-max", "cls", "last", "pooler", or "none" for a list of
-                       TokenVectors; default: the model's own recipe (sentence-transformers'
-                       modules.json), else the mean
-        normalize      vectors of length 1; default: the model's own recipe
-        max_length     tokens read of a text; default: the model's own recipe
         progress       a bar on standard error
         convert_to_tensor  a tensor where the model is, instead of an array
 
         and, in `settings` (another name is a TypeError):
 
+        pooling        "mean", "max", "mean-max", "cls", "last", "pooler", or "none" for a list of
+                       TokenVectors; default: the model's own recipe (sentence-transformers'
+                       modules.json), else the mean
+        normalize      vectors of length 1; default: the model's own recipe
+        max_length     tokens read of a text; default: the model's own recipe
         layer          0 (embeddings) to 12 or -1 (last block); or several, as [-4, -3, -2, -1]
         combine        several layers: "concat", "sum" or "mean"
         long_texts     "cut" there, with a warning, or read whole in "windows"
@@ -202,7 +176,7 @@ class Bert:
         mask_cls_sep   [CLS] and [SEP] do not count, as in bert-as-service; of an empty text they do
         is_split_into_words  the texts are lists of words
         """
-        recipe = self._recipe(pooling, normalize, max_length)
+        recipe, options = self._recipe(**settings)
         if convert_to_tensor and not pools_of(recipe.pooling):
             raise ValueError('convert_to_tensor makes one tensor of vectors: not of pooling "none"')
         function = embed if pools_of(recipe.pooling) else embed_tokens
@@ -213,7 +187,7 @@ class Bert:
             recipe=recipe,
             engine=self._engine,
             progress=progress,
-            **settings,
+            **options,
         )
         if convert_to_tensor:
             return torch.as_tensor(vectors, device=self.model.embeddings.token.weight.device)
@@ -224,35 +198,24 @@ class Bert:
         source: str | Path,
         target: str | Path,
         *,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
         errors: str = "strict",
         restart: bool = False,
         progress: bool = False,
-        **settings: Unpack[EmbedSettings],
+        **settings: Unpack[RecipeSettings],
     ) -> Done:
         """The lines of a file -> a .npy, .safetensors or .jsonl file; see `minibert.vectors.file`.
 
         `settings` as for `embed`. Resumes where an earlier run of the same stopped.
         """
-        plan = self.plan(pooling=pooling, normalize=normalize, max_length=max_length, **settings)
         return embed_file(
-            self._engine, self.tokenizer, source, target, plan,
+            self._engine, self.tokenizer, source, target, self.plan(**settings),
             errors=errors, restart=restart, progress=progress,
         )  # fmt: skip
 
-    def plan(
-        self,
-        *,
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
-        **settings: Unpack[EmbedSettings],
-    ) -> Plan:
+    def plan(self, **settings: Unpack[RecipeSettings]) -> Plan:
         """What `embed` does with these settings, checked: raises ValueError as it does."""
-        recipe = self._recipe(pooling, normalize, max_length)
-        return Plan.of(self.model, self.tokenizer, recipe, **settings)
+        recipe, options = self._recipe(**settings)
+        return Plan.of(self.model, self.tokenizer, recipe, **options)
 
     def embed_words(
         self,
@@ -332,14 +295,19 @@ class Bert:
         return nearest(self.embed(queries, **settings), vectors, top, similarity=similarity)
 
     def _recipe(
-        self, pooling: str | None, normalize: bool | None, max_length: int | None
-    ) -> Recipe:
+        self,
+        pooling: str | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        **options: Unpack[EmbedSettings],
+    ) -> tuple[Recipe, EmbedSettings]:
+        """The model's own, with what the caller wants instead; and the other settings."""
         if pooling is not None and not pools_of(pooling):
             normalize = bool(normalize)  # the model's own is about texts, not about tokens
-        options = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
-        options["renormalize"] = normalize or None  # the caller's wish is about what is given back
-        changes: Any = {name: value for name, value in options.items() if value is not None}
-        return dataclasses.replace(self.recipe, **changes)
+        wanted = {"pooling": pooling, "normalize": normalize, "max_length": max_length}
+        wanted["renormalize"] = normalize or None  # the caller's wish is about what is given back
+        changes: Any = {name: value for name, value in wanted.items() if value is not None}
+        return dataclasses.replace(self.recipe, **changes), options
 
     @property
     def _engine(self) -> Engine:
@@ -366,21 +334,21 @@ class Bert:
 
         A list of texts gets a list of such answers, one for each.
         """
-        return fill_mask(self.pretraining, self.tokenizer, text, top, targets)
+        return pretrained.fill_mask(self.pretraining, self.tokenizer, text, top, targets)
 
     def fill_jointly(self, text: str, top: int = 5, beams: int = 10) -> list[Filling]:
         """The likeliest words for all [MASK]s of `text` together, each given those before it: so
         many fillings, best first, found by a search that keeps `beams` of them."""
-        return fill_jointly(self.pretraining, self.tokenizer, text, top, beams)
+        return pretrained.fill_jointly(self.pretraining, self.tokenizer, text, top, beams)
 
     def next_sentence(self, first: str, second: str) -> float:
         """The probability that `second` followed `first`."""
-        return next_sentence(self.pretraining, self.tokenizer, first, second)
+        return pretrained.next_sentence(self.pretraining, self.tokenizer, first, second)
 
     def replaced_tokens(self, text: str) -> list[tuple[str, float]]:
         """For every token of a text how likely it is that another one stood in its place: the
         question of a discriminator. Raises ValueError for a model that was not trained on it."""
-        return replaced_tokens(self.pretraining, self.tokenizer, text)
+        return pretrained.replaced_tokens(self.pretraining, self.tokenizer, text)
 
     @overload
     def classify(self, texts: str, pair: str | None = None) -> list[Class]: ...
@@ -398,9 +366,10 @@ class Bert:
         """
         model = wanted(self.head, BertClassifier, self.source)
         if isinstance(texts, str):
-            return classify(model, self.tokenizer, [texts if pair is None else (texts, pair)])[0]
+            example = texts if pair is None else (texts, pair)
+            return classification.classify(model, self.tokenizer, [example])[0]
         check_list(texts)
-        return classify(model, self.tokenizer, texts)
+        return classification.classify(model, self.tokenizer, texts)
 
     def rank(self, query: str, texts: Sequence[str]) -> list[Ranked]:
         """The texts by how well they fit the query, best first: a cross-encoder reads both."""
@@ -408,7 +377,8 @@ class Bert:
         texts = list(texts)  # an iterator would be at its end after the check
         for text in (query, *texts):
             check_text(text)
-        return rank(wanted(self.head, BertClassifier, self.source), self.tokenizer, query, texts)
+        model = wanted(self.head, BertClassifier, self.source)
+        return classification.rank(model, self.tokenizer, query, texts)
 
     def zero_shot(
         self,
@@ -422,7 +392,7 @@ class Bert:
         check_text(text)
         check_list(labels)
         model = wanted(self.head, BertClassifier, self.source)
-        return zero_shot(
+        return classification.zero_shot(
             model, self.tokenizer, text, labels, template=template, multi_label=multi_label
         )
 
@@ -519,14 +489,12 @@ def load(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
     )
     folder = files.path.parent if files.path.is_file() else files.path
+    place = model_folder(folder)
     model, report = load_weights(
-        files.path,
-        dtype,
-        architecture=architecture_in(model_folder(folder)),
-        num_hidden_layers=num_hidden_layers,
+        files.path, dtype, architecture=architecture_in(place), num_hidden_layers=num_hidden_layers
     )
     positions = model.config.max_position_embeddings
-    tokenizer = Tokenizer.from_folder(model_folder(folder), positions=positions)
+    tokenizer = Tokenizer.from_folder(place, positions=positions)
     rows = model.config.vocab_size
     last = max(tokenizer.wordpieces.values())
     if last >= rows:

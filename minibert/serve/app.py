@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import minibert
+from minibert.serve import state
 from minibert.serve.fields import (
     BOOLEAN,
     COUNT,
@@ -120,11 +121,11 @@ ENDPOINTS = [
     Endpoint(
         "POST", "/v1/embeddings", Service.embeddings, "vectors, as OpenAI's", _OPENAI, ["input"]
     ),
-    Endpoint("GET", "/v1/models", Service.models, "the model, as OpenAI's"),
+    Endpoint("GET", "/v1/models", state.models, "the model, as OpenAI's"),
     Endpoint(
         "POST", "/encode", Service.encode, "vectors, as bert-as-service's", _ENCODE, ["texts"]
     ),
-    Endpoint("GET", "/status/server", Service.status, "the server, as bert-as-service's"),
+    Endpoint("GET", "/status/server", state.status, "the server, as bert-as-service's"),
     Endpoint("POST", "/embed", Service.embed, "vectors, as plain lists", _EMBED, ["inputs"]),
     Endpoint(
         "POST",
@@ -150,8 +151,8 @@ ENDPOINTS = [
         {"inputs": TEXTS, "truncate": BOOLEAN},
         ["inputs"],
     ),
-    Endpoint("GET", "/health", Service.health, "whether the model is at work"),
-    Endpoint("GET", "/metrics", Service.show_metrics, "counts, for Prometheus"),
+    Endpoint("GET", "/health", state.health, "whether the model is at work"),
+    Endpoint("GET", "/metrics", state.show_metrics, "counts, for Prometheus"),
     Endpoint("GET", "/openapi.json", openapi, "a description of all this"),
 ]
 

@@ -86,10 +86,10 @@ class Batcher:
     def submit(self, pieces: Sequence[list[int]], plan: Plan) -> "Future[list[np.ndarray]]":
         """Texts as ids -> a future of one row each: a vector, or (T, H) if `plan` has no pools."""
         job = Job(pieces, plan)
-        if not pieces:
+        if pieces:
+            self._queue(job)
+        else:
             job.future.set_result([])
-            return job.future
-        self._queue(job)
         return job.future
 
     def call(self, function: Callable[[], Any]) -> "Future[Any]":

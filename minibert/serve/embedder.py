@@ -17,7 +17,7 @@ from minibert.weights.known_models import SENTENCE_NAME
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from minibert.vectors.plan import EmbedSettings
+    from minibert.vectors.plan import RecipeSettings
 
 load_once = cache(load)  # of a worker process, whatever number of batches or copies it gets
 
@@ -44,18 +44,10 @@ class Embedder:
         *,
         column: str = "text",
         output: str = "vector",
-        pooling: str | None = None,
-        normalize: bool | None = None,
-        max_length: int | None = None,
-        **settings: Unpack[EmbedSettings],
+        **settings: Unpack[RecipeSettings],
     ):
         self.model, self.column, self.output = str(model), column, output
-        self.settings: dict[str, Any] = {
-            "pooling": pooling,
-            "normalize": normalize,
-            "max_length": max_length,
-            **settings,
-        }
+        self.settings = settings
 
     @property
     def bert(self) -> Bert:

@@ -60,7 +60,8 @@ class Guard:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 
-        app = self._admit(Request(scope)) or self.app
+        refusal = self._refusal(Request(scope))
+        app = refuse(refusal) if refusal else self.app
         self.waiting += 1
         try:
             await app(scope, receive, answer)
@@ -69,33 +70,27 @@ class Guard:
             path = scope["path"] if scope["path"] in self.paths else "other"
             self.metrics.count_request(path, status, time.monotonic() - start)
 
-    def _admit(self, request: Request) -> Response | None:
-        """None, or the answer that refuses."""
+    def _refusal(self, request: Request) -> Refusal | None:
+        """Why a request is not let in; None if it is."""
         hosts = request.headers.getlist("host")
         if not all(map(self._knows, hosts)):
-            return refuse(
-                Refusal(
-                    421,
-                    "this server goes by its address or by localhost. If clients call it by "
-                    "another name, start it with --allowed-hosts NAME",
-                )
+            return Refusal(
+                421,
+                "this server goes by its address or by localhost. If clients call it by "
+                "another name, start it with --allowed-hosts NAME",
             )
         path = request.url.path
         if self.key and path not in OPEN:
-            given = request.headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(given[2].strip().encode(), self.key)
-            if given[0].lower() != "bearer" or not right:
-                return refuse(
-                    Refusal(
-                        401,
-                        "expected the header Authorization: Bearer KEY with this server's key",
-                        "invalid_api_key",
-                    )
+            scheme, _, key = request.headers.get("authorization", "").partition(" ")
+            right = hmac.compare_digest(key.strip().encode(), self.key)
+            if scheme.lower() != "bearer" or not right:
+                return Refusal(
+                    401,
+                    "expected the header Authorization: Bearer KEY with this server's key",
+                    "invalid_api_key",
                 )
         if request.method == "POST" and self.waiting >= self.settings.queue:
-            return refuse(
-                Refusal(503, "too many requests at a time: try again in a second", "queue_full")
-            )
+            return Refusal(503, "too many requests at a time: try again in a second", "queue_full")
         return None
 
     def _knows(self, host: str) -> bool:

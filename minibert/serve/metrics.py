@@ -48,12 +48,9 @@ class Metrics:
         lines = []
         for name, (kind, words) in HELP.items():
             lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-            kinds = (
-                [name]
-                if kind != "histogram"
-                else [f"{name}_{s}" for s in ("bucket", "sum", "count")]
-            )
+            suffixes = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+            series = [name + suffix for suffix in suffixes]
             lines += [
-                f"{key} {value:g}" for key, value in rows.items() if key.partition("{")[0] in kinds
+                f"{key} {value:g}" for key, value in rows.items() if key.partition("{")[0] in series
             ]
         return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""What is answered: vectors, pieces, guesses for [MASK], classes, and how the server is.
+"""What is answered: vectors, pieces, guesses for [MASK], classes.
 
 The forms are those of interfaces that have clients: OpenAI's /v1/embeddings, bert-as-service's
-/encode and /status/server, /embed, /tokenize and /predict as text-embeddings-inference has them.
+/encode, /embed, /tokenize and /predict as text-embeddings-inference has them.
 
 A text that is longer than the model reads is never cut in silence: /embed and /predict refuse it
 unless "truncate" is true, the others say so in a field "warning".
@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import platform
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,22 +26,18 @@ from typing import Any, TypeVar
 import anyio
 import numpy as np
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
-import minibert
 from minibert.bert import Bert
 from minibert.fast.bert import PACKING_PAYS, Engine
 from minibert.serve.batcher import Batcher, read_of
-from minibert.serve.fields import (
-    PLAN,
-    Refusal,
-    texts_of,
-)
+from minibert.serve.fields import PLAN, Refusal, texts_of
 from minibert.serve.guard import Guard, Json
 from minibert.serve.metrics import Metrics
 from minibert.serve.settings import ServeSettings
 from minibert.tasks.classification import BertClassifier, Class
 from minibert.vectors.embed import count_cut, cut_in_words
+from minibert.vectors.nearest import unit
 from minibert.vectors.plan import Plan
 from minibert.vectors.windows import windows_of
 
@@ -223,25 +218,19 @@ class Service:
         special = body.get("add_special_tokens", True)
         tokenizer = self.bert.tokenizer
 
+        def entry(number: int, token: str, text: str, *place: int) -> dict[str, Any]:
+            start, stop = place or (None, None)
+            where = {"special": not place, "start": start, "stop": stop}
+            return {"id": number, "token": token, "text": text, **where}
+
         def around(name: str) -> list[dict[str, Any]]:
             token = tokenizer.special_tokens[name]
             number = tokenizer.convert_tokens_to_ids(token)
-            places = {"text": token, "special": True, "start": None, "stop": None}
-            return [{"id": number, "token": token, **places}] if special else []
+            return [entry(number, token, token)] if special else []
 
         def tokens_of(text: str) -> list[dict[str, Any]]:
-            pieces = tokenizer.pieces(text)
-            rows = [
-                {
-                    "id": i,
-                    "token": token,
-                    "text": text[a:b],
-                    "special": False,
-                    "start": a,
-                    "stop": b,
-                }
-                for i, token, (a, b) in zip(pieces.ids, pieces.tokens, pieces.offsets)
-            ]
+            tokens, ids, offsets, _ = tokenizer.pieces(text)
+            rows = [entry(n, t, text[a:b], a, b) for n, t, (a, b) in zip(ids, tokens, offsets)]
             return [*around("cls_token"), *rows, *around("sep_token")]
 
         size = sum(map(len, texts))
@@ -290,60 +279,6 @@ class Service:
         self.metrics.texts += len(texts)
         return Json(answers[0] if isinstance(body["inputs"], str) else answers)
 
-    # ---- How the server is ----
-
-    async def models(self, request: Request, body: Mapping[str, Any]) -> Response:
-        created = int(self.started)
-        model = {"id": self.name, "object": "model", "created": created, "owned_by": "minibert"}
-        return Json({"object": "list", "data": [model]})
-
-    async def status(self, request: Request, body: Mapping[str, Any]) -> Response:
-        """As far as they apply, the fields of bert-as-service's."""
-        assert self.guard
-        done = dict.fromkeys(("answered", "refused"), 0)
-        for (_, status), count in self.metrics.requests.items():
-            done["answered" if status < 400 else "refused"] += count
-        states = self.bert.config.num_hidden_layers + 1
-        return Json(
-            {
-                "model_dir": self.name,
-                "server_version": minibert.__version__,
-                "python_version": platform.python_version(),
-                "server_start_time": time.ctime(self.started),
-                "server_current_time": time.ctime(),
-                "pooling_strategy": "+".join(self.plan.pools) or "NONE",
-                "pooling_layer": [number - states for number in self.plan.layers],
-                "max_seq_len": self.plan.limit,
-                "max_batch_size": self.settings.max_texts,
-                "hidden_size": self.plan.width(self.bert.config),
-                "show_tokens_to_client": True,
-                "num_worker": 1,
-                "status": 200,
-                "statistic": {
-                    "num_data_request": done["answered"],
-                    "num_refused_request": done["refused"],
-                    "num_total_seq": self.metrics.texts,
-                    "num_waiting_request": self.guard.waiting - 1,
-                },
-            }
-        )
-
-    async def health(self, request: Request, body: Mapping[str, Any]) -> Response:
-        alive = self.batcher.thread.is_alive()
-        return Json(
-            {"status": "ok" if alive else "the model's thread has ended"}, 200 if alive else 503
-        )
-
-    async def show_metrics(self, request: Request, body: Mapping[str, Any]) -> Response:
-        assert self.guard
-        text = self.metrics.text(
-            tokens_total=self.batcher.tokens,
-            batches_total=self.batcher.batches,
-            busy_seconds_total=self.batcher.busy,
-            requests_waiting=self.guard.waiting - 1,
-        )
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
-
 
 async def _disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
@@ -372,9 +307,7 @@ def _shortened(rows: np.ndarray, body: Mapping[str, Any], plan: Plan) -> np.ndar
         raise Refusal(400, f"dimensions must lie in 1..{rows.shape[1]}, got {wanted}")
     if wanted == rows.shape[1]:
         return rows
-    rows = rows[:, :wanted]
-    length = np.linalg.norm(rows, axis=1, keepdims=True) if plan.normalize else 1.0
-    return rows / np.maximum(length, 1e-12)
+    return unit(rows[:, :wanted]) if plan.normalize else rows[:, :wanted]
 
 
 def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,25 +1,24 @@
 """What of the server can be set, beside how vectors are made."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from minibert.system.settings import option
 
 
 @dataclass(frozen=True)
 class ServeSettings:
     """The options of `minibert serve`; the help says what each means."""
 
-    host: str = field(
-        default="127.0.0.1", metadata={"help": "where to listen; 0.0.0.0: to the whole network"}
+    host: str = option("127.0.0.1", "where to listen; 0.0.0.0: to the whole network")
+    port: int = option(8125, "0: one that is free")
+    allowed_hosts: str = option(
+        "", "names of this machine, joined by commas, that clients may call it by"
     )
-    port: int = field(default=8125, metadata={"help": "0: one that is free"})
-    allowed_hosts: str = field(
-        default="",
-        metadata={"help": "names of this machine, joined by commas, that clients may call it by"},
-    )
-    queue: int = field(default=256, metadata={"help": "requests at a time; more are answered 503"})
-    seconds: float = field(default=60.0, metadata={"help": "that an answer may take"})
-    max_texts: int = field(default=2048, metadata={"help": "texts in a request"})
-    max_characters: int = field(default=100_000, metadata={"help": "characters in a text"})
-    max_megabytes: float = field(default=8.0, metadata={"help": "size of a request"})
+    queue: int = option(256, "requests at a time; more are answered 503")
+    seconds: float = option(60.0, "that an answer may take")
+    max_texts: int = option(2048, "texts in a request")
+    max_characters: int = option(100_000, "characters in a text")
+    max_megabytes: float = option(8.0, "size of a request")
 
     def __post_init__(self) -> None:
         for name in ("queue", "seconds", "max_texts", "max_characters", "max_megabytes"):

@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    """The rows (N, W), each of length 1; one of zeros stays."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Cosine of every row of one array with every row of another, (n, m).
 
     >>> cosines(np.array([[1.0, 0.0]]), np.array([[2.0, 0.0], [1.0, 1.0]])).round(4).tolist()
     [[1.0, 0.7071]]
     """
-
-    def unit(rows: np.ndarray) -> np.ndarray:
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
     return unit(first) @ unit(second).T
 
 

@@ -49,47 +49,36 @@ class EmbedSettings(TypedDict, total=False):
     is_split_into_words: bool
 
 
+class RecipeSettings(EmbedSettings, total=False):
+    """And what takes the place of the model's own recipe."""
+
+    pooling: str | None
+    normalize: bool | None
+    max_length: int | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to compute, checked once: made by `Plan.of`.
+    """What to compute, checked once: made by `Plan.of`."""
 
-    layers         numbers of hidden states, 0 (embeddings) to L
-    combine        "concat", "sum" or "mean" of several layers
-    pools          names of `minibert.vectors.pooling.POOLS`, or "pooler"; empty keeps all tokens
-    normalize      vectors of length 1
-    limit          tokens of a window, [CLS] and [SEP] included
-    long_texts     "cut" at the limit, or read in "windows"
-    batch_tokens   tokens that go through the model at a time; None: what suits the device
-    deterministic  every text alone, always packed: the same bits in any company
-    precision      None (the model's own), "float32", "bfloat16", "float16", "int8"
-    compile        through torch.compile
-    prefix, lower  what becomes of a text before the tokenizer sees it
-    skipped        tokens at the start of a text that its vector leaves out: [CLS] and a prompt
-    truncate_dim   numbers of a vector that are kept; None: all
-    renormalize    and that part is of length 1 again
-    mask_cls_sep   [CLS] and [SEP] do not count in the vector of a text that has other tokens
-    words          the texts are lists of words
-    rows           of the model's table: larger ids cannot be read
-    """
-
-    layers: tuple[int, ...]
-    combine: str
-    pools: tuple[str, ...]
-    normalize: bool
-    limit: int
-    long_texts: str
-    batch_tokens: int | None
-    deterministic: bool
-    precision: str | None
-    compile: bool
-    prefix: str
-    lower: bool
-    skipped: int
-    truncate_dim: int | None
-    renormalize: bool
-    mask_cls_sep: bool
-    words: bool
-    rows: int
+    layers: tuple[int, ...]  # numbers of hidden states, 0 (embeddings) to L
+    combine: str  # "concat", "sum" or "mean" of several layers
+    pools: tuple[str, ...]  # names of `pooling.POOLS`, or "pooler"; empty keeps all tokens
+    normalize: bool  # vectors of length 1
+    limit: int  # tokens of a window, [CLS] and [SEP] included
+    long_texts: str  # "cut" at the limit, or read in "windows"
+    batch_tokens: int | None  # that go through the model at a time; None: what suits the device
+    deterministic: bool  # every text alone, always packed: the same bits in any company
+    precision: str | None  # None (the model's own), "float32", "bfloat16", "float16", "int8"
+    compile: bool  # through torch.compile
+    prefix: str  # stands before every text
+    lower: bool  # what the tokenizer sees is in lower case
+    skipped: int  # tokens at the start of a text that its vector leaves out: [CLS] and a prompt
+    truncate_dim: int | None  # numbers of a vector that are kept; None: all
+    renormalize: bool  # and that part is of length 1 again
+    mask_cls_sep: bool  # these do not count in the vector of a text that has other tokens
+    words: bool  # the texts are lists of words
+    rows: int  # of the model's table: larger ids cannot be read
 
     @classmethod
     def of(

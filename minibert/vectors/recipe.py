@@ -8,32 +8,18 @@ Source: the files that https://github.com/huggingface/sentence-transformers writ
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minibert.system.files import read_json
+from minibert.system.files import Kinds, check_kinds, read_json, write_json
 from minibert.vectors.nearest import SIMILARITIES
 from minibert.vectors.pooling import pools_of
 from minibert.weights.files import beside, model_folder, read_modules
 
 MODULES = "sentence_transformers.models"
 
-# Their name -> ours, in the order in which they put several side by side.
-MODES = {
-    "cls_token": "cls",
-    "cls": "cls",
-    "max_tokens": "max",
-    "max": "max",
-    "mean_tokens": "mean",
-    "mean": "mean",
-    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "weightedmean_tokens": "weightedmean",
-    "weightedmean": "weightedmean",
-    "lasttoken": "last",
-    "pooler": "pooler",  # not theirs: they refuse it
-}
+# Our name -> theirs, in the order in which they put several side by side.
 WRITTEN = {
     "cls": "cls_token",
     "max": "max_tokens",
@@ -43,44 +29,34 @@ WRITTEN = {
     "last": "lasttoken",
 }
 LISTED = {"last": "lasttoken"}  # their names in the list `pooling_mode`, where not ours
-
+# What they may write -> our name; "pooler" is not theirs, and refused by them.
+SAME = ("cls", "max", "mean", "weightedmean", "pooler")
+MODES = {theirs: ours for ours, theirs in WRITTEN.items()} | {name: name for name in SAME}
 
 # What the files may say; null says nothing.
-WORDS = {bool: "true or false", int: "a whole number", str: "a string", dict: "an object"}
-KINDS: dict[str, type] = {
-    **dict.fromkeys(("do_lower_case", "include_prompt"), bool),
-    **dict.fromkeys(("max_seq_length", "truncate_dim"), int),
-    **dict.fromkeys(("default_prompt_name", "similarity_fn_name"), str),
-    "prompts": dict,
-}
+KINDS: list[Kinds] = [
+    ("true or false", (bool,), ("do_lower_case", "include_prompt")),
+    ("a whole number", (int,), ("max_seq_length", "truncate_dim")),
+    ("a string", (str,), ("default_prompt_name", "similarity_fn_name")),
+    ("an object", (dict,), ("prompts",)),
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a model's sentence vectors are made.
+    """How a model's sentence vectors are made."""
 
-    pooling     a name of `minibert.vectors.pooling`; several joined by "+" stand side by side
-    normalize   vectors of length 1
-    max_length  tokens that are read of a text, [CLS] and [SEP] included
-    lower       the text is put in lower case before the tokenizer sees it
-    prompt      words put before every text
-    include_prompt  the prompt's tokens count in the vector, and [CLS] before them
-    truncate_dim    numbers of a vector that are kept; None: all
-    similarity      how two vectors are compared: a name of `minibert.vectors.nearest.SIMILARITIES`
-    prompts         name -> words, for `prompt_name`
-    renormalize     vectors of length 1 again behind `truncate_dim`: a caller's wish, not saved
-    """
-
-    pooling: str = "mean"
-    normalize: bool = False
-    max_length: int | None = None
-    lower: bool = False
-    prompt: str = ""
-    include_prompt: bool = True
-    truncate_dim: int | None = None
-    similarity: str = "cosine"
+    pooling: str = "mean"  # names of `pooling.POOLINGS`; joined by "+" they stand side by side
+    normalize: bool = False  # vectors of length 1
+    max_length: int | None = None  # tokens that are read of a text, [CLS] and [SEP] included
+    lower: bool = False  # the text is put in lower case before the tokenizer sees it
+    prompt: str = ""  # words put before every text
+    include_prompt: bool = True  # its tokens count in the vector, and [CLS] before them
+    truncate_dim: int | None = None  # numbers of a vector that are kept; None: all
+    similarity: str = "cosine"  # how two vectors are compared: a name of `nearest.SIMILARITIES`
+    # Name -> words, for `prompt_name`.
     prompts: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
-    renormalize: bool = False
+    renormalize: bool = False  # of length 1 again once they are cut: a caller's wish, not saved
 
     def prompt_of(self, prompt: str | None, prompt_name: str | None) -> str:
         """The words before a text: those given, those of that name, or the recipe's own.
@@ -178,16 +154,16 @@ class Recipe:
             # Older versions join pools in a fixed order. Any other order needs the `pooling_mode`
             # list of version 5.4.
             modes = {"pooling_mode": [LISTED.get(ours, ours) for ours in chosen]}
-        _write_json(folder / "modules.json", modules)
+        write_json(folder / "modules.json", modules)
         if chosen:
             (folder / "1_Pooling").mkdir()
             pooling = {"word_embedding_dimension": hidden_size, **modes}
             if not self.include_prompt:
                 pooling["include_prompt"] = False
-            _write_json(folder / "1_Pooling" / "config.json", pooling)
+            write_json(folder / "1_Pooling" / "config.json", pooling)
         if self.max_length is not None or self.lower:
             settings = {"max_seq_length": self.max_length, "do_lower_case": self.lower}
-            _write_json(folder / "sentence_bert_config.json", settings)
+            write_json(folder / "sentence_bert_config.json", settings)
         prompts = dict(self.prompts)
         if self.prompt not in {"", *prompts.values()}:
             prompts["text"] = self.prompt
@@ -199,7 +175,7 @@ class Recipe:
             "truncate_dim": self.truncate_dim,
         }
         if prompts or self.truncate_dim or self.similarity != "cosine":
-            _write_json(folder / "config_sentence_transformers.json", whole)
+            write_json(folder / "config_sentence_transformers.json", whole)
 
 
 def _pooling(config: dict[str, Any], folder: Path) -> str:
@@ -227,19 +203,9 @@ def _settings(*paths: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """Raises ValueError that names the file if a setting is of another kind than it must be."""
     settings = read_json(path)
-    modes = {key: bool for key in settings if key.startswith("pooling_mode_")}
-    for key, kind in (KINDS | modes).items():
-        value = settings.get(key)
-        if value is not None and type(value) is not kind:
-            raise ValueError(
-                f"{path}: expected {key} to be {WORDS[kind]}, got {value!r:.60}. Correct the file, "
-                "or get it again"
-            )
+    modes = [key for key in settings if key.startswith("pooling_mode_")]
+    check_kinds(path, settings, [*KINDS, ("true or false", (bool,), modes)])
     for value in (settings.get("prompts") or {}).values():
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{path}: expected prompts to be strings, got {value!r:.60}")
     return settings
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

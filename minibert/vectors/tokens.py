@@ -17,6 +17,7 @@ from minibert.core.rules import Rule, lowercase, strip_accents
 from minibert.fast.bert import Engine
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.vectors.embed import chunk_by_chunk, count_cut
+from minibert.vectors.nearest import unit
 from minibert.vectors.plan import EmbedSettings, Plan
 from minibert.vectors.recipe import Recipe
 from minibert.vectors.windows import fast_for, run_windows, windows_of
@@ -53,10 +54,7 @@ def token_states(
     for i, window in enumerate(windows):
         arrays[window.text].append(states[i])
     joined = [np.concatenate(parts) for parts in arrays]
-    if plan.normalize:
-        for vectors in joined:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return joined
+    return [unit(vectors) for vectors in joined] if plan.normalize else joined
 
 
 def token_chunk(
