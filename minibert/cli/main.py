@@ -24,6 +24,17 @@ from minibert.system.lines import print_any_text
 from minibert.system.processes import Stop, stop_signals
 
 GROUP = "minibert.commands"  # entry points: functions that add their commands to the sub-parsers
+# What is told in a sentence; python -W error makes errors of warnings.
+ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    ImportError,
+    MemoryError,
+    RecursionError,
+    Warning,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,10 +66,7 @@ def run_parser(
     except BrokenPipeError:  # the reader, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (
-        *(ValueError, TypeError, KeyError, OSError, ImportError, MemoryError),
-        *(Warning, RecursionError),  # python -W error makes errors of warnings
-    ) as error:
+    except ERRORS as error:
         if os.environ.get("MINIBERT_DEBUG"):
             raise
         print(f"{prog}: {_in_words(error)}", file=sys.stderr)

@@ -14,6 +14,7 @@ from minibert.weights.known_models import BUNDLED_NAME, SENTENCE_NAME
 if TYPE_CHECKING:
     from minibert.bert import Bert
     from minibert.tokenizer.tokenizer import Tokenizer
+    from minibert.training.loop import Result
 
 T = TypeVar("T")
 
@@ -160,6 +161,20 @@ def add_threads(parser: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
 
 
+def say(words: str) -> None:
+    """On standard error, where it does not mix with the answer."""
+    print(f"minibert: {words}", file=sys.stderr)
+
+
+def end_of_run(result: "Result", of: str = "") -> int:
+    """Say how a training ended; gives the exit code."""
+    if result.finished:
+        print(f"done: {result.folder / 'model'}, after {result.step} steps")
+        return 0
+    say(f"stopped and saved after {result.step} {of}steps. The same command goes on from there")
+    return 128 + (result.signal or 0)
+
+
 def is_terminal() -> bool:
     """Whether somebody may watch standard error: there progress is shown."""
     return sys.stderr.isatty()
@@ -171,11 +186,7 @@ def load_model(arguments: argparse.Namespace, threads: int | None = None) -> "Be
 
     use_threads(threads)
     if arguments.model is SENTENCE_MODEL:
-        print(
-            f"minibert: this is {SENTENCE_NAME}, the small sentence model in the box (-m NAME "
-            "takes another)",
-            file=sys.stderr,
-        )
+        say(f"this is {SENTENCE_NAME}, the small sentence model in the box (-m NAME takes another)")
     return _or_in_the_box(load, arguments.model)
 
 
@@ -200,10 +211,9 @@ def _or_in_the_box(load: Callable[[str], T], name: str) -> T:
     except HubUnreachable:
         if not isinstance(name, Unasked):
             raise
-        print(
-            f"minibert: {name} is not on this machine and the hub is out of reach: this is "
-            f"{BUNDLED_NAME}, the small model in the box (-m NAME takes another)",
-            file=sys.stderr,
+        say(
+            f"{name} is not on this machine and the hub is out of reach: this is "
+            f"{BUNDLED_NAME}, the small model in the box (-m NAME takes another)"
         )
         return load(BUNDLED_NAME)
 

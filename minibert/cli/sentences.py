@@ -1,11 +1,10 @@
 """The command that trains sentence vectors. Heavy imports stand inside it."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minibert.cli.options import add_command
+from minibert.cli.options import add_command, add_threads, end_of_run, is_terminal, say
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import SentenceSettings
 
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 
 # Settings of pretraining that mean nothing here.
 PRETRAINING = (
-    *("last_phase", "fresh_masks", "first_batch_size", "ramp", "micro_batch_size"),
-    *("count_first", "compile", "eval_rows"),
-)
+    "last_phase", "fresh_masks", "first_batch_size", "ramp", "micro_batch_size", "count_first",
+    "compile", "eval_rows",
+)  # fmt: skip
 
 
 def add_commands(commands: Any) -> None:
@@ -49,13 +48,13 @@ def add_commands(commands: Any) -> None:
     p.add_argument("--dropout", type=float, metavar="P", help="(the model's own)")
     group = p.add_argument_group("the training")
     add_settings(group, SentenceSettings, omit=PRETRAINING)
-    group.add_argument("--threads", type=int, metavar="N", help="(one a processor at hand)")
+    add_threads(group)
 
 
 def read_and_say(read: Callable[[str], "Texts"], path: str) -> "Texts":
     """The texts of a file; on standard error, what it was taken for."""
     texts = read(path)
-    print(f"minibert: {path}: {texts}", file=sys.stderr)
+    say(f"{path}: {texts}")
     return texts
 
 
@@ -78,20 +77,7 @@ def train_sentences(arguments: argparse.Namespace) -> int:
     if arguments.dropout is not None:
         bert = with_dropout(bert, arguments.dropout)
     result = run(
-        texts,
-        arguments.output,
-        bert,
-        settings,
-        teacher=teacher,
-        heldout=heldout,
-        progress=sys.stderr.isatty(),
-    )
-    if result.finished:
-        print(f"done: {result.folder / 'model'}, after {result.step} steps")
-        return 0
-    print(
-        f"minibert: stopped and saved after {result.step} steps. The same command goes on from "
-        "there",
-        file=sys.stderr,
-    )
-    return 128 + (result.signal or 0)
+        texts, arguments.output, bert, settings,
+        teacher=teacher, heldout=heldout, progress=is_terminal(),
+    )  # fmt: skip
+    return end_of_run(result)

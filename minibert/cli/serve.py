@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from minibert.cli.options import DEFAULT_MODEL, add_command, load_model
+from minibert.cli.options import DEFAULT_MODEL, add_command, load_model, say
 from minibert.cli.settings import add_settings, read_settings
 from minibert.cli.vectors import add_embed_settings, check_device, embed_settings
 from minibert.serve.settings import ServeSettings
@@ -62,12 +61,7 @@ def serve(arguments: argparse.Namespace) -> None:
         service = Service(bert, settings, name, embed_settings(arguments))
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
-        print(
-            f"minibert: {service.name} at http://{where}:{port} (Ctrl-C stops it)", file=sys.stderr
-        )
+        say(f"{service.name} at http://{where}:{port} (Ctrl-C stops it)")
         if not key and not host.startswith("127.") and host != "::1":
-            print(
-                f"minibert: whoever reaches this port may use it: a key in {KEY} keeps others out",
-                file=sys.stderr,
-            )
+            say(f"whoever reaches this port may use it: a key in {KEY} keeps others out")
         run(application(service, key), settings, listener)

@@ -1,6 +1,6 @@
 """Options from the fields of a settings dataclass: help and default stand there, and only there.
 
-`learning_rate: float = field(default=1e-3, metadata={"help": ...})` becomes --learning-rate X.
+`learning_rate: float = option(1e-3, "the highest, ...")` becomes --learning-rate X.
 """
 
 import argparse
@@ -29,9 +29,8 @@ def add_settings(
             continue
         if default is not None:
             help += " (%(default)s)"
-        parser.add_argument(
-            flag, type=kind[0], default=default, metavar=METAVARS[kind[0]], help=help
-        )
+        metavar = field.metadata.get("metavar") or METAVARS[kind[0]]
+        parser.add_argument(flag, type=kind[0], default=default, metavar=metavar, help=help)
 
 
 def read_settings(settings: type, arguments: argparse.Namespace) -> Any:

@@ -5,12 +5,18 @@ Each calls one function of `training`. Heavy imports stand inside the commands.
 
 import argparse
 import io
-import sys
 from pathlib import Path
 from typing import Any
 
 from minibert.cli import tasks
-from minibert.cli.options import add_command, add_threads, is_terminal, print_json
+from minibert.cli.options import (
+    add_command,
+    add_threads,
+    end_of_run,
+    is_terminal,
+    print_json,
+    say,
+)
 from minibert.cli.sentences import read_and_say
 from minibert.cli.settings import add_settings, read_settings
 from minibert.training.settings import DataSettings, FinetuneSettings, TrainSettings
@@ -70,11 +76,10 @@ def train_vocab(arguments: argparse.Namespace) -> None:
         )
         temporary.write_text("".join(f"{token}\n" for token in tokens), "utf-8", newline="\n")
     if len(tokens) < arguments.size:
-        print(
-            f"minibert: {arguments.size} tokens were asked for, and {len(tokens)} are all there "
+        say(
+            f"{arguments.size} tokens were asked for, and {len(tokens)} are all there "
             f"are: no further pair occurs {arguments.min_frequency} times. More text gives more, "
-            f"or a smaller --min-frequency",
-            file=sys.stderr,
+            f"or a smaller --min-frequency"
         )
     print(f"{arguments.output}: {len(tokens)} tokens from {len(words)} different words")
 
@@ -207,18 +212,11 @@ def pretrain(arguments: argparse.Namespace) -> int:
     if result.rank > 0:
         return 0
     of = f"of {settings.steps} " if settings.minutes is None else ""
-    if result.finished:
-        print(f"done: {result.folder / 'model'}, after {result.step} steps")
-    else:
-        print(
-            f"minibert: stopped and saved after {result.step} {of}steps. The same command goes on "
-            "from there",
-            file=sys.stderr,
-        )
+    code = end_of_run(result, of)
     log = result.folder / "log.csv"
     if arguments.curves and read_log(log):  # a run that was stopped at once has no row
         picture_of(curves(log), TITLE).save(arguments.curves)
-    return 0 if result.finished else 128 + (result.signal or 0)
+    return code
 
 
 def _add_evaluate(commands: Any) -> None:

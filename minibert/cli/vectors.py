@@ -1,8 +1,8 @@
 """The vectors of texts: compare two, write those of a file, search among them."""
 
 import argparse
+import dataclasses
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,14 @@ from minibert.cli.options import (
     SENTENCE_MODEL,
     add_model_command,
     add_two_texts,
+    is_terminal,
     load_model,
     print_json,
+    say,
     standard_input,
 )
+from minibert.cli.settings import add_settings, read_settings
+from minibert.system.settings import option
 
 # Sentences of which no two are about the same: what a cosine is worth depends on the model.
 UNRELATED = [
@@ -30,6 +34,33 @@ UNRELATED = [
     "The patient was given two tablets a day.",
     "A dry summer ruined the grape harvest.",
 ]
+
+
+@dataclasses.dataclass
+class VectorOptions:
+    """How vectors are made. The library has the defaults: what is left out is not handed on."""
+
+    layer: str | None = option(
+        None, "0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3", "N,..."
+    )
+    combine: str | None = option(None, "several layers: concat, sum or mean")
+    pooling: str | None = option(None, "mean, max, mean-max, cls, last or pooler (the model's own)")
+    normalize: bool = option(False, "to length 1")
+    max_length: int | None = option(None, "tokens of a text (the model's own)")
+    truncate_dim: int | None = option(None, "the first N numbers of a vector alone")
+    mask_cls_sep: bool = option(False, "[CLS] and [SEP] do not count")
+    long_texts: str | None = option(None, "cut at that length, or read in windows")
+    precision: str | None = option(None, "bfloat16, float16 or int8: faster, other numbers")
+    even_if_slow: bool = option(False, "a precision that this processor is slow in")
+
+
+@dataclasses.dataclass
+class FileOptions(VectorOptions):
+    """And how those of a file are written."""
+
+    batch_tokens: int | None = option(None, "tokens at a time")
+    deterministic: bool = option(False, "the same bits in any company")
+    restart: bool = option(False, "start anew, do not resume")
 
 
 def add_commands(commands: Any) -> None:
@@ -65,19 +96,9 @@ def add_commands(commands: Any) -> None:
         help=".npy or .safetensors: an array, a row per line; .jsonl: every token, as Google's "
         "extract_features.py writes them",
     )
-    add_embed_settings(p)
-    p.set_defaults(
-        settings=[
-            *p.get_default("settings"),
-            p.add_argument("--batch-tokens", type=int, metavar="N", help="tokens at a time").dest,
-            _add_prompt(p).dest,
-            p.add_argument(
-                "--deterministic", action="store_true", help="the same bits in any company"
-            ).dest,
-            _add_errors(p).dest,
-            p.add_argument("--restart", action="store_true", help="start anew, do not resume").dest,
-        ]
-    )
+    add_embed_settings(p, FileOptions)
+    _add_prompt(p)
+    _add_errors(p)
 
     p = add_model_command(
         commands,
@@ -96,56 +117,23 @@ def add_commands(commands: Any) -> None:
     _add_errors(p)
 
 
-def add_embed_settings(parser: argparse.ArgumentParser) -> None:
+def add_embed_settings(parser: argparse.ArgumentParser, options: type = VectorOptions) -> None:
     """How vectors are made, read by `embed_settings`, and where."""
-    # The library has the defaults of these: an option that is left out is not handed on.
-    settings = [
-        parser.add_argument(
-            "--layer",
-            metavar="N,...",
-            help="0 embeddings ... 12 or -1 last block, or several, as in --layer=-4,-3",
-        ),
-        parser.add_argument("--combine", help="several layers: concat, sum or mean"),
-        parser.add_argument(
-            "--pooling", help="mean, max, mean-max, cls, last or pooler (the model's own)"
-        ),
-        parser.add_argument("--normalize", action="store_true", default=None, help="to length 1"),
-        parser.add_argument(
-            "--max-length", type=int, metavar="N", help="tokens of a text (the model's own)"
-        ),
-        parser.add_argument(
-            "--truncate-dim", type=int, metavar="N", help="the first N numbers of a vector alone"
-        ),
-        parser.add_argument(
-            "--mask-cls-sep",
-            action="store_true",
-            default=None,
-            help="[CLS] and [SEP] do not count",
-        ),
-        parser.add_argument("--long-texts", help="cut at that length, or read in windows"),
-        parser.add_argument("--precision", help="bfloat16, float16 or int8: faster, other numbers"),
-        parser.add_argument(
-            "--even-if-slow",
-            action="store_true",
-            default=None,
-            help="a precision that this processor is slow in",
-        ),
-    ]
-    parser.set_defaults(settings=[option.dest for option in settings])
+    add_settings(parser, options)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (%(default)s)")
 
 
-def embed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def embed_settings(arguments: argparse.Namespace, options: type = VectorOptions) -> dict[str, Any]:
     """Those that were given."""
-    settings = {name: getattr(arguments, name) for name in arguments.settings}
-    settings = {name: value for name, value in settings.items() if value is not None}
+    values = vars(read_settings(options, arguments))
+    settings = {n: value for n, value in values.items() if value is not None and value is not False}
     if "layer" in settings:
         settings["layer"] = _layers(settings["layer"])
     return settings
 
 
-def _add_prompt(parser: argparse.ArgumentParser) -> argparse.Action:
-    return parser.add_argument(
+def _add_prompt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--prompt-name", metavar="NAME", help='of the model\'s own prompts, such as "query"'
     )
 
@@ -159,8 +147,8 @@ def _add_similarity(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_errors(parser: argparse.ArgumentParser) -> argparse.Action:
-    return parser.add_argument(
+def _add_errors(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--errors",
         default="strict",
         choices=("strict", "replace"),
@@ -192,7 +180,8 @@ def embed(arguments: argparse.Namespace) -> None:
     from minibert.vectors.file import check_paths
 
     output = Path(arguments.output)
-    settings = embed_settings(arguments)
+    settings = embed_settings(arguments, FileOptions)
+    settings |= {"errors": arguments.errors, "prompt_name": arguments.prompt_name}
     if output.suffix == ".jsonl":
         settings.setdefault("pooling", "none")
     if arguments.file == "-" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -201,10 +190,9 @@ def embed(arguments: argparse.Namespace) -> None:
             "write them to a file first"
         )
     if Path(arguments.file).suffix in (".csv", ".tsv", ".jsonl"):
-        print(
-            f"minibert: {arguments.file} is read as one text a line: whole lines, header, commas "
-            "and tabs included. Of a table cut out the column of the texts first",
-            file=sys.stderr,
+        say(
+            f"{arguments.file} is read as one text a line: whole lines, header, commas "
+            "and tabs included. Of a table cut out the column of the texts first"
         )
     device = check_device(arguments.device)
     check_paths(None if arguments.file == "-" else arguments.file, output)
@@ -217,21 +205,16 @@ def embed(arguments: argparse.Namespace) -> None:
             with source.open("wb") as file:
                 shutil.copyfileobj(standard_input(), file)
         try:
-            done = bert.embed_file(source, output, progress=sys.stderr.isatty(), **settings)
+            done = bert.embed_file(source, output, progress=is_terminal(), **settings)
         except KeyboardInterrupt:
-            print(
-                f"minibert: what is finished is kept in {output}.part; the same command goes on "
-                "from there",
-                file=sys.stderr,
-            )
+            say(f"what is finished is kept in {output}.part; the same command goes on from there")
             raise
     if int(os.environ.get("RANK", "0")):
         return
     if done.cut:
-        print(
-            f"minibert: {done.cut:,} of {done.rows:,} lines were too long for the model and were "
-            f"cut; --long-texts windows reads them whole",
-            file=sys.stderr,
+        say(
+            f"{done.cut:,} of {done.rows:,} lines were too long for the model and were "
+            f"cut; --long-texts windows reads them whole"
         )
     shape = [done.rows, done.width] if done.width else [done.rows]
     if arguments.json:

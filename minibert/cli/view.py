@@ -18,7 +18,6 @@ from minibert.cli.options import (
 from minibert.system.files import written_whole
 
 if TYPE_CHECKING:
-    from minibert.trace import Trace
     from minibert.view import Picture
 
 ATTENTION_OPTIONS = ("pair", "block", "head", "query", "beside")
@@ -104,15 +103,11 @@ def trace(arguments: argparse.Namespace) -> None:
             else:
                 print(" ".join(traced.tokens[0]), traced, sep="\n")
             if new is not None:
-                _save_trace(traced, new)
+                import numpy as np
 
-
-def _save_trace(traced: "Trace", path: Path) -> None:
-    import numpy as np
-
-    with path.open("wb") as file:
-        arrays: Any = {name: tensor.numpy() for name, tensor in traced.items()}
-        np.savez(file, **arrays)
+                arrays: Any = {name: tensor.numpy() for name, tensor in traced.items()}
+                with new.open("wb") as file:
+                    np.savez(file, **arrays)
 
 
 def view(arguments: argparse.Namespace) -> None:

@@ -4,11 +4,12 @@ A checkpoint is written beside the old one and takes its place when it is whole,
 one at any moment. It holds tensors, numbers and strings; loading it runs no code.
 """
 
+import contextlib
 import dataclasses
 import math
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -100,23 +101,19 @@ def read_checkpoint(
                 "model in that place. Choose a new output folder"
             )
         return fresh
-    try:
+    with intact(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
         theirs = {**dataclasses.asdict(TrainSettings()), **content["run"]}  # older: fewer settings
         rows = content["state"]["step"] * theirs["batch_size"]  # older: equal batches
         state = _checked(State(**{"rows": rows, **content["state"]}), fresh)
         if "data.pieces" in theirs:  # the name in older checkpoints
             theirs["data.num_tokens"] = theirs.pop("data.pieces")
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise damaged(path, error) from None
     # Older checkpoints do not say which tokenizer, and have other names for the weights.
     unknown = set() if "data.tokenizer" in theirs else {"data.tokenizer", "start"}
     check_same_run(path, theirs, run, MAY_CHANGE_ON_RESUME | unknown)
-    try:
+    with intact(path):
         for name, part in parts.items():
             part.load_state_dict(content[name])
-    except Exception as error:
-        raise damaged(path, error) from None
     return state
 
 
@@ -149,11 +146,16 @@ def _checked(state: State, fresh: State) -> State:
     return state
 
 
-def damaged(path: Path, error: Exception) -> ValueError:
-    reason = str(error).partition("\n")[0] or "it ends too early"
-    return ValueError(
-        f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
-    )
+@contextlib.contextmanager
+def intact(path: Path) -> Iterator[None]:
+    """Inside, whatever goes wrong says that the checkpoint is damaged: a ValueError."""
+    try:
+        yield
+    except Exception as error:  # torch raises half a dozen kinds for damaged files
+        reason = str(error).partition("\n")[0] or "it ends too early"
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of a run ({reason}): choose a new output folder"
+        ) from None
 
 
 def describe_run(

@@ -8,28 +8,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from minibert.bert import Bert
+from minibert.tasks.measures import correlations
 from minibert.training.sentence_data import Texts
-
-
-def pearson(first: np.ndarray, second: np.ndarray) -> float:
-    """The correlation of two lists of numbers, from -1 to 1."""
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """The place of each value in their order, from 1; equal values share the mean of theirs.
-
-    >>> ranks(np.array([10.0, 30.0, 10.0])).tolist()
-    [1.5, 3.0, 1.5]
-    """
-    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[which]
-
-
-def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """The correlation of the ranks: whether both put the pairs into one order."""
-    return pearson(ranks(first), ranks(second))
 
 
 def similarity_scores(bert: Bert, pairs: Texts) -> dict[str, float]:
@@ -37,11 +17,8 @@ def similarity_scores(bert: Bert, pairs: Texts) -> dict[str, float]:
     assert pairs.scores is not None
     first, second = (bert.embed(column, normalize=True) for column in pairs.columns)
     cosines = (first * second).sum(axis=1)
-    return {
-        "pairs": len(cosines),
-        "spearman": spearman(cosines, pairs.scores),
-        "pearson": pearson(cosines, pairs.scores),
-    }
+    scores = correlations(cosines, pairs.scores)
+    return {"pairs": len(cosines), "spearman": scores["spearman"], "pearson": scores["pearson"]}
 
 
 def retrieval_scores(bert: Bert, pairs: Texts, top: int = 10) -> dict[str, float]:

@@ -34,7 +34,7 @@ from minibert.tasks.labelled import Labelled, batches_by_length
 from minibert.tasks.saved import write_task
 from minibert.tasks.task import Row, TaskModel, batch_of, measure
 from minibert.tokenizer.tokenizer import Tokenizer
-from minibert.training.checkpoint import NAME, StopRequest, check_same_run, damaged, save_whole
+from minibert.training.checkpoint import NAME, StopRequest, check_same_run, intact, save_whole
 from minibert.training.settings import FinetuneSettings, TrainSettings
 from minibert.training.step import learning_rate, make_optimizer
 from minibert.weights.identity import identity
@@ -95,14 +95,9 @@ class Finetuning:
         torch.manual_seed(settings.seed)
 
     @property
-    def measure_name(self) -> str:
-        """The measure that decides: the task's first."""
-        return next(iter(self.scores[0]))
-
-    @property
     def best_epoch(self) -> int:
         """The number of the epoch with the best score so far, from 0."""
-        values = [score[self.measure_name] for score in self.scores]
+        values = [next(iter(score.values())) for score in self.scores]  # the first measure decides
         return values.index(max(values))
 
     @property
@@ -129,11 +124,12 @@ class Finetuning:
                     self.step([self.rows[number] for number in chosen])
                     bar.update()
                     bar.set_postfix(loss=f"{np.mean(self.losses[-50:]):.3f}")
-                    stopped = stop is not None and stop.signal is not None
-                    if save and (stopped or len(self.losses) % self.settings.save_every == 0):
+                    number = None if stop is None else stop.signal
+                    due = len(self.losses) % self.settings.save_every == 0
+                    if save and (due or number is not None):
                         save()
-                    if stop is not None and stop.signal is not None:
-                        raise Stop(stop.signal)
+                    if number is not None:
+                        raise Stop(number)
                 self.end_epoch()
         if self.best is not None:
             self.model.load_state_dict(self.best)
@@ -266,7 +262,8 @@ def finetune_seeds(
             if len(done) > seed - settings.seed:
                 continue
             if content and content["state"]:
-                _fill(path, run, content["state"])
+                with intact(path):
+                    run.load_state_dict(content["state"])
             content = None
 
             save = partial(_save, path, about, done, run)
@@ -307,18 +304,9 @@ def _save(path: Path, about: dict[str, Any], done: list[SeedResult], run: Finetu
 def _read(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    try:
+    with intact(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
         return {name: content[name] for name in ("run", "done", "state")}
-    except Exception as error:  # torch raises half a dozen kinds for damaged files
-        raise damaged(path, error) from None
-
-
-def _fill(path: Path, run: Finetuning, state: dict[str, Any]) -> None:
-    try:
-        run.load_state_dict(state)
-    except Exception as error:
-        raise damaged(path, error) from None
 
 
 def _write_log(

@@ -15,7 +15,6 @@ Source: Devlin et al. 2018, section 3.1 and appendix A.1 and A.2.
 """
 
 import dataclasses
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minibert.system.files import folder_written_whole
+from minibert.system.files import folder_written_whole, write_json
 from minibert.system.processes import available_cpus
 from minibert.tokenizer.tokenizer import Tokenizer
 from minibert.training.corpus import Corpus, build_corpus, read_documents
@@ -88,7 +87,7 @@ def prepare(
             "files": [Path(file).name for file in files],
             "statistics": statistics,
         }
-        (new / "data.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_json(new / "data.json", about)
     return statistics
 
 

@@ -1,10 +1,8 @@
 """Pretraining: hide words, guess them, correct the weights; ten thousand times and more.
 
-`step.py` is one step; here is the loop around it. Nothing random is carried along: the rows, the
-fresh masks and the dropout of step s depend on the seed and s alone. So a checkpoint is weights,
-the optimizer's averages and a few numbers. Going on from it, with the same settings and as many
-processes, gives the very numbers of a run that was never stopped; but for a run by the clock
-(`minutes`), whose number of steps is the machine's.
+`step.py` is one step, `loop.py` what every long training does. Going on from a checkpoint, with the
+same settings and as many processes, gives the very numbers of a run that was never stopped; but for
+a run by the clock (`minutes`), whose number of steps is the machine's.
 
 Several data folders are phases of one run, with one rise and fall of the learning rate: the paper
 reads rows of 128 pieces in nine tenths of its steps and of 512 in the last.

@@ -14,28 +14,19 @@ from minibert.training.settings import DataSettings
 
 
 def example_type(settings: DataSettings, vocab_size: int) -> np.dtype:
-    """One row: T ids (padded with [PAD]), and what is needed to make a batch of them.
-
-    ids          T     with words hidden
-    num_tokens         how many of the ids are not padding
-    second             where segment B begins
-    places       P     the places chosen, in order; the first `chosen` of them
-    labels       P     what stood there
-    is_random          1 if B is from another document
-    documents    2     the numbers of the documents of A and B
-    """
+    """One row: T ids (padded with [PAD]), and what is needed to make a batch of them."""
     T, P = settings.length, settings.most_hidden
     number = "<u2" if vocab_size <= 2**16 else "<u4"
     return np.dtype(
         [
-            ("ids", number, (T,)),
-            ("num_tokens", "<u2"),
-            ("second", "<u2"),
-            ("places", "<u2", (P,)),
-            ("labels", number, (P,)),
+            ("ids", number, (T,)),  # with words hidden
+            ("num_tokens", "<u2"),  # how many of the ids are not padding
+            ("second", "<u2"),  # where segment B begins
+            ("places", "<u2", (P,)),  # the places chosen, in order; the first `chosen` of them
+            ("labels", number, (P,)),  # what stood there
             ("chosen", "<u2"),
-            ("is_random", "<u1"),
-            ("documents", "<u4", (2,)),
+            ("is_random", "<u1"),  # 1 if B is from another document
+            ("documents", "<u4", (2,)),  # the numbers of the documents of A and B
         ]
     )
 
