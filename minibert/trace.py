@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
+from minibert.system.numbers import percent
 
 HIDDEN = -1e3  # scores of padding lie below; their exponential is 0, so their size says nothing
 
@@ -154,7 +155,7 @@ class Divergence:
             shown += ", ..."
         return (
             f"the first tensor that differs is {self.name}: by up to {self.difference:.3g}, in "
-            f"{self.share:.0%} of its numbers, at (text, {self.what}) {shown}"
+            f"{percent(self.share)} of its numbers, at (text, {self.what}) {shown}"
         )
 
 
@@ -168,8 +169,10 @@ def compare(
     >>> same = {"a": torch.zeros(1, 3, 1), "b": torch.ones(1, 3, 1)}
     >>> compare(same, same) is None
     True
-    >>> print(compare(same, {**same, "b": torch.tensor([[[1.0], [1.5], [1.0]]])}))
-    the first tensor that differs is b: by up to 0.5, in 33% of its numbers, at (text, token) (0, 1)
+    >>> other = {**same, "b": torch.tensor([[[1.0], [1.5], [1.0]]])}
+    >>> print(compare(same, other))  # doctest: +NORMALIZE_WHITESPACE
+    the first tensor that differs is b: by up to 0.5, in 33.3 % of its numbers,
+    at (text, token) (0, 1)
     """
     for name, expected in first.items():
         what = {2: "feature", 4: "head"}.get(expected.dim(), "token")

@@ -13,6 +13,7 @@ from minibert.core.config import BertConfig
 from minibert.diagnosis.compare import close, largest
 from minibert.diagnosis.naming import title
 from minibert.diagnosis.traces import Place
+from minibert.system.numbers import percent
 
 
 def relations(
@@ -254,14 +255,14 @@ def where(place: Place, of_probe: bool = False) -> str:
     >>> right, wrong = torch.zeros(2, 3, 4), torch.zeros(2, 3, 4, dtype=torch.bool)
     >>> wrong[1] = True
     >>> print(where(Place("x", right, right + 1, wrong, torch.ones_like(wrong))))
-    50% of its numbers, only in text 1
+    50.0 % of its numbers, only in text 1
     """
     if not place.same_shape:
         return "its shape is another one"
     wrong, allowed = place.wrong & place.allowed, place.allowed
     share = float(wrong.sum() / allowed.sum())
-    percent = "all" if bool((wrong == allowed).all()) else f"{max(share, 0.01):.0%}"
-    words = [f"{percent} of its numbers"]
+    counted = "all" if bool((wrong == allowed).all()) else percent(share)
+    words = [f"{counted} of its numbers"]
     for axis, name in enumerate(AXES.get(wrong.dim(), ())):
         rest = tuple(other for other in range(wrong.dim()) if other != axis)
         places = wrong.any(dim=rest).nonzero().flatten().tolist()

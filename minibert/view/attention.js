@@ -1,7 +1,5 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const {blocks: L, heads: A} = data, HEIGHT = 28;
-const $ = (id) => document.getElementById(id);
 
 // ---- What is shown: one or two panels, each a text, a head and a query; one of them is active ----
 
@@ -18,11 +16,10 @@ function weight(text, b, h, q, k) {
 }
 
 const textOf = (panel) => texts[panel.text];
-const percent = (w, digits = 1) => (100 * w).toFixed(digits) + "\u00a0%";
 
 function named(text, b, h) {
   const [habit, share] = text.habits[b][h];
-  return `block ${b}, head ${h} (${habit} ${share.toFixed(2)})`;
+  return `block ${b}, head ${h} (${habit} ${percent(share)})`;
 }
 
 // ---- Drawing ----
@@ -70,11 +67,12 @@ function drawGrid() {
   grid.style.gridTemplateColumns = `repeat(${A + 1}, auto)`;
   grid.style.setProperty("--size", A > 8 ? "40px" : "64px");
   const top = add(grid, "div", {role: "row"});
-  add(top, "span", {role: "columnheader"}, "");
-  for (let h = 0; h < A; h++) add(top, "span", {role: "columnheader"}, `${h}`);
+  add(top, "span", {role: "columnheader", "aria-label": "block"});
+  for (let h = 0; h < A; h++)
+    add(top, "span", {role: "columnheader", "aria-label": `head ${h}`}, `${h}`);
   for (let b = 0; b < L; b++) {
     const row = add(grid, "div", {role: "row"});
-    add(row, "span", {role: "rowheader"}, `${b}`);
+    add(row, "span", {role: "rowheader", "aria-label": `block ${b}`}, `${b}`);
     for (let h = 0; h < A; h++) {
       const button = add(row, "button", {role: "gridcell", id: `head-${b}-${h}`, type: "button"});
       add(button, "canvas");
@@ -188,7 +186,7 @@ function showNumbers() {
     const line = document.createElement("tr");
     add(line, "td", {}, tokens[k]);
     add(line, "td", {class: "number"}, `${k}`);
-    add(line, "td", {class: "number"}, percent(row[k], 2));
+    add(line, "td", {class: "number"}, percent(row[k]));
     return line;
   }));
 }

@@ -14,6 +14,7 @@ import base64
 import struct
 from typing import TYPE_CHECKING, Any
 
+from minibert.system.numbers import percent
 from minibert.view import svg
 from minibert.view.picture import Picture, data_element, text_of
 
@@ -107,7 +108,7 @@ def habits(tokens: list[str], weights: Any) -> list[list[tuple[str, float]]]:
             for name, cells in ways.items()
         }
         name = max(shares, key=lambda way: shares[way])
-        return name, round(shares[name], 3)
+        return name, round(shares[name], 5)
 
     return [[most(rows) for rows in heads] for heads in weights]
 
@@ -160,13 +161,15 @@ def _draw(title: str, tokens: list[str], weights: Any, block: int, head: int, qu
     arrows, tall = _arrows(tokens, weights[block][head], query, min(svg.WIDTH - 16 - left, 640))
     habit, share = habits(tokens, weights)[block][head]
     name = svg.shorten(tokens[query], 150)
-    label = f"block {block}, head {head} ({habit} {share:.2f}): what “{name}” reads"
+    label = f"block {block}, head {head}: what “{name}” reads"
+    mostly = f"most of all this head reads {habit}: {percent(share)}"
     parts += [svg.moved(16, top, *maps), svg.text(left, low + 16, label, bold=True)]
-    parts.append(svg.moved(left, low + 28, *arrows))
-    bottom = max(top + high, low + 28 + tall) + 12
+    parts.append(svg.text(left, low + 37, mostly, fill=svg.MUTED))
+    parts.append(svg.moved(left, low + 50, *arrows))
+    bottom = max(top + high, low + 50 + tall) + 12
     row = weights[block][head][query]
     best = sorted(range(len(row)), key=lambda key: -row[key])[:3]
-    reads = ", ".join(f"{tokens[key]} {100 * row[key]:.1f} %" for key in best)
+    reads = ", ".join(f"{tokens[key]} {percent(row[key])}" for key in best)
     return svg.document(parts, bottom, f"{title}. In block {block}, head {head}, "
                         f"{tokens[query]} reads {reads}.")  # fmt: skip
 
@@ -242,10 +245,10 @@ def _arrows(
     """Two columns of tokens, and an arrow from the query to every key, as thick as it reads."""
     row_height = 26
     column = min(150.0, max(82.0, max(map(svg.width_of, tokens)) * 1.08))
-    start, end = column + 10, width - column - 64
+    start, end = column + 10, width - column - 74
     parts = [
         svg.text(column, 16, "query: reads", size=svg.SMALL, fill=svg.MUTED, anchor="end"),
-        svg.text(end + 64, 16, "key: is read", size=svg.SMALL, fill=svg.MUTED),
+        svg.text(end + 74, 16, "key: is read", size=svg.SMALL, fill=svg.MUTED),
     ]
 
     def middle(place: int) -> float:
@@ -262,8 +265,8 @@ def _arrows(
         strong = weight == max(chosen[query])
         parts += [
             svg.text(column, y, name, anchor="end", bold=place == query, fill=fill),
-            svg.text(end + 54, y, f"{100 * weight:.1f} %", anchor="end", bold=strong),
-            svg.text(end + 64, y, name, bold=strong),
+            svg.text(end + 64, y, percent(weight), anchor="end", bold=strong),
+            svg.text(end + 74, y, name, bold=strong),
         ]
     return parts, middle(len(tokens))
 
@@ -313,7 +316,9 @@ def interactive(texts: list[tuple[list[str], Any, int]], block: int, head: int) 
         ],
     }
     return text_of("attention.html").format(
-        style=text_of("attention.css"), data=data_element(data), script=text_of("attention.js")
+        style=text_of("attention.css"),
+        data=data_element(data),
+        script=text_of("page.js") + text_of("attention.js"),
     )
 
 

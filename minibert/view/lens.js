@@ -1,10 +1,4 @@
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const $ = (id) => document.getElementById(id);
-const percent = (share) => {
-  const hundred = 100 * share;
-  return (hundred && hundred < .01 ? "<\u00a00.01" : hundred.toFixed(2)) + "\u00a0%";
-};
 const last = data.layers.length - 1;
 
 function add(parent, tag, attributes = {}, text = "") {

@@ -7,6 +7,7 @@ for a masked-word model.
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minibert.system.numbers import percent
 from minibert.view import svg
 from minibert.view.picture import Picture, data_element, text_of
 
@@ -128,13 +129,15 @@ def interactive(rows: list[list[Guess]], followed: dict[str, list[tuple[float, i
         "paths": followed,
     }
     return text_of("lens.html").format(
-        style=text_of("lens.css"), data=data_element(data), script=text_of("lens.js")
+        style=text_of("lens.css"),
+        data=data_element(data),
+        script=text_of("page.js") + text_of("lens.js"),
     )
 
 
 def _cell(x: float, y: float, width: float, guess: Guess, outlined: bool) -> str:
     """A word, its probability, and a bar as long as the probability."""
-    share = f"{100 * guess.probability:.1f} %"
+    share = percent(guess.probability)
     room = width - 16 - svg.width_of(share, svg.SMALL)
     edge = {"stroke": svg.KINDS[1], "stroke_width": 2} if outlined else {"stroke": svg.RULE}
     return svg.group(

@@ -866,7 +866,7 @@ def test_where():
     right = torch.zeros(2, 4, 3, 3)
     yours = right.clone()
     yours[:, 1] = 1
-    assert where(place(right, yours)) == "25% of its numbers, only in head 1"
+    assert where(place(right, yours)) == "25.0 % of its numbers, only in head 1"
     assert where(place(right, right + 1)) == "all of its numbers"
 
 

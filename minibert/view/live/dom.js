@@ -1,6 +1,5 @@
 // Small helps for the page. Text becomes nodes by textContent alone: whatever it holds, it is text.
 
-const $ = (id) => document.getElementById(id);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** A new element: its tag and classes as "span.muted", attributes, and texts or nodes inside. */
@@ -16,7 +15,6 @@ function make(tag, attributes = {}, ...content) {
   return node;
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const quoted = (token) => `‘${token}’`;
 
 /** Characters that turn text round or cannot be seen, as their code; long text shortened. */
@@ -71,6 +69,13 @@ function paint(canvas, rows, most = 1) {
   context.putImageData(image, 0, 0);
 }
 
-/** A table row of cells. */
-const tableRow = (cells, tag = "td") => make("tr", {}, ...cells.map((cell) =>
-  cell instanceof Node ? make(tag, {}, cell) : make(tag, {}, String(cell))));
+/** A table row; its first cell says what the row is about. */
+const tableRow = ([name, ...cells]) => make("tr", {}, make("th", {scope: "row"}, name),
+  ...cells.map((cell) => make("td", {}, cell)));
+
+/** Let a screen reader say a sentence: the last one, once there have been no others for a while. */
+let announcing = 0;
+function announce(sentence, wait = 200) {
+  clearTimeout(announcing);
+  announcing = setTimeout(() => { $("announced").textContent = sentence; }, wait);
+}

@@ -72,7 +72,7 @@ def live_page(bert: "Bert", *, precision: str = "float16", chapters: str = "") -
         policy=POLICY,
         style=text_of("page.css") + _text("page.css"),
         core=script(CORE + ENGINE),
-        page=script(PAGE),
+        page=text_of("page.js") + script(PAGE),
         data=_json(data),
         weights=base64.b64encode(stored).decode(),
     )
