@@ -49,7 +49,8 @@ class Picture:
 
     def page(self) -> str:
         """A page of HTML in one file: no network, light and dark."""
-        drawing = f'<div class="drawing" tabindex="0">{_without_heading(self.svg)}</div>'
+        frame = '<div class="drawing" tabindex="0" role="group" aria-label="Drawing">'
+        drawing = f"{frame}{_without_heading(self.svg)}</div>"
         return text_of("page.html").format(
             policy=POLICY,
             title=html.escape(self.title),

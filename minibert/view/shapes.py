@@ -116,7 +116,8 @@ def _lines(bert: "Bert", kinds: list[Shape]) -> str:
         return ""
     head = '<tr><th scope="col">tensor</th><th scope="col">the line that makes it</th></tr>'
     table = f"<table>\n<thead>{head}</thead>\n<tbody>{''.join(rows)}</tbody></table>"
-    return f'\n<h2>In the code</h2>\n<div class="lines" tabindex="0">{table}</div>'
+    name = 'role="group" aria-label="Lines of code"'
+    return f'\n<h2>In the code</h2>\n<div class="lines" tabindex="0" {name}>{table}</div>'
 
 
 def _in_colours(line: str) -> str:

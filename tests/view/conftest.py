@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def chromium(tmp_path_factory):
     webdriver = pytest.importorskip(
         "selenium.webdriver", reason="selenium is absent (pip install '.[browser]')"
     )
@@ -23,3 +23,10 @@ def browser(tmp_path_factory):
     driver.set_script_timeout(120)
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """Chromium, in which no page of the test may leave a message on the console."""
+    yield chromium
+    assert chromium.get_log("browser") == []

@@ -13,8 +13,8 @@ from minibert.view.live.page import live_page
 from minibert.weights.loading import save_weights
 from tests.parity.twins import trained_like
 from tests.test_bert import WORDS
+from tests.view.browsing import grounds, heard, too_wide, unheard
 
-selenium = pytest.importorskip("selenium", reason="selenium is absent (pip install '.[browser]')")
 EVIL = "<img src=x onerror=pwned=1><script>pwned=1</script>\u202e\u200b\x07\"'&amp;{{7*7}}"
 
 
@@ -28,25 +28,6 @@ def page(bert, tmp_path_factory):
     path = tmp_path_factory.mktemp("live") / "live.html"
     path.write_text(live_page(bert, precision="int8"), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium import webdriver
-
-    paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in paths:
-        pytest.skip("chromium or chromedriver is absent")
-    options = webdriver.ChromeOptions()
-    options.binary_location = paths[0]
-    quiet = ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking")
-    for flag in (*quiet, "no-first-run", f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(paths[1]))
-    driver.set_script_timeout(120)
-    yield driver
-    driver.quit()
 
 
 def opened(browser, page, address=""):
@@ -63,7 +44,7 @@ def opened(browser, page, address=""):
 def settle(browser):
     """Wait until the engine has nothing more to answer and the page has drawn it."""
     browser.execute_async_script("""const done = arguments[0];
-      const look = () => answer && !asking.waiting.size && !asking.busy.size ? done() :
+      const look = () => answer && !asking.waiting.size && !asking.busy.size && !below ? done() :
         $("error").textContent && !asking.waiting.size ? done() : setTimeout(look, 50);
       setTimeout(look, 150);""")
 
@@ -95,7 +76,6 @@ def test_it_runs_from_disk_and_loads_nothing(browser, page, bert):
         "return performance.getEntriesByType('resource').map((e) => e.name)"
     )
     assert [name for name in loaded if not name.startswith(("blob:", "data:"))] == []
-    assert browser.get_log("browser") == []
 
 
 def test_text_is_never_markup(browser, page):
@@ -112,7 +92,6 @@ def test_text_is_never_markup(browser, page):
     opened(browser, page, "#" + "&".join(f"{name}={evil}" for name in names) + f"&swap=2:{evil}")
     count = "return [document.querySelectorAll('img, script').length, typeof pwned]"
     assert browser.execute_script(count) == [before, "undefined"]
-    assert browser.get_log("browser") == []
 
 
 def test_keys_do_what_the_mouse_does(browser, page):
@@ -185,14 +164,49 @@ def test_a_number_and_what_made_it(browser, page):
 
 def test_it_fits(browser, page):
     opened(browser, page, "#a=The+river+%5BMASK%5D+was+flooded+again.&break=relu&tour=8")
-    widths = (320, 390, 768, 1600)
-    wide = []
-    for width in widths:
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        wide.append(browser.execute_script("return document.documentElement.scrollWidth"))
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert all(got <= width for got, width in zip(wide, widths)), wide
+    assert too_wide(browser, 320, 390, 768, 1600) == []
+    assert len(set(grounds(browser))) == 2
+
+
+def test_a_screen_reader_gets_all_of_it(browser, page):
+    address = "#a=The+river+%5BMASK%5D+was+flooded.&b=It+rained.&c=a+bank&break=relu&tour=1"
+    opened(browser, page, address)
+    browser.execute_script(
+        "for (const one of document.querySelectorAll('details')) one.open = true"
+    )
+    nodes = heard(browser)
+    assert list(unheard(nodes)) == []
+    sections = ["Read", "Guess", "Attend", "Vectors", "Inside", "Compare", "Break", "Change"]
+    headings = [node.name for node in nodes if node.role == "heading" and node.level == 2]
+    assert headings == [*sections, "Before and after", "Your weights"]
+    assert sum(node.role == "table" for node in nodes) == 6
+    assert sum(node.role == "gridcell" for node in nodes) == 16
+
+
+def test_a_screen_reader_hears_what_changes(browser, page):
+    """One sentence when the reader pauses, from one place, and nothing while keys are pressed."""
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    def hears(sentence):
+        wait = WebDriverWait(browser, 20)
+        wait.until(lambda page: sentence in text_of(page, "announced"), sentence)
+
+    opened(browser, page, "#a=The+river+%5BMASK%5D+was+flooded.&c=a+bank")
+    browser.execute_script("""window.spoke = [];
+      for (const node of document.querySelectorAll("output, [aria-live], [role]"))
+        if (node.ariaLive || /OUTPUT|status|alert/.test(node.tagName + node.role))
+          new MutationObserver(() => spoke.push(node.id))
+            .observe(node, {childList: true, subtree: true, characterData: true});""")
+    browser.find_element("id", "first").send_keys(" Oh no")
+    settle(browser)
+    guesses = browser.execute_script("return answer.lens.at(-1).map((one) => one.token)")
+    hears(f"At place 3 BERT guesses {guesses[0]} ")
+    for name, expected in (("head", "reads"), ("inside", " = Head 0: query of token 1 times key")):
+        browser.execute_script(f"matrices.{name}.canvas.focus()")
+        browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+        hears(expected)
+    assert browser.execute_script("return [...new Set(spoke)]") == ["announced"]
 
 
 # ---- Your own weights ----
@@ -229,7 +243,6 @@ def test_weights_that_are_dropped(browser, page, own):
     got = browser.execute_script("return answer.states.at(-1).map((row) => [...row])")
     assert torch.allclose(state, torch.tensor(got), atol=1e-4)
     assert browser.execute_script("return typeof pwned") == "undefined"
-    assert browser.get_log("browser") == []
 
 
 @pytest.mark.slow

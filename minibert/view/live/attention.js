@@ -45,11 +45,7 @@ class BertAttention {
     const masked = this.keep(bias ? scores.map((rows) => add(rows, bias)) : scores,
       "masked_scores");  // (A, T, T)
     const probabilities = this.keep(this.probabilities(masked), "probabilities");  // (A, T, T)
-    return probabilities.map((rows, a) => {
-      const columns = Array.from(value[a][0], (_, d) =>
-        Float32Array.from(value[a], (row) => row[d]));  // (D, T)
-      return linear(rows, columns, null);  // (T, D)
-    });
+    return probabilities.map((rows, a) => linear(rows, transposed(value[a]), null));  // (A, T, D)
   }
 
   forward(hidden_states, bias) {  // (T, H) -> (T, H)

@@ -32,7 +32,7 @@ function buildChange({num_hidden_layers: L, num_attention_heads: A}) {
     "aria-label": label, value: entry, id: `${name}-${entry}`,
     onchange: ({target}) => flip(name, entry, !target.checked)}));
   $("head-switches").replaceChildren(
-    make("tr", {}, make("th", {}, ""), make("th", {scope: "col"}, "whole block"),
+    make("tr", {}, make("td"), make("th", {scope: "col"}, "whole block"),
       ...Array.from({length: A}, (_, a) => make("th", {scope: "col"}, `head ${a}`))),
     ...Array.from({length: L}, (_, l) => make("tr", {}, make("th", {scope: "row"}, `block ${l}`),
       make("td", {}, box("blocks_off", l, `block ${l} is on`)),
@@ -80,7 +80,7 @@ function drawEffect(answer, matrix) {
   $("effect-first").textContent = sentence;
   const guesses = [["before", lens], ["after", changed.lens]].filter(([, rows]) => rows);
   $("effect-lens").replaceChildren(...guesses.map(([name, rows]) => tableRow(
-    [make("span.muted", {}, name), ...rows.at(-1).map((one) => guess(one, lens.at(-1)[0].token))])));
+    [name, ...rows.at(-1).map((one) => guess(one, lens.at(-1)[0].token))])));
   $("effect-pair").textContent = pair === null ? "" : `The second sentence follows the first: ` +
     `${percent(pair)} before, ${percent(changed.pair)} after.`;
   const rows = changed.moved.map((row) => Array.from(row, (x) => Number.isFinite(x) ? x : 1));

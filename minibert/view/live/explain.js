@@ -1,6 +1,8 @@
 // Where one number comes from: the row and the column that made it, or the formula with its numbers.
 
 const digits = (x) => Math.abs(x) >= 1e4 || (x && Math.abs(x) < 1e-3) ? x.toExponential(2) : x.toFixed(4);
+/** A copy: a row of a table, if posted, would take the whole table along. */
+const own = (row) => row && Float32Array.from(row);
 const valueAt = (tensor, index) => index.reduce((part, i) => part[i], tensor);
 
 /** The part of the model that a name such as "encoder.blocks.0.attention.query" belongs to. */
@@ -35,7 +37,7 @@ function explainNumber(model, trace, inputs, name, index) {
   const leaf = name.slice(name.lastIndexOf(".") + 1), stem = name.slice(0, name.lastIndexOf("."));
   const get = (other) => trace.get(`${stem}.${other}`), [first, second, third] = index;
   const answer = (sentence, row = null, column = null, labels = null, rest = "") =>
-    ({name, index, value, sentence, row, column, labels, rest});
+    ({name, index, value, sentence, row: own(row), column: own(column), labels, rest});
   if (part instanceof Embedding) {
     const ids = {token: inputs.input_ids, segment: inputs.token_type_ids}[leaf];
     const id = ids ? ids[first] : first;

@@ -6,11 +6,12 @@ function buildHeads({num_hidden_layers: L, num_attention_heads: A}) {
   const grid = $("heads");
   grid.style.gridTemplateColumns = `repeat(${A + 1}, auto)`;
   grid.style.setProperty("--size", A > 8 ? "34px" : "56px");
-  const top = make("div", {role: "row"}, make("span", {role: "columnheader"}, ""));
-  for (let a = 0; a < A; a++) top.append(make("span", {role: "columnheader"}, a));
+  const top = make("div", {role: "row"}, make("span", {role: "columnheader", "aria-label": "block"}));
+  for (let a = 0; a < A; a++)
+    top.append(make("span", {role: "columnheader", "aria-label": `head ${a}`}, a));
   maps = [];
   grid.replaceChildren(top, ...Array.from({length: L}, (_, l) => {
-    const row = make("div", {role: "row"}, make("span", {role: "rowheader"}, l));
+    const row = make("div", {role: "row"}, make("span", {role: "rowheader", "aria-label": `block ${l}`}, l));
     for (let a = 0; a < A; a++) {
       const canvas = make("canvas", {width: 1, height: 1}), name = `block ${l}, head ${a}`;
       row.append(make("button", {type: "button", role: "gridcell", "aria-label": name, title: name,
@@ -75,7 +76,7 @@ function fillTokens(select, tokens, chosen) {
 
 // ---- Inside: any tensor, and where each of its numbers comes from
 
-async function drawInside(answer, matrix) {
+async function drawInside(matrix) {
   const names = await asking.ask("names");
   if (!names.includes(state.tensor)) state.tensor = START.tensor;
   if (!names.includes(state.tensor)) return;
@@ -83,24 +84,30 @@ async function drawInside(answer, matrix) {
   if (select.options.length !== names.length)
     select.replaceChildren(...names.map((name) => make("option", {value: name}, name)));
   select.value = state.tensor;
-  const tensor = await asking.ask("tensor", {name: state.tensor}), isHeads = tensor[0][0].length > 0;
+  const name = state.tensor, tensor = await asking.ask("tensor", {name});
+  if (!answer || !tensor || name !== state.tensor) return;  // another model or choice came meanwhile
+  const {tokens, masked} = answer, isHeads = tensor[0][0].length > 0;  // the newest, as the tensor is
   $("slices").hidden = !isHeads;
   const slice = isHeads ? Math.min(state.slice, tensor.length - 1) : 0;
   if (isHeads && $("slice").options.length !== tensor.length)
     $("slice").replaceChildren(...tensor.map((_, a) => make("option", {value: a}, `head ${a}`)));
   $("slice").value = slice;
   const rows = (isHeads ? tensor[slice] : tensor).map((row) => row.map((x) => x < -1e30 ? NaN : x));
-  const words = state.tensor.startsWith("masked_word");
-  const places = words ? answer.masked : [...rows.keys()];
+  const words = name.startsWith("masked_word");
+  const places = words ? masked : [...rows.keys()];
   const squares = rows.flatMap((row) => [...row]).filter(Number.isFinite).map((x) => x * x);
   const most = 2 * Math.sqrt(squares.reduce((a, b) => a + b, 0) / squares.length) || 1;
   const columns = rows[0].length, width = isHeads ? 24 : Math.max(1, Math.min(8, Math.floor(900 / columns)));
-  const name = state.tensor, index = (r, c) => isHeads ? [slice, r, c] : [r, c];
+  const index = (r, c) => isHeads ? [slice, r, c] : [r, c];
   matrix.onMove = (r, c) => asking.latest("explain", {name, index: index(r, c)},
-    (explained) => drawExplained(explained), () => {});
+    (explained) => {
+      drawExplained(explained);
+      if (document.activeElement === matrix.canvas)
+        announce(`${matrix.said.textContent}. ${$("formula").textContent}`);
+    }, () => {});
   matrix.draw({rows, most, width, height: isHeads ? 24 : 18,
-    rowNames: rows.map((_, r) => visible(answer.tokens[places[r]] ?? "", 16)),
-    columnNames: isHeads ? rows.map((_, r) => visible(answer.tokens[r], 16)) : null,
+    rowNames: rows.map((_, r) => visible(tokens[places[r]] ?? "", 16)),
+    columnNames: isHeads ? rows.map((_, r) => visible(tokens[r], 16)) : null,
     describe: (r, c) => `${name}, ${isHeads ? `head ${slice}, ` : ""}row ${r}, column ${c}: ` +
       `${Number.isFinite(rows[r][c]) ? digits(rows[r][c]) : "the most negative number"}`});
   matrix.onMove(...matrix.cursor);
@@ -132,7 +139,7 @@ function drawCompare(answer, other) {
   const token = Math.min(state.token, answer.tokens.length - 1);
   fillTokens($("compare-first"), answer.tokens, token);
   $("compare-result").hidden = !other;
-  if (!other) return;
+  if (!other) return "";
   fillTokens($("compare-second"), other.tokens, pick);
   $("compare-table").replaceChildren(...answer.states.map((layer, l) => {
     const alike = cosine(layer[token], other.states[l][pick]), bar = make("i.bar");
@@ -141,9 +148,11 @@ function drawCompare(answer, other) {
   }));
   const first = cosine(answer.states[0][token], other.states[0][pick]);
   const last = cosine(answer.states.at(-1)[token], other.states.at(-1)[pick]);
-  $("compare-said").textContent = `${quoted(visible(answer.tokens[token]))} above and ` +
+  const said = `${quoted(visible(answer.tokens[token]))} above and ` +
     `${quoted(visible(other.tokens[pick]))} here: cosine ${first.toFixed(2)} in the embeddings, ` +
     `${last.toFixed(2)} after the last block.`;
+  $("compare-said").textContent = said;
+  return said;
 }
 
 /** Where the other sentence has the same token, else its first word. */

@@ -2,7 +2,8 @@
 
 const model = JSON.parse($("data").textContent);
 const asking = new Asking((said) => { $("own-status").textContent = said; });
-let about = null, answer = null, other = null, typedAt = 0;
+let about = null, answer = null, other = null;
+let typedAt = 0, below = null, guessed = "", lastNews = "";
 
 const matrices = {
   head: new Matrix($("matrix-head"), "Who reads whom"),
@@ -32,56 +33,54 @@ function choose(changes, compute = true) {
 
 function run() {
   $("error").textContent = "";
-  const request = {...state, second: state.second || null};
-  asking.latest("run", request, use, refuse);
-  if (state.other) asking.latest("vectors", {first: state.other}, (got) => {
-    other = got;
+  asking.latest("run", {...state, second: state.second || null}, use, refuse);
+  const text = state.other;
+  if (!text) other = null;
+  else if (text !== other?.text) asking.latest("vectors", {first: text}, (got) => {
+    other = {...got, text};
     $("compare-error").textContent = "";
     if (answer) drawCompare(answer, other);
   }, (error) => { $("compare-error").textContent = error.message; });
-  else other = null;
 }
 
 function use(got) {
   const before = answer?.typed ?? got.typed;
   const masks = movedMasks(state.masks, before, got.typed);
   answer = got;
-  if (String(masks) !== String(state.masks)) {  // the text was edited before a hidden token
-    choose({masks});
-    return;
-  }
-  draw();
-  const began = typedAt;
-  typedAt = 0;
-  if (began) requestAnimationFrame(() => setTimeout(() => {
-    const took = performance.now() - began;
-    $("time").textContent = `${took.toFixed(0)} ms from key to picture`;
-    $("time").dataset.took = took;
-  }));
+  if (String(masks) === String(state.masks)) draw();
+  else choose({masks});  // the text was edited before a hidden token
 }
 
 function refuse(error) {
   $("error").textContent = error.message;
 }
 
-let announcing = 0;
-function announce(sentence) {  // not at every key: a screen reader would never end
-  clearTimeout(announcing);
-  announcing = setTimeout(() => { $("announced").textContent = sentence; }, 700);
-}
-
+/** Tokens, guesses and heads at once; what stands below them after the frame that shows these. */
 function draw() {
   drawTokens(answer);
-  drawSteps(answer);
-  const guessed = drawLens(answer, about);
+  guessed = drawLens(answer, about);
   drawMaps(answer);
   drawHead(answer, matrices.head);
+  below ??= requestAnimationFrame(() => setTimeout(drawBelow));
+}
+
+function drawBelow() {
+  below = null;
+  if (!answer) return;  // another model came meanwhile
+  if (typedAt) {
+    const took = performance.now() - typedAt;
+    typedAt = 0;
+    $("time").textContent = `${took.toFixed(0)} ms from key to picture`;
+    $("time").dataset.took = took;
+  }
+  drawSteps(answer);
   drawVectors(answer, matrices.vector);
-  drawInside(answer, matrices.inside);
+  drawInside(matrices.inside);
   drawSwitches(answer);
-  const effect = drawEffect(answer, matrices.effect);
-  drawCompare(answer, other);
-  announce(`${guessed} ${effect}`);
+  const effect = drawEffect(answer, matrices.effect), compared = drawCompare(answer, other);
+  const news = $("compare").contains(document.activeElement) ? compared : `${guessed} ${effect}`;
+  if (news !== lastNews) announce(news, 700);  // not at every key: one could never listen to the end
+  lastNews = news;
 }
 
 function fillInputs() {
@@ -93,7 +92,7 @@ function fillInputs() {
 
 function start(now, source) {
   about = now;
-  answer = null;
+  answer = other = null;
   const {num_hidden_layers: L, num_attention_heads: A, hidden_size: H, vocab_size: V} = about.config;
   state.block = Math.min(state.block, L - 1);
   state.head = Math.min(state.head, A - 1);
@@ -108,8 +107,8 @@ function start(now, source) {
 }
 
 function listen() {
-  const typing = (id, change) => $(id).addEventListener("input", ({target}) => {
-    typedAt ||= performance.now();
+  const typing = (id, change) => $(id).addEventListener("input", ({target, timeStamp}) => {
+    typedAt ||= timeStamp;
     choose(change(target.value));
   });
   typing("first", (first) => ({first}));

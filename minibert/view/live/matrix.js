@@ -5,16 +5,15 @@ class Matrix {
   /** `host` is emptied; onMove(row, column) is called when the pointer moves. */
   constructor(host, label, onMove = () => {}) {
     this.onMove = onMove;
-    this.label = label;
     this.cursor = [0, 0];
     this.top = make("div.top", {"aria-hidden": "true"});
     this.left = make("div.left", {"aria-hidden": "true"});
     this.canvas = make("canvas", {tabindex: 0, role: "application", "aria-roledescription": "matrix",
-      "aria-label": label,
+      "aria-label": `${label}; arrow keys move`, "aria-describedby": `${host.id}-said`,
       onmousemove: (event) => this.point(event), onclick: (event) => this.point(event),
       onkeydown: (event) => this.key(event)});
     this.bars = [make("i.row"), make("i.column")];
-    this.said = make("output.said", {"aria-live": "polite"});
+    this.said = make("p.said", {id: `${host.id}-said`});
     const body = make("div.cells", {}, this.canvas, ...this.bars);
     host.classList.add("matrix");
     host.replaceChildren(make("div.scroll", {}, make("div.frame", {}, this.top, this.left, body)),
@@ -48,8 +47,9 @@ class Matrix {
     for (const [side, place] of [[this.left, r], [this.top, c]])
       [...side.children].forEach((name, i) => name.classList.toggle("chosen", i === place));
     this.said.textContent = sentence;
-    this.canvas.setAttribute("aria-label", `${this.label}; arrow keys move. ${sentence}`);
-    if (told) this.onMove(r, c);
+    if (!told) return;
+    announce(sentence);
+    this.onMove(r, c);
   }
 
   point({clientX, clientY}) {

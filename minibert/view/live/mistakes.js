@@ -23,7 +23,6 @@ function viewed(tensor, rows) {
   return Array.from({length: rows}, (_, r) => Float32Array.from(flat.slice(r * length, (r + 1) * length)));
 }
 
-const transposed = (rows) => Array.from(rows[0], (_, c) => Float32Array.from(rows, (row) => row[c]));
 const mean = (rows) => rows[0].map((_, i) => rows.reduce((sum, row) => sum + row[i], 0) / rows.length);
 
 /** Let the encoder get change(bias) instead of the bias (T, T). */

@@ -55,7 +55,8 @@ function drawLens({lens, masked, place, tokens, pair}, about) {
       onclick: () => choose({place: other})}, `[MASK] at place ${other}`)));
   const best = lens?.at(-1)[0].token;
   $("lens").replaceChildren(...(lens ?? []).map((guesses, layer) => tableRow(
-    [make("span.muted", {}, layerName(layer)), ...guesses.map((one) => guess(one, best))])));
+    [layerName(layer), ...guesses.map((one) => guess(one, best))])));
+  $("lens-table").hidden = !lens;
   $("no-lens").textContent = lens ? "" : !about.masked_word ?
     "This model has no masked-word head: it cannot guess." :
     "Nothing is hidden. Click a token above, or type [MASK].";
