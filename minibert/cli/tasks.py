@@ -203,9 +203,10 @@ def predict(arguments: argparse.Namespace) -> None:
             return
     if arguments.output:
         raise ValueError("-o is for the answers to a SQuAD file: leave it out, and redirect")
-    name = arguments.file or "-"
-    with standard_input() if name == "-" else Path(name).open("rb") as lines:
-        texts = decode_lines(lines, "standard input" if name == "-" else name)
+    is_piped = arguments.file in (None, "-")
+    name = "standard input" if is_piped else arguments.file
+    with standard_input() if is_piped else Path(name).open("rb") as lines:
+        texts = decode_lines(lines, name)
         numbered = enumerate(texts, 1)
         while chunk := list(islice(numbered, LINES)):
             _answer_lines(bert, name, chunk, arguments)

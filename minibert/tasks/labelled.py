@@ -152,8 +152,8 @@ def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
     if not 2 <= len(header) <= 3 or "label" not in header:
         raise ValueError(
             f"{path}, line 1: expected the names of two columns, one of them 'label' (or of three, "
-            f"for pairs), got {_short(header)}. Of another table say which they are: --columns "
-            "(columns=...)"
+            f"for pairs), got {_short(header)}. Of another table say which they are, by name, "
+            "or by number from 1 if it has no header: --columns 2,4 (columns=[...])"
         )
     label = header.index("label")
     return [label, *(place for place in range(len(header)) if place != label)]

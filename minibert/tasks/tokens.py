@@ -282,7 +282,7 @@ def read_tagged(path: str | Path, classes: Sequence[str] | None = None) -> Tagge
     Between word and tag stands a tab or spaces; further columns between them are passed over, and
     so is a line -DOCSTART-.
 
-    classes  the tags that may occur; None: all that do, "O" first
+    classes  the tags that may occur; None: all that do, "O" first, and I-X wherever B-X does
 
     Raises FileNotFoundError, or ValueError with the line that is not as expected.
     """
@@ -304,6 +304,12 @@ def read_tagged(path: str | Path, classes: Sequence[str] | None = None) -> Tagge
     if not sentences:
         raise ValueError(f"{path}: expected a word and its tag on each line, and it has none")
     present = {tag for sentence in sentences for _, _, tag in sentence}
+    present |= {f"I-{tag[2:]}" for tag in present if tag.startswith("B-")}
+    if classes is None and len(present) < 2:
+        raise ValueError(
+            f"{path}: expected a word and its tag on each line, and at least two different tags, "
+            f"got {min(present)!r:.60} alone"
+        )
     rest = sort_classes(present - {OUTSIDE})
     names = list(classes) if classes is not None else [OUTSIDE, *rest][OUTSIDE not in present :]
     numbers = {name: number for number, name in enumerate(names)}

@@ -1,5 +1,6 @@
 """finetune, predict and evaluate from the command line, for each task."""
 
+import io
 import json
 
 import pytest
@@ -87,7 +88,7 @@ def test_what_is_refused(folder, capsys, words, message):
     assert not (folder / "out").exists()
 
 
-def test_lines_that_are_wrong_are_named(folder, capsys):
+def test_lines_that_are_wrong_are_named(folder, capsys, monkeypatch):
     for task, good in (("questions", "who? ||| anna"), ("choices", "a ||| in ||| on")):
         name, content = FILES[task]
         (folder / name).write_text(content)
@@ -97,3 +98,6 @@ def test_lines_that_are_wrong_are_named(folder, capsys):
         capsys.readouterr()
         assert main(["predict", task, "lines.txt"]) == 1
         assert "lines.txt, line 2: expected " in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"no mark\n")))
+    assert main(["predict", "choices"]) == 1
+    assert "standard input, line 1: expected text ||| option" in capsys.readouterr().err

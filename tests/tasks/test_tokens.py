@@ -170,10 +170,13 @@ def test_files_in_conlls_form(tmp_path):
         ("Anna\t\n", "line 1: expected a word and its tag"),
         ("\n\n", "and it has none"),
         ("Anna B-LOC\n", "line 1: expected one of the tags O, B-PER, I-PER, got 'B-LOC'"),
+        ("a O\nb O\n", "x.conll: .*at least two different tags, got 'O' alone"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
             read_tagged(path, data.classes if "LOC" in content else None)
+    path.write_text("Anna B-PER\nin O\nLeeds B-LOC\n")
+    assert read_tagged(path).classes == ["O", "B-LOC", "B-PER", "I-LOC", "I-PER"]
     with pytest.raises(FileNotFoundError, match="CoNLL"):
         read_tagged(tmp_path / "none")
 
