@@ -134,7 +134,7 @@ def classes_by_words(tokenizer: Tokenizer, learn: Labelled, texts: Sequence[str]
 
 def _classes_by_line(known: Tensor, asked: Tensor, learn: Labelled, decay: float) -> np.ndarray:
     weight, bias = fit_line(known, torch.from_numpy(learn.labels), decay)
-    return (asked @ weight + bias > 0).numpy()
+    return (asked @ weight + bias > 0).long().numpy()
 
 
 def _bags(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
