@@ -64,8 +64,11 @@ class Listing:
         for row in self.rows:
             part = "blocks" if row.part.startswith("block ") else row.part.split(":")[0]
             totals[part] = totals.get(part, 0) + row.size
-        encoder = sum(totals.get(part, 0) for part in ("embeddings", "blocks", "pooler"))
-        return {**totals, "encoder (embeddings, blocks, pooler)": encoder}
+        parts = ["embeddings", "blocks", "pooler"]
+        if "distances" in totals:  # DeBERTa's
+            parts.insert(1, "distances")
+        encoder = sum(totals.get(part, 0) for part in parts)
+        return {**totals, f"encoder ({', '.join(parts)})": encoder}
 
     def to_dict(self) -> dict[str, Any]:
         """The same, for `--json`."""

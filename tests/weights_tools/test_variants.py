@@ -27,6 +27,8 @@ def test_show_names_the_parts(tmp_path, case):
     parts = {row.part for row in listing.rows}
     assert ours == {name.removeprefix("bert.") for name, _ in model.named_parameters()}
     assert "unknown" not in parts and {"embeddings", "block 0 attention"} <= parts
+    numbers = sum(parameter.numel() for parameter in model.bert.parameters())
+    assert list(listing.totals.values())[-1] == numbers  # of the encoder
     assert {row.our_name for row in show(tmp_path / "theirs").rows} <= ours | {None}
     assert name_table(model.config, kind).keys() >= {
         row.name.removeprefix(f"{kind.prefix}.") for row in listing.rows
