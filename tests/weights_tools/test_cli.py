@@ -89,7 +89,7 @@ def test_verify(folder, capsys):
 def test_fetch_lists_its_names(capsys):
     code, out, _ = run(capsys, "fetch", "--list")
     assert code == 0 and "google/bert_uncased_L-2_H-128_A-2" in out
-    assert len(json.loads(run(capsys, "fetch", "--list", "--json")[1])) == 61
+    assert len(json.loads(run(capsys, "fetch", "--list", "--json")[1])) == 64
 
 
 @pytest.mark.parametrize(
