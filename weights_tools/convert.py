@@ -119,12 +119,12 @@ def convert(
 def _complete_tokenizer(settings: Path, config: BertConfig, lowercase: bool | None) -> None:
     """Write what a copied tokenizer_config.json lacks; Google's files have none at all."""
     stored = read_json(settings) if settings.is_file() else {}
-    said = {} if lowercase is None else {"do_lower_case": lowercase}
+    case = {} if lowercase is None else {"do_lower_case": lowercase}
     usual = {
         "tokenizer_class": "BertTokenizer",
         "model_max_length": config.max_position_embeddings,
     }
-    write_json(settings, {**usual, **stored, **said})
+    write_json(settings, {**usual, **stored, **case})
 
 
 def convert_to_tf(

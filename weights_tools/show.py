@@ -235,14 +235,11 @@ def _compare(first: StoredTensor, second: StoredTensor) -> Pair:
         return Pair(first.name, second.name, "equal, transposed")
     if a.shape != b.shape:
         return Pair(first.name, second.name, "shapes differ")
-    pieces = zip(iterate_numbers(a), iterate_numbers(np.asarray(b, order=_order(a))), strict=True)
+    order: Any = "C" if a.flags.c_contiguous else "F"
+    pieces = zip(iterate_numbers(a), iterate_numbers(np.asarray(b, order=order)), strict=True)
     with np.errstate(invalid="ignore"):
         largest = max((float(np.abs(x - y).max()) for x, y in pieces), default=0.0)
     return Pair(first.name, second.name, "differs", largest)
-
-
-def _order(array: np.ndarray) -> Any:
-    return "C" if array.flags.c_contiguous else "F"
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:

@@ -202,8 +202,8 @@ def _special_tokens(config: Mapping[str, Any], path: Path) -> dict[str, dict[str
     Older files write a token as its text, newer ones as {"content": ..., "lstrip": ...}.
     """
     names = dict.fromkeys(["bos_token", "eos_token", *SPECIAL_TOKENS, *config])
-    said = {name: config.get(name) for name in names if name.endswith("_token")}
-    tokens = {name: token for name, token in said.items() if isinstance(token, (str, dict))}
+    named = {name: config.get(name) for name in names if name.endswith("_token")}
+    tokens = {name: token for name, token in named.items() if isinstance(token, (str, dict))}
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     if isinstance(extra, list):
         extra = {f"number {number}": token for number, token in enumerate(extra)}

@@ -80,21 +80,21 @@ def read_model(data: bytes) -> SentencePieceModel:
     """The bytes of a model file → what it says. Raises ValueError, in words."""
     pieces: list[ScoredPiece] = []
     unknown_id, charsmap = 0, b""
-    said: dict[int, Any]
+    message: dict[int, Any]
     try:
         for number, value in fields(data):
             if number == 1:
-                said = {1: b"", 2: 0.0, 3: 1, **dict(fields(value))}
-                if not isinstance(said[2], float):
-                    raise TypeError(f"a score of {said[2]!r:.20}")
-                pieces.append(ScoredPiece(said[1].decode(), said[2], int(said[3])))
+                message = {1: b"", 2: 0.0, 3: 1, **dict(fields(value))}
+                if not isinstance(message[2], float):
+                    raise TypeError(f"a score of {message[2]!r:.20}")
+                pieces.append(ScoredPiece(message[1].decode(), message[2], int(message[3])))
             elif number == 2:
-                said = {3: UNIGRAM, 35: 0, 40: 0, **dict(fields(value))}
-                unknown_id = said[40]
-                if said[3] != UNIGRAM or said[35]:
+                message = {3: UNIGRAM, 35: 0, 40: 0, **dict(fields(value))}
+                unknown_id = message[40]
+                if message[3] != UNIGRAM or message[35]:
                     raise ValueError(
                         f"expected a Unigram model without bytes for unknown characters, got "
-                        f"model type {said[3]}, byte_fallback {said[35]}"
+                        f"model type {message[3]}, byte_fallback {message[35]}"
                     )
             elif number == 3:
                 charsmap = bytes(dict(fields(value)).get(2, b""))

@@ -201,8 +201,8 @@ class Vocabulary:
                 )
             return self.inverse[ids]
         skipped = self.special_ids if skip_special_tokens else ()
-        kept = [part for part in ids if isinstance(part, list) or part not in skipped]
-        return [self.convert_ids_to_tokens(part, skip_special_tokens) for part in kept]
+        parts = [part for part in ids if isinstance(part, list) or part not in skipped]
+        return [self.convert_ids_to_tokens(part, skip_special_tokens) for part in parts]
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
         """Ids → text. It is normalised text: case, accents and most of the spacing are gone.

@@ -272,8 +272,8 @@ def finetune_seeds(
             if seed == settings.seed:
                 with folder_written_whole(output, replace=True) as part:
                     write_task(run.model, tokenizer, part)
-            kept = run.best_epoch if run.best is not None else -1
-            final = run.scores[kept] if run.scores else {}
+            epoch = run.best_epoch if run.best is not None else -1
+            final = run.scores[epoch] if run.scores else {}
             done.append(SeedResult(seed, run.losses, run.scores, final))
             report(done[-1])
             save()

@@ -96,8 +96,8 @@ class PretrainingRun(Run):
             check_fit(examples, model.config)
         self.sums = PretrainingSums(model, settings.bf16).to(device).train()
         self.module: nn.Module = self.sums
-        given = None if isinstance(start, BertConfig) else start
-        identity = describe_run(settings, model.config, self.phases, given)
+        weights = None if isinstance(start, BertConfig) else start
+        identity = describe_run(settings, model.config, self.phases, weights)
         super().__init__(model, output, settings, device, identity, Sums._fields, MEASURED)
         if settings.count_first and self.state.step == 0:
             start_from_counts(model, self.phases[0])

@@ -136,8 +136,11 @@ class Recipe:
         They read them all, but for the pooling "pooler", which they refuse.
         """
         chosen = pools_of(self.pooling)
-        kinds = ["Transformer", "Pooling", "Normalize"]
-        wanted = [True, bool(chosen), self.normalize]
+        kinds = ["Transformer"]
+        if chosen:
+            kinds.append("Pooling")
+        if self.normalize:
+            kinds.append("Normalize")
         modules = [
             {
                 "idx": i,
@@ -145,7 +148,7 @@ class Recipe:
                 "path": f"{i}_{kind}" if i else "",
                 "type": f"{MODULES}.{kind}",
             }
-            for i, kind in enumerate(kind for kind, use in zip(kinds, wanted) if use)
+            for i, kind in enumerate(kinds)
         ]
         modes: dict[str, Any] = {
             f"pooling_mode_{theirs}": ours in chosen for ours, theirs in WRITTEN.items()

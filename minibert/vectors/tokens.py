@@ -70,9 +70,9 @@ def token_chunk(
         pieces, token_states(engine, tokenizer, [p.ids for p in pieces], plan)
     ):
         room = len(vectors) - 2
-        kept = slice(len(text.ids) - room, None) if left else slice(room)
-        offsets = [(0, 0), *text.offsets[kept], (0, 0)]
-        results.append(TokenVectors([cls, *text.tokens[kept], sep], offsets, vectors))
+        part = slice(len(text.ids) - room, None) if left else slice(room)
+        offsets = [(0, 0), *text.offsets[part], (0, 0)]
+        results.append(TokenVectors([cls, *text.tokens[part], sep], offsets, vectors))
     return results, count_cut((p.ids for p in pieces), plan)
 
 

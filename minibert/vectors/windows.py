@@ -50,8 +50,8 @@ def windows_of(number: int, ids: list[int], tokenizer: Tokenizer, plan: Plan) ->
     edge = int(plan.mask_cls_sep)  # tokens at either end that do not count
     start = max(plan.skipped, edge)
     if plan.long_texts == "cut" or len(ids) <= room:
-        kept = ids[-room:] if tokenizer.truncation_side == "left" else ids[:room]
-        ids = [tokenizer.cls_id, *kept, tokenizer.sep_id]
+        part = ids[-room:] if tokenizer.truncation_side == "left" else ids[:room]
+        ids = [tokenizer.cls_id, *part, tokenizer.sep_id]
         if start < len(ids) - edge:
             return [Window(number, ids, slice(start, len(ids) - edge))]
         return [Window(number, ids, slice(plan.skipped, len(ids)))]  # [CLS] and [SEP] are all

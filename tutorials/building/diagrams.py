@@ -129,12 +129,12 @@ def bert_map(pages: dict[str, str], files: str = f"../{CORE}", here: str = "") -
         svg.text(178, 346, "a block, L times", size=svg.SMALL, fill=svg.MUTED),
         *(drawn(box, here, pages, files) for box in (*BOXES, *around)),
     ]
-    said = "The map of BERT, from the top: a text becomes words, pieces, ids; three vectors are " \
+    words = "The map of BERT, from the top: a text becomes words, pieces, ids; three vectors are " \
         "added for each token; L blocks follow, each of attention, add and LayerNorm, " \
         "feed-forward, add and LayerNorm; out come hidden states, a vector for each token, and " \
         "above them two heads: fill the blank, and does B follow A. Beside it: official " \
         "numbers, the checker, NumPy, pretraining, fine-tuning."  # fmt: skip
-    return svg.document(parts, 796, said, width=590)
+    return svg.document(parts, 796, words, width=590)
 
 
 def chapter_numbers(folder: Path) -> dict[str, str]:

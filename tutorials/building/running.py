@@ -118,8 +118,8 @@ def _result(executed: NotebookNode, cells: list[Cell]) -> Result:
     result = Result()
     for output in executed.outputs:
         if output.output_type == "error":
-            said = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(output.traceback))
-            places = re.findall(r"Cell In\[(\d+)\], line (\d+)", said)
+            traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(output.traceback))
+            places = re.findall(r"Cell In\[(\d+)\], line (\d+)", traceback)
             number, line = map(int, places[-1] if places else (executed.execution_count, 1))
             cell = cells[number - 1]
             blank = len(cell.code) - len(cell.code.lstrip("\n"))  # IPython drops these lines

@@ -146,8 +146,8 @@ def with_tips(body: str, terms: dict[str, str]) -> str:
     """A page whose links to the glossary say on hovering what they lead to."""
 
     def tip(link: re.Match[str]) -> str:
-        said = terms.get(link[2])
-        return f'{link[1]} title="{escape(said)}"' if said else link[0]
+        words = terms.get(link[2])
+        return f'{link[1]} title="{escape(words)}"' if words else link[0]
 
     return re.sub(r'(href="[^"]*glossary\.html#([\w-]+)")', tip, body)
 
