@@ -181,6 +181,8 @@ def test_a_screen_reader_gets_all_of_it(browser, page):
     assert headings == [*sections, "Before and after", "Your weights"]
     assert sum(node.role == "table" for node in nodes) == 6
     assert sum(node.role == "gridcell" for node in nodes) == 16
+    assert sum(node.role == "rowheader" for node in nodes) > 30
+    assert not [node for node in nodes if node.role == "Canvas"]  # pictures of what words say
     unnamed = """return [...document.querySelectorAll(".scroll")].filter((one) => !one.ariaLabel &&
       !one.querySelector("button, input, [tabindex]")).map((one) => one.outerHTML)"""
     assert browser.execute_script(unnamed) == []  # Chromium lets one go to what can be scrolled
