@@ -19,6 +19,8 @@ def agreeing(a: Tensor, b: Tensor, allowed: float = 0.0) -> Tensor:
 
 def close(a: Tensor, b: Tensor, allowed: float = 0.0) -> bool:
     """True if two tensors have one shape and agree everywhere."""
+    if a.dtype == b.dtype and torch.equal(a, b):  # most are, and this takes no time
+        return True
     return a.shape == b.shape and bool(agreeing(a, b, allowed).all())
 
 

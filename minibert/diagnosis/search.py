@@ -165,7 +165,9 @@ class _Search:
     def reach(self, stage: int, ids: tuple[str, ...], mistakes: Sequence[Mistake]) -> int:
         """How many tensors these mistakes explain; 0 if not more than `stage`."""
         if len(ids) == 1:
-            return self.agree(self.observed, self.replay.cached(ids))
+            made = self.replay.cached(ids)
+            here = self.same(list(self.observed)[stage], self.observed, made)
+            return self.agree(self.observed, made) if here else 0
 
         mask = self.replay.batch["attention_mask"]
 
@@ -183,10 +185,13 @@ class _Search:
     def agree(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> int:
         """How many of the observed tensors, in order, are the same in both."""
         for index, name in enumerate(self.observed):
-            a, b = one.get(name), other.get(name)
-            if a is None or b is None or not close(a, b, self.allowed[name]):
+            if not self.same(name, one, other):
                 return index
         return len(self.observed)
+
+    def same(self, name: str, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+        a, b = one.get(name), other.get(name)
+        return a is not None and b is not None and close(a, b, self.allowed[name])
 
 
 class Explained(NamedTuple):

@@ -200,12 +200,15 @@ class _Search:
         self.replay = steps.replay
         self.tolerance = tolerance
         self.untried: set[str] = set()  # steps at which pairs were too many
+        self._wrong: dict[tuple[Ids, float], list[str]] = {}
 
     def wrong(self, ids: Ids, tolerance: float | None = None) -> list[str]:
         """The steps at which the student is not what these mistakes make."""
-        run = self.steps.run(ids)
         allowed = self.tolerance if tolerance is None else tolerance
-        return list(self.steps.differing(self.steps.blanked, run, allowed))
+        if (ids, allowed) not in self._wrong:
+            differing = self.steps.differing(self.steps.blanked, self.steps.run(ids), allowed)
+            self._wrong[ids, allowed] = list(differing)
+        return self._wrong[ids, allowed]
 
     def run(self) -> SoFar:
         ends = self.ends()

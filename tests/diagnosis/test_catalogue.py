@@ -29,11 +29,6 @@ from minibert.weights.loading import hugging_face_state
 FINAL = ("last_hidden_state", "pooler.activation", "masked_word.logits", "next_sentence.logits")
 
 
-@pytest.fixture(scope="module")
-def replay():
-    return Replay(probe_model(), full_batch())
-
-
 # ---- The probe ----
 
 
@@ -136,11 +131,12 @@ def test_the_reference_needs_no_explanation(replay):
     assert replay.explain(replay.tensors()) == [()]
 
 
-def test_pairs_are_explained(replay):
-    """200 seeded pairs: at least nine in ten exactly, and none by a wrong name."""
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_pairs_are_explained(replay, count):
+    """Seeded pairs: at least nine in ten exactly, and none by a wrong name."""
     generator, pairs = random.Random(0), []
     usable = [each for each in model_mistakes() if each.id not in EQUIVALENT]
-    while len(pairs) < 200:
+    while len(pairs) < count:
         one, other = generator.sample(usable, 2)
         if not one.excludes(other):
             pairs.append((one, other))
@@ -153,7 +149,7 @@ def test_pairs_are_explained(replay):
         if ids not in found and any(not set(names) <= set(ids) for names in found):
             wrong.append((ids, found))
     assert not wrong
-    assert exact >= 180
+    assert exact >= 0.9 * count
 
 
 def scale_of(value):

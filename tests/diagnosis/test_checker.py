@@ -38,11 +38,6 @@ from tests.diagnosis import own_berts as students
 from tests.diagnosis.right_berts import NAMES, RIGHT
 
 
-@pytest.fixture(scope="module")
-def checker():
-    return Checker()
-
-
 def diagnose(checker, target, names=None):
     return checker.check(build(target, checker.model, checker.expected, names or {}))
 
@@ -535,7 +530,7 @@ def test_whatever_a_target_does_there_is_one_answer(line, code, words, inside, t
         f"        {lines['forward']}\n"
         "        return super().forward(input_ids, attention_mask, token_type_ids)\n"
     )
-    seconds = "5" if "endless" in words else "300"
+    seconds = "2" if "endless" in words else "300"
     assert command(f"{tmp_path}/my_bert.py:MyBert", "--json", "--seconds", seconds) == code
     (answer,) = map(json.loads, capfd.readouterr().out.splitlines())
     assert words in json.dumps(answer)
