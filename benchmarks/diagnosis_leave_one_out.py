@@ -1,11 +1,11 @@
 """What does the checker say of a mistake that it does not know?
 
-    python -m benchmarks.diagnosis_leave_one_out [--pairs 200]
+    python -m benchmarks.diagnosis_leave_one_out [--pairs 200] [--quadruples 40]
 
 Each mistake of the model is taken out of the catalogue in turn, made, and diagnosed. A good
 answer is none at all; every other one is a wrong name, and is listed. The second column gives the
-checker less to see: hidden states, attentions and outputs, as a library returns them. Then pairs
-of known mistakes, and single ones, are counted in both ways. Prints Markdown.
+checker less to see: hidden states, attentions and outputs, as a library returns them. Then single
+known mistakes, and two to four together, are counted in both ways. Prints Markdown.
 """
 
 import argparse
@@ -15,8 +15,9 @@ import time
 import torch
 
 from minibert.diagnosis.catalogue.all import EQUIVALENT, model_mistakes
-from minibert.diagnosis.probe import full_batch, probe_model
-from minibert.diagnosis.search import Replay
+from minibert.diagnosis.checker import Checker
+from minibert.diagnosis.search import Replay, possible
+from minibert.diagnosis.students import Arrays
 
 OUTPUTS = ("last_hidden_state", "embeddings.norm", "pooler.activation", "loss")
 LOGITS = ("masked_word.logits", "next_sentence.logits")
@@ -64,13 +65,14 @@ def leave_one_out(replay: Replay) -> None:
         print(f"| {name} | {cells[0]} | {cells[1]} |")
 
 
-def count(replay: Replay, size: int, samples: list, view: str) -> None:
+def count(checker: Checker, size: int, samples: list, view: str) -> None:
     tally = dict.fromkeys(
         ("exact", "among several", "fewer mistakes, same numbers", "none", "wrong"), 0
     )
     for chosen in samples:
-        tensors = seen(replay.tensors(chosen), view)
-        explanations = replay.explain(tensors)
+        tensors = seen(checker.replay.tensors(chosen), view)
+        student = Arrays(tensors, checker.expected, checker.model.config)
+        explanations = checker.check(student).explanations
         right = tuple(sorted(each.id for each in chosen))
         if explanations == [right]:
             tally["exact"] += 1
@@ -87,12 +89,24 @@ def count(replay: Replay, size: int, samples: list, view: str) -> None:
     print(f"- {len(samples)} sets of {size}, {view}: {shown}")
 
 
+def drawn(generator: random.Random, size: int, number: int) -> list:
+    """So many sets of mistakes that can be made together."""
+    samples: list = []
+    while len(samples) < number:
+        chosen = generator.sample(model_mistakes(), size)
+        if possible(chosen) and not any(each.id in EQUIVALENT for each in chosen):
+            samples.append(chosen)
+    return samples
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--pairs", type=int, default=200, help="and as many sets of three")
+    parser.add_argument("--quadruples", type=int, default=40)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    replay = Replay(probe_model(), full_batch())
+    checker = Checker()
+    replay = checker.replay
     start = time.process_time()
     for each in replay.mistakes:
         replay.cached((each.id,))
@@ -101,17 +115,17 @@ def main() -> None:
 
     singles = [[each] for each in replay.mistakes if each.id not in EQUIVALENT]
     for view in VIEWS:
-        count(replay, 1, singles, view)
+        count(checker, 1, singles, view)
     generator = random.Random(0)
-    for size, views in ((2, ("all tensors", "states and attentions")), (3, ("all tensors",))):
-        samples: list = []
-        while len(samples) < arguments.pairs:
-            chosen = generator.sample(model_mistakes(), size)
-            clash = any(a.excludes(b) for a in chosen for b in chosen if a is not b)
-            if not clash and not any(each.id in EQUIVALENT for each in chosen):
-                samples.append(chosen)
+    both = ("all tensors", "states and attentions")
+    for size, number, views in (
+        (2, arguments.pairs, both),
+        (3, arguments.pairs, both[:1]),
+        (4, arguments.quadruples, both),
+    ):
+        samples = drawn(generator, size, number)
         for view in views:
-            count(replay, size, samples, view)
+            count(checker, size, samples, view)
     leave_one_out(replay)
 
 

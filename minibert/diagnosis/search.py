@@ -58,11 +58,7 @@ class Replay:
             name.removeprefix("bert."): p.detach() for name, p in model.named_parameters()
         }
         self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
-        self.shows: dict[tuple[str, ...], dict[str, int]] = {}
-        self.dropouts: dict[tuple[str, ...], Any] = {}  # of the reference, by the outputs looked at
-        self.acts: dict[
-            tuple[str, ...], dict[str, dict[str, float]]
-        ] = {}  # by the tensors looked at
+        self._once: dict[tuple[Any, ...], Any] = {}
 
     def tensors(
         self,
@@ -87,6 +83,18 @@ class Replay:
             self._known[ids] = self.tensors([self.by_id[each] for each in ids])
         return self._known[ids]
 
+    def once(
+        self, key: tuple[Any, ...], compute: Callable[[], Any], mistakes: Sequence[Mistake] = ()
+    ) -> Any:
+        """What compute() makes of the reference with these mistakes. It is remembered for the next
+        student, but for several mistakes together, of which there are too many."""
+        if len(mistakes) > 1:
+            return compute()
+        key = (*key, *(each.id for each in mistakes))
+        if key not in self._once:
+            self._once[key] = compute()
+        return self._once[key]
+
     def explain(
         self, observed: Mapping[str, Tensor], tolerance: float = TOLERANCE
     ) -> list[tuple[str, ...]]:
@@ -107,13 +115,14 @@ class _Search:
             name: tolerance * unit_of(name, tensor) for name, tensor in self.observed.items()
         }
         self.place = {name: index for index, name in enumerate(self.observed)}
-        names = (*self.observed, str(tolerance))
-        if names not in replay.shows:  # the tensor at which each mistake shows, alone
-            replay.shows[names] = {
-                each.id: self.agree(right, replay.cached((each.id,))) for each in replay.mistakes
-            }
-        self.shows = replay.shows[names]
+        key = ("shows", *self.observed, tolerance)
+        self.shows: dict[str, int] = replay.once(key, self.first_shown)
         self.reached: dict[tuple[str, ...], int] = {}
+
+    def first_shown(self) -> dict[str, int]:
+        """The tensor at which each mistake shows, alone."""
+        right, cached = self.replay.cached(()), self.replay.cached
+        return {each: self.agree(right, cached((each,))) for each in self.replay.by_id}
 
     def run(self) -> list[tuple[str, ...]]:
         whole = len(self.observed)

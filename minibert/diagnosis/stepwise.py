@@ -166,16 +166,17 @@ class Stepwise:
     def acts(self, each: str) -> dict[str, float]:
         """The steps that this mistake changes in a right BERT, of those that the student shows, and
         by how much."""
-        table = self.replay.acts.setdefault(tuple(self.own), {})
-        if each not in table:
+
+        def compare() -> dict[str, float]:
             one, other = self.of_a_right_bert.run(()), self.of_a_right_bert.run((each,))
-            table[each] = {
+            return {
                 name: distance(one[name], other[name]) / self.unit[name]
                 if name in one and name in other
                 else torch.inf
                 for name in self.differing(one, other, TOLERANCE)
             }
-        return table[each]
+
+        return self.replay.once(("acts", each, *self.own), compare)
 
     @functools.cached_property
     def of_a_right_bert(self) -> "Stepwise":

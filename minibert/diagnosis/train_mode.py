@@ -225,11 +225,15 @@ def check_dropout(student: Student, replay: Replay) -> tuple[Check, str, list[st
     if not yours.groups:
         return unknown("there is none: right for use, but not for training")
 
-    def places(mistakes: Sequence[Mistake]) -> Places:
-        return Places(lambda: _reference(replay, mistakes, yours.plain), replay)
-
     names = tuple(yours.plain)
-    right = replay.dropouts.get(names) or replay.dropouts.setdefault(names, places(()))
+
+    def places(mistakes: Sequence[Mistake]) -> Places:
+        def compute() -> Places:
+            return Places(lambda: _reference(replay, mistakes, names), replay)
+
+        return replay.once(("dropout", *names), compute, mistakes)
+
+    right = places(())
     yours.join(right)
     if yours.agrees(right):
         fixed = [each for each in yours.groups if not yours.rate(each)]
@@ -243,7 +247,7 @@ def check_dropout(student: Student, replay: Replay) -> tuple[Check, str, list[st
 
 
 def _reference(
-    replay: Replay, mistakes: Sequence[Mistake], names: Mapping[str, Tensor]
+    replay: Replay, mistakes: Sequence[Mistake], names: Sequence[str]
 ) -> dict[str, Tensor]:
     model, tensors = replay.model, {}
     batch = {name: t for name, t in replay.batch.items() if "label" not in name}

@@ -17,7 +17,7 @@ from minibert.diagnosis.catalogue.mistake import CATALOGUE
 from minibert.diagnosis.function_check import diagnose, inputs_that_matter
 from minibert.diagnosis.probe import probe_model
 from tests.tutorials import exercise_solutions
-from tutorials.check import EXERCISES, Result, borrowed, check, main, reveal, told
+from tutorials.check import EXERCISES, Result, borrowed, check, judged, main, reveal, told
 from tutorials.exercises.todo import TODO, NotDone
 from tutorials.lessons import LESSONS
 
@@ -118,14 +118,7 @@ def single(value):
     return (lambda x: value(x.double()).float()) if callable(value) else value
 
 
-@pytest.mark.parametrize(
-    "lesson",
-    [  # of self-attention all pairs of mistakes are tried first
-        pytest.param(each, marks=[pytest.mark.slow] if each.function == "self_attention" else [])
-        for each in LESSONS
-    ],
-    ids=lambda lesson: lesson.function,
-)
+@each_lesson
 @pytest.mark.parametrize(
     "back", [pytest.param(True, marks=pytest.mark.slow), False], ids=["float64 again", "float32"]
 )
@@ -318,6 +311,15 @@ def test_what_students_write_is_explained(function, tmp_path):
     if names is not None:
         assert [sorted(each) for each in result.diagnosis.explanations] == [names]
     assert words in told(result, 0)
+
+
+def test_where_sets_of_mistakes_are_too_many_it_is_said():
+    """Nearly fifty mistakes of attention and its mask are known: they make 15,000 sets of three."""
+    lesson = BY_FUNCTION["self_attention"]
+    result = judged(lesson, lambda *inputs: exercise_solutions.self_attention(*inputs).tanh())
+    assert result.state == "wrong" and not result.diagnosis.explanations
+    said = "sets of 3 known mistakes were not tried, there are too many"
+    assert said in result.diagnosis.notes and f"note: {said}" in told(result, 0)
 
 
 def test_hints_rise_in_frankness(tmp_path):
