@@ -26,7 +26,7 @@ test: $(READY)
 	$(VENV)/bin/ruff check $(SOURCES)
 	$(VENV)/bin/codespell
 	$(VENV)/bin/mypy minibert weights_tools
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

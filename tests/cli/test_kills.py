@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="it forks")
 
 
 @pytest.mark.parametrize(
-    "points", [["--total", "24"], pytest.param([], marks=pytest.mark.slow)], ids=["sample", "all"]
+    "points", [["--total", "14"], pytest.param([], marks=pytest.mark.slow)], ids=["sample", "all"]
 )
 def test_killed_full_doubled(points):
     """A process of its own, with one thread, because it forks."""

@@ -17,6 +17,7 @@ import torch
 import transformers
 
 import minibert
+from minibert.cli.main import main
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
 from minibert.core.model import BertModel
@@ -663,7 +664,9 @@ def environment():
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_saves_and_stops(data, tmp_path, number):
     options = ["pretrain", data, "-o", tmp_path / "run", *OPTIONS, "--steps", "1000000"]
     process = subprocess.Popen(
@@ -729,16 +732,11 @@ def test_compiled_steps_give_the_same_weights(data, tmp_path):
     assert pretrain(data, tmp_path / "fast", QUIET, dataclasses.replace(short, steps=5)).finished
 
 
-def test_a_config_for_a_model_of_the_commands_size(data, tmp_path):
+def test_a_config_for_a_model_of_the_commands_size(data, tmp_path, capsys):
     """The command's options are the config's fields."""
-    done = subprocess.run(
-        command("pretrain", data, "-o", tmp_path / "run", *OPTIONS, "--steps", "2"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0 and "after 2 steps" in done.stdout
+    words = ["pretrain", data, "-o", tmp_path / "run", *OPTIONS, "--steps", "2"]
+    assert main([*map(str, words)]) == 0
+    assert "after 2 steps" in capsys.readouterr().out
     config = BertConfig.from_json_file(tmp_path / "run" / "model" / "config.json")
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (16, 1, 2)
     assert config.intermediate_size == 64 and config.max_position_embeddings == 16
