@@ -1,12 +1,21 @@
 """What a type checker, and so an editor, knows of the public face."""
 
 import re
+import sys
 
 import pytest
 
 mypy = pytest.importorskip("mypy.api")
 
 CHECK = "import minibert\nbert = minibert.load('x')\n"
+
+
+@pytest.fixture(autouse=True)
+def recursion_limit():
+    """mypy raises that of the process it runs in; other tests hold on to Python's own."""
+    limit = sys.getrecursionlimit()
+    yield
+    sys.setrecursionlimit(limit)
 
 
 def errors_of(code: str) -> str:
