@@ -22,7 +22,7 @@ from minibert.vectors.embed import embed_pieces
 from minibert.vectors.plan import Plan
 from minibert.vectors.tokens import token_states
 
-BATCHES = 8  # of the size that suits the device go into one, so that texts can be sorted by length
+BATCHES = 4  # of the size that suits the device go into one, so that texts can be sorted by length
 
 
 class Job:
