@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.cli.options import add_command
-from minibert.system.files import folder_written_whole
+from minibert.system.files import folder_written_whole, write_json
 from minibert.system.processes import Silent, apart
 
 if TYPE_CHECKING:
@@ -171,9 +171,8 @@ def dump_probe(checker: "Checker", folder: Path) -> str:
         "inputs": checker.batch,
         "expected": {name: t.contiguous().clone() for name, t in checker.expected.items()},
     }
-    config = json.dumps(checker.model.config.to_dict(), indent=2) + "\n"
     with folder_written_whole(folder) as new:
-        (new / "config.json").write_text(config, encoding="utf-8")
+        write_json(new / "config.json", checker.model.config.to_dict())
         for name, tensors in parts.items():
             arrays: dict[str, Any] = {key: tensor.numpy() for key, tensor in tensors.items()}
             np.savez(new / f"{name}.npz", **arrays)

@@ -53,8 +53,6 @@ class WrongNumbers:
         known = SoFar([], [], [])
         if not explanations:
             known, explanations = self._so_far()
-        if explanations:
-            known = SoFar([], [], [])
         so_far = [ids for ids in known.explanations if ids]
         related, beyond = self._related((so_far or [()])[0], known.unexplained)
         named = any(explanations)
@@ -66,7 +64,7 @@ class WrongNumbers:
             related,
             explanations,
             [] if named else [*self._invariants()],
-            [*self._not_tried(known), *self._not_seen(explained=named)],
+            [*self._too_little(known, named), *self._not_seen(explained=named)],
             "exactly" if self.tolerance == TOLERANCE else "to float32's precision",
             so_far,
             known.unexplained,
@@ -86,7 +84,7 @@ class WrongNumbers:
                 whole = [ids for ids in sets if self._gives(ids, allowed)]
                 if whole:
                     self.tolerance = allowed
-                    return known, whole
+                    return SoFar([], [], []), whole
             if len(joined.explanations[0]) > len(best.explanations[0]):
                 best, self.tolerance = joined, allowed
             if not best.unexplained:
@@ -139,12 +137,18 @@ class WrongNumbers:
             what = "it transposed" if turned else other or "other numbers"
             yield f"your {key} does not hold {name} of the weights file, but {what}"
 
-    def _not_tried(self, known: SoFar) -> Iterator[str]:
+    def _too_little(self, known: SoFar, explained: bool) -> Iterator[str]:
+        """A note that asks for more tensors, where they would help."""
+        more = "with more of your tensors under known names (hidden_states, attentions, or modules)"
         if known.untried:
             yield (
                 "pairs of known mistakes were not tried, there are too many, at "
-                f"{', '.join(in_short(known.untried))}: with more of your tensors under known "
-                "names (hidden_states, attentions, or modules) there are fewer at each step"
+                f"{', '.join(in_short(known.untried))}: {more} there are fewer at each step"
+            )
+        elif len(self.got) < FEW and not explained:
+            yield (
+                f"only {len(self.got)} of your tensors have a name known here: {more} more can be "
+                "told"
             )
 
     def _not_seen(self, explained: bool) -> Iterator[str]:

@@ -25,8 +25,8 @@ async def status(service: Service, request: Request, body: Mapping[str, Any]) ->
     """As far as they apply, the fields of bert-as-service's."""
     assert service.guard
     done = dict.fromkeys(("answered", "refused"), 0)
-    for (_, status), count in service.metrics.requests.items():
-        done["answered" if status < 400 else "refused"] += count
+    for (_, code), count in service.metrics.requests.items():
+        done["answered" if code < 400 else "refused"] += count
     states = service.bert.config.num_hidden_layers + 1
     return Json(
         {

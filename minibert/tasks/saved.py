@@ -5,7 +5,6 @@ scores mean (`problem_type`); the weights are those of the encoder, under `bert.
 name, and of the layer that the task has put on it.
 """
 
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.core.model import BertModel
-from minibert.system.files import folder_written_whole, read_json
+from minibert.system.files import folder_written_whole, read_json, write_json
 from minibert.tasks.choices import BertChooser
 from minibert.tasks.classification import POOLINGS, BertClassifier
 from minibert.tasks.families import family_of
@@ -51,15 +50,14 @@ def write_task(
     kept = floating(dtype) or model.classifier.weight.dtype
     state = {key: tensor.to(kept).cpu().contiguous() for key, tensor in task_state(model).items()}
     config: dict[str, Any] = {
-        "architectures": [model.architecture],
+        "architectures": [family_of(model.bert.config).name(model.architecture)],
         "dtype": str(kept).removeprefix("torch."),
     }
     if classes := getattr(model, "classes", None):
         config["id2label"] = {str(number): name for number, name in enumerate(classes)}
         config["label2id"] = {name: number for number, name in enumerate(classes)}
     config |= model.settings() | model.bert.config.to_dict()
-    config["architectures"] = [family_of(model.bert.config).name(config["architectures"][0])]
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config)
     write_tensors(state, folder / "model.safetensors")
     tokenizer.save_vocabulary(folder)
 

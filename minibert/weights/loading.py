@@ -11,7 +11,6 @@ Google's TensorFlow checkpoints are converted first, by `python -m weights_tools
 """
 
 import dataclasses
-import json
 import math
 import re
 import warnings
@@ -27,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from minibert.core.config import BertConfig
 from minibert.core.heads import BertForPreTraining
+from minibert.system.files import write_json
 from minibert.weights.files import find_config, find_weights, read_tensors
 from minibert.weights.names import BERT, HEADS, Architecture, block_of, map_keys, name_table
 
@@ -238,8 +238,7 @@ def save_weights(
     stored = str(next(iter(state.values())).dtype).removeprefix("torch.")
     name = architecture.classes[heads_of(model)]
     config: dict[str, Any] = {"architectures": [name], "dtype": stored}
-    text = json.dumps({**config, **model.config.to_dict()}, indent=2) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
+    write_json(folder / "config.json", {**config, **model.config.to_dict()})
     write_tensors(state, folder / "model.safetensors")
 
 

@@ -334,8 +334,7 @@ def test_a_mistake_of_ones_own(replay, monkeypatch):
         "Scores: query @ key.",
         "Use 5.",
     )
-    others = [each for each in model_mistakes() if each.part == "attention"]
-    own = Replay(probe_model(), full_batch(), [*others, module.CATALOGUE["own_scale"]])
+    own = Replay(probe_model(), full_batch(), [*model_mistakes(), module.CATALOGUE["own_scale"]])
     assert own.explain(replay.tensors([module.CATALOGUE["own_scale"]])) == [("own_scale",)]
     with pytest.raises(ValueError, match="choose another name"):
         mistake("attention")(own_scale)

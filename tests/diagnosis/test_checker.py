@@ -397,6 +397,9 @@ def test_a_student_that_shows_little_is_asked_for_more(checker):
     assert diagnosis.explanations == []
     assert "pairs of known mistakes were not tried" in diagnosis.notes[0]
     assert "at the last hidden states (" in diagnosis.notes[0]
+    arrays = {"embeddings.norm": checker.expected["embeddings.norm"].sin()}  # few mistakes are here
+    diagnosis = checker.check(Arrays(arrays, checker.expected, checker.model.config))
+    assert diagnosis.explanations == [] and "only 1 of your tensors" in diagnosis.notes[0]
 
 
 # ---- Files ----

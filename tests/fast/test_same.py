@@ -533,7 +533,7 @@ def test_threads_with_different_settings():
     mover.start()
     try:
         with ThreadPoolExecutor(8) as pool:
-            jobs = [(n % 5, pool.submit(bert.embed, MANY, **settings[n % 5])) for n in range(15)]
+            jobs = [(n % 5, pool.submit(bert.embed, MANY, **settings[n % 5])) for n in range(24)]
             for n, job in jobs:
                 assert np.abs(job.result() - right[n]).max() < 1e-5
     finally:

@@ -264,11 +264,10 @@ def sentences():
 
 
 @pytest.mark.rung(3)
-def test_minilm_all_states(minilm, sentences):
-    """120 real sentences, in batches of 16 with padding, tokenized by each side itself.
-
-    `tests.parity.table` compares the states of twice as many.
-    """
+@pytest.mark.parametrize("part", [2, pytest.param(1, marks=pytest.mark.slow)])
+def test_minilm_all_states(minilm, sentences, part):
+    """240 real sentences, in batches of 16 with padding, tokenized by each side itself; by default
+    every second batch."""
     from minibert.tokenizer.tokenizer import Tokenizer
 
     model, _ = load_weights(minilm)
@@ -276,7 +275,7 @@ def test_minilm_all_states(minilm, sentences):
     tokenizer = Tokenizer.from_folder(minilm)
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
     assert len(sentences) >= 200
-    for start in range(0, len(sentences), 32):
+    for start in range(0, len(sentences), 16 * part):
         texts = sentences[start : start + 16]
         batch = tokenizer(texts)
         theirs = their_tokenizer(texts, padding=True, return_tensors="pt")

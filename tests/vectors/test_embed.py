@@ -67,8 +67,8 @@ def test_equal_to_sentence_transformers(minilm):
 
 @pytest.mark.parametrize("precision, cosine", [("bfloat16", 0.9999), ("int8", 0.95)])
 def test_lower_precision_stays_near(minilm, precision, cosine):
-    exact = minilm.embed(SENTENCES[::5])
-    near = minilm.embed(SENTENCES[::5], precision=precision, even_if_slow=True)
+    exact = minilm.embed(SENTENCES[::3])
+    near = minilm.embed(SENTENCES[::3], precision=precision, even_if_slow=True)
     assert (exact * near).sum(axis=1).min() >= cosine
     assert np.abs(exact - near).max() > 1e-4
 
